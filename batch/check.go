@@ -1,0 +1,416 @@
+// Package batch takes a file of payouts through its life: read, check, load,
+// submit, reconcile, report. It decides what is sent when; what a payout's
+// state is, only payout.Next decides, and what is remembered is the store's.
+package batch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strings"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Expect are control totals: what the sender of a file says is in it. They are
+// the defence against a truncated file and a slipped finger.
+type Expect struct {
+	Rows   int             // 0: not said
+	Totals []payout.Amount // empty: not said; otherwise every currency of the file must be among them
+	Limits []payout.Amount // a currency's sum must not be more
+}
+
+// Checker checks files.
+type Checker struct {
+	Store    store.Store
+	Projects func(uint32) bool // whether a project is configured
+	Expect   Expect
+	Skip     bool // leave out rows with problems of their own
+}
+
+// Checked is a file that was read whole.
+type Checked struct {
+	Name      string
+	ID        string // SHA-256 of what was read
+	Columns   []string
+	Delimiter rune
+	Rows      int // rows of data
+	Skipped   int
+	New       int             // payouts that the store does not know
+	Known     int             // rows whose payouts it knows, with the same content
+	Totals    []payout.Amount // by currency, of the rows that are not skipped
+	Warnings  []Warning
+	Problems  []Problem // of skipped rows, when they are skipped
+
+	skip     map[int]string // reason by row
+	projects func(uint32) bool
+}
+
+// Check reads a file and checks all of it. It writes nothing and sends nothing.
+// When anything is wrong it returns a *FileError with all problems counted;
+// with Skip, problems of single rows leave those rows out instead. Memory does
+// not grow with the file but for 24 bytes a row.
+func (c *Checker) Check(ctx context.Context, in *Input) (*Checked, error) {
+	k := &checking{Checker: c, ctx: ctx, in: in, sums: map[string]int64{}, skip: map[int]string{}}
+	err := k.read()
+	var p *Problem
+	if errors.As(err, &p) {
+		k.problems.add(*p)
+		err = nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.result()
+}
+
+// checking is one check under way.
+type checking struct {
+	*Checker
+	ctx      context.Context
+	in       *Input
+	t        *table
+	problems problems
+	warnings warnings
+	rules    *rules
+
+	rows    int
+	ids     []seen
+	sums    map[string]int64
+	pending []draft // rows whose ids are to be looked up
+	numbers []int   // their row numbers
+	skip    map[int]string
+	fresh   int
+	known   int
+	id      string
+}
+
+// seen is an id of the file: 24 bytes a row.
+type seen struct {
+	id   payout.Digest
+	row  uint32
+	line uint32
+}
+
+// lookups is how many ids are looked up in the store at once.
+const lookups = 5_000
+
+func (k *checking) read() error {
+	t, err := openTable(k.in)
+	if err != nil {
+		return err
+	}
+	k.t = t
+	if t.text.bom {
+		k.warnings.add(1, "the file begins with a byte order mark, which the format does not have; it is left out")
+	}
+	if t.delimiter != ';' {
+		k.warnings.add(1, fmt.Sprintf("the file is divided by %q, the format by ';'; read all the same", t.delimiter))
+	}
+	k.rules = newRules(t.columns, k.Projects, &k.problems, &k.warnings)
+	if !k.rules.header() {
+		return nil
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
+	for {
+		if err := k.ctx.Err(); err != nil {
+			return err
+		}
+		r, err := t.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		var p *Problem
+		if errors.As(err, &p) && !p.fatal {
+			k.problems.add(*p)
+			k.rows++
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := k.row(r); err != nil {
+			return err
+		}
+	}
+	if err := k.lookup(); err != nil {
+		return err
+	}
+	if err := t.text.rest(); err != nil {
+		return err
+	}
+	k.id = t.text.sum()
+	if k.doubles() {
+		return k.revisit()
+	}
+	return nil
+}
+
+func (k *checking) row(r row) error {
+	number := k.rows
+	k.rows++
+	before := k.problems.count
+	d, ok := k.rules.check(r)
+	if d.key.PaymentID != "" && d.key.ProjectID != 0 {
+		k.ids = append(k.ids, seen{k.Store.DigestID(d.key), uint32(number), uint32(r.line)})
+	}
+	if !ok {
+		if k.problems.count > before {
+			k.skip[number] = k.reason(before)
+		}
+		return nil
+	}
+	if !k.add(d.amount, +1) {
+		return &Problem{Line: r.line, Text: "the file's sum in " + d.amount.Currency + " is beyond any account", structure: true, fatal: true}
+	}
+	k.pending = append(k.pending, d)
+	k.numbers = append(k.numbers, number)
+	if len(k.pending) >= lookups {
+		return k.lookup()
+	}
+	return nil
+}
+
+// reason is the first problem since a count, for the result of a skipped row.
+func (k *checking) reason(since int) string {
+	if n := len(k.problems.kept) - (k.problems.count - since); n >= 0 && n < len(k.problems.kept) {
+		p := k.problems.kept[n]
+		p.Line = 0
+		return p.String()
+	}
+	return "the row has a problem of its own"
+}
+
+func (k *checking) add(a payout.Amount, by int64) bool {
+	sum := k.sums[a.Currency]
+	if by > 0 && sum > math.MaxInt64-a.Minor {
+		return false
+	}
+	k.sums[a.Currency] = sum + by*a.Minor
+	return true
+}
+
+// lookup asks the store which of the pending rows it knows.
+func (k *checking) lookup() error {
+	ids := make([]payout.Digest, len(k.pending))
+	for i, d := range k.pending {
+		ids[i] = k.Store.DigestID(d.key)
+	}
+	found, err := k.Store.Lookup(k.ctx, ids)
+	if err != nil {
+		return err
+	}
+	var buf []byte
+	for i, d := range k.pending {
+		was := found[i]
+		if was.Number == 0 {
+			k.fresh++
+			continue
+		}
+		buf = d.canonical(buf[:0])
+		if was.Content == k.Store.DigestContent(d.method, buf) {
+			k.known++
+			continue
+		}
+		text := differs(was, d)
+		k.rules.problem(d.line, "general.payment_id", d.key.PaymentID, text)
+		k.skip[k.numbers[i]] = "general.payment_id: " + text
+		k.add(d.amount, -1)
+	}
+	k.pending, k.numbers = k.pending[:0], k.numbers[:0]
+	return nil
+}
+
+// differs shows both sides of an id with two contents, masked.
+func differs(was payout.Payout, is draft) string {
+	show := func(a payout.Amount, method, masked string) string {
+		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
+	}
+	return fmt.Sprintf("already known with other content: %s then (now %s), %s now; a new payout needs a new id",
+		show(was.Amount, was.Method, was.Masked), was.State, show(is.amount, is.method, is.masked))
+}
+
+// doubles finds ids that stand twice. Every row of such an id has the problem.
+func (k *checking) doubles() (some bool) {
+	slices.SortFunc(k.ids, func(a, b seen) int {
+		if c := bytes.Compare(a.id[:], b.id[:]); c != 0 {
+			return c
+		}
+		return int(a.row) - int(b.row)
+	})
+	for i := 0; i < len(k.ids); {
+		j := i + 1
+		for j < len(k.ids) && k.ids[j].id == k.ids[i].id {
+			j++
+		}
+		if j-i > 1 {
+			k.double(k.ids[i:j])
+			some = true
+		}
+		i = j
+	}
+	return some
+}
+
+func (k *checking) double(rows []seen) {
+	for n, s := range rows {
+		other := rows[0]
+		if n == 0 {
+			other = rows[1]
+		}
+		text := fmt.Sprintf("the same id stands also on line %d: every payout needs an id of its own", other.line)
+		if len(rows) > 2 {
+			text = fmt.Sprintf("the same id stands on %d lines, also on line %d: every payout needs an id of its own", len(rows), other.line)
+		}
+		k.rules.problem(int(s.line), "general.payment_id", "", text)
+		if k.skip[int(s.row)] == "" {
+			k.skip[int(s.row)] = "general.payment_id: " + text
+		}
+	}
+}
+
+// revisit reads the file again because of doubled ids: their problems show the
+// id, and what was counted of rows that are now left out is counted anew.
+func (k *checking) revisit() error {
+	t, err := openTable(k.in)
+	if err != nil {
+		return err
+	}
+	if err := t.open(); err != nil {
+		return err
+	}
+	shown := map[int]int{}
+	for i, p := range k.problems.prune() {
+		if p.Column == gate.ColPaymentID && p.Value == "" {
+			shown[p.Line] = i
+		}
+	}
+	clear(k.sums)
+	k.fresh, k.known = 0, 0
+	rules := newRules(t.columns, k.Projects, &problems{}, &warnings{})
+	for number := 0; ; number++ {
+		r, err := t.next()
+		if errors.Is(err, io.EOF) {
+			return k.lookup()
+		}
+		var p *Problem
+		if errors.As(err, &p) && !p.fatal {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if i, ok := shown[r.line]; ok {
+			k.problems.kept[i].Value = r.cells[rules.base[gate.ColPaymentID]]
+		}
+		if k.skip[number] != "" {
+			continue
+		}
+		d, ok := rules.check(r)
+		if !ok {
+			continue
+		}
+		k.add(d.amount, +1)
+		k.pending, k.numbers = append(k.pending, d), append(k.numbers, number)
+		if len(k.pending) >= lookups {
+			if err := k.lookup(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// result holds the file against its control totals and sums up.
+func (k *checking) result() (*Checked, error) {
+	var totals []payout.Amount
+	for currency, minor := range k.sums {
+		if minor != 0 {
+			totals = append(totals, payout.Amount{Minor: minor, Currency: currency})
+		}
+	}
+	slices.SortFunc(totals, func(a, b payout.Amount) int { return strings.Compare(a.Currency, b.Currency) })
+	if k.problems.count == 0 && k.rows == 0 {
+		k.problems.add(Problem{Text: "the file has a header and no rows", structure: true})
+	}
+	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
+		for _, p := range k.Expect.problems(k.rows, totals) {
+			k.problems.add(p)
+		}
+	}
+	skipped := len(k.skip)
+	if k.problems.structure == 0 && k.Skip && skipped == k.rows && k.rows > 0 {
+		k.problems.add(Problem{Text: "every row has a problem, so none is left to send", structure: true})
+	}
+	if k.problems.structure > 0 || k.problems.count > 0 && !k.Skip {
+		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count}
+	}
+	return &Checked{
+		Name: k.in.Name, ID: k.id, Columns: k.t.columns, Delimiter: k.t.delimiter,
+		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Totals: totals,
+		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, projects: k.Projects,
+	}, nil
+}
+
+// problems compares a file with its control totals.
+func (e Expect) problems(rows int, totals []payout.Amount) (out []Problem) {
+	if e.Rows > 0 && rows != e.Rows {
+		out = append(out, Problem{Text: fmt.Sprintf("the file has %s rows, %s were expected (--expect-rows): is it cut off, or the wrong file?", payout.Count(rows), payout.Count(e.Rows))})
+	}
+	sum := func(list []payout.Amount, currency string) payout.Amount {
+		a := payout.Amount{Currency: currency}
+		for _, t := range list {
+			if t.Currency == currency {
+				a.Minor += t.Minor
+			}
+		}
+		return a
+	}
+	if len(e.Totals) > 0 {
+		for _, currency := range currencies(e.Totals, totals) {
+			want, have := sum(e.Totals, currency), sum(totals, currency)
+			if want != have {
+				out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, %s was expected (--expect-total)", have, want)})
+			}
+		}
+	}
+	for _, limit := range e.Limits {
+		if have := sum(totals, limit.Currency); have.Minor > limit.Minor {
+			out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, over the limit of %s (limits.run_total)", have, limit)})
+		}
+	}
+	for i := range out {
+		out[i].structure = true
+	}
+	return out
+}
+
+// Loaded holds a batch that is already loaded against control totals. It
+// returns a *FileError.
+func (e Expect) Loaded(b store.Batch) error {
+	ps := e.problems(b.Rows, b.Totals)
+	if len(ps) == 0 {
+		return nil
+	}
+	return &FileError{Name: b.Name, Problems: ps, Count: len(ps)}
+}
+
+// currencies lists the currencies of two sums, sorted.
+func currencies(lists ...[]payout.Amount) (all []string) {
+	for _, list := range lists {
+		for _, a := range list {
+			if !slices.Contains(all, a.Currency) {
+				all = append(all, a.Currency)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}

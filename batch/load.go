@@ -1,0 +1,83 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+
+	"masspay/store"
+)
+
+// ErrChanged says that a file is not what was checked: somebody is still
+// writing it. Nothing was loaded or sent.
+var ErrChanged = errors.New("the file changed while it was read")
+
+// Load reads a checked file a second time, into the store: all of it or
+// nothing. Another file by now, it returns ErrChanged. A file that was loaded
+// before, under whatever name, is store.ErrLoaded.
+func (k *Checked) Load(ctx context.Context, s store.Store, in *Input) (store.Loaded, error) {
+	return s.Load(ctx, store.Batch{
+		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter),
+		Skipped: k.Skipped, Totals: k.Totals,
+	}, k.rows(s, in))
+}
+
+// rows streams the file's rows as the store takes them. The last thing it
+// yields is an error if the bytes were not those that were checked.
+func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		t, err := openTable(in)
+		if err == nil {
+			err = t.open()
+		}
+		if err != nil {
+			yield(store.Row{}, changed(err))
+			return
+		}
+		found := &problems{}
+		rules := newRules(t.columns, k.projects, found, &warnings{})
+		var buf []byte
+		for number := 0; ; number++ {
+			r, err := t.next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				yield(store.Row{}, changed(err))
+				return
+			}
+			out := store.Row{Line: r.line, Cells: r.cells, Skip: k.skip[number]}
+			if out.Skip == "" {
+				d, ok := rules.check(r)
+				if !ok {
+					yield(store.Row{}, fmt.Errorf("%w: line %d", ErrChanged, r.line))
+					return
+				}
+				buf = d.canonical(buf[:0])
+				out.Key, out.Method, out.Amount, out.Masked = d.key, d.method, d.amount, d.masked
+				out.Content = s.DigestContent(d.method, buf)
+			}
+			if !yield(out, nil) {
+				return
+			}
+		}
+		if err := t.text.rest(); err != nil {
+			yield(store.Row{}, err)
+			return
+		}
+		if t.text.sum() != k.ID {
+			yield(store.Row{}, ErrChanged)
+		}
+	}
+}
+
+// changed turns a problem that the check did not find into ErrChanged.
+func changed(err error) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		return fmt.Errorf("%w: %w", ErrChanged, p)
+	}
+	return err
+}

@@ -1,0 +1,233 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Reconciler asks the gate what became of open payouts. It sends nothing.
+type Reconciler struct {
+	Store       store.Store
+	Gate        *gate.Client
+	Workers     int
+	Timeout     time.Duration
+	StatusAfter time.Duration
+}
+
+// Answers counts what questions brought.
+type Answers struct {
+	Asked   int
+	News    int    // payouts about which the gate had news
+	Freed   int    // of those, payouts that the gate never saw and that may be sent again
+	Refused string // why the gate refuses the configuration
+}
+
+// Round asks once about every open payout of a batch, or of all batches when
+// batch is empty, but for those that were sent a moment ago: the gate answers
+// nothing useful about them yet.
+func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
+	var sum Answers
+	if _, err := patiently(ctx, q.Store.Recover); err != nil {
+		return sum, err
+	}
+	now := time.Now()
+	var group []payout.Record
+	ask := func() error {
+		a, err := q.ask(ctx, group)
+		sum.Asked += a.Asked
+		sum.News += a.News
+		sum.Freed += a.Freed
+		sum.Refused = a.Refused
+		group = group[:0]
+		return err
+	}
+	f := store.Filter{Batch: batch, States: []payout.State{payout.StateUnknown, payout.StateAccepted}}
+	for rec, err := range q.Store.List(ctx, f) {
+		if err != nil {
+			return sum, err
+		}
+		if now.Sub(rec.EndedAt) < q.StatusAfter {
+			continue
+		}
+		if group = append(group, rec); len(group) < askedAtOnce {
+			continue
+		}
+		if err := ask(); err != nil || sum.Refused != "" || ctx.Err() != nil {
+			return sum, err
+		}
+	}
+	return sum, ask()
+}
+
+// askedAtOnce is how many answers share one commit.
+const askedAtOnce = 64
+
+// ask puts one question for each record and writes what came back.
+func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers, error) {
+	var sum Answers
+	events := make([]payout.Event, len(records))
+	refused := make([]string, len(records))
+	var g errgroup.Group
+	g.SetLimit(max(q.Workers, 1))
+	for i, rec := range records {
+		g.Go(func() error {
+			events[i], refused[i] = q.question(ctx, rec.Payout)
+			return nil
+		})
+	}
+	_ = g.Wait() // the questions return no errors, they are events
+	events = slices.DeleteFunc(events, func(e payout.Event) bool { return e.Kind == 0 })
+	if i := slices.IndexFunc(refused, func(s string) bool { return s != "" }); i >= 0 {
+		sum.Refused = refused[i]
+	}
+	sum.Asked = len(events)
+	changes, err := patiently(context.WithoutCancel(ctx), func(ctx context.Context) ([]store.Change, error) {
+		return q.Store.Apply(ctx, events...)
+	})
+	for _, c := range changes {
+		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
+			sum.News++
+		}
+		if c.After.State == payout.StateNew && c.Before.State != payout.StateNew {
+			sum.Freed++
+		}
+	}
+	return sum, err
+}
+
+// question asks about one payout. An event of kind 0 means that nothing was
+// asked, because requests are paused or the context ended. The text says why
+// the gate refuses to answer this configuration at all, and is mostly empty.
+func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Event, refused string) {
+	n, err := q.Gate.Status(ctx, p.Key, q.Timeout)
+	e = payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Host: q.Gate.Host(), Kind: payout.Silent}
+	var paused gate.Paused
+	var said *gate.Error
+	switch {
+	case err == nil:
+		e = n.Event(payout.FromStatus, q.Gate.Host(), e.At)
+		e.Ours, e.Theirs = q.whose(ctx, p, n)
+	case errors.Is(err, gate.ErrNotSeen):
+		e.Kind, e.Code = payout.NotSeen, gate.CodeNotFound
+	case errors.As(err, &paused), ctx.Err() != nil:
+		return payout.Event{}, ""
+	case errors.As(err, &said):
+		e.Code, e.Message = said.Code, said.Message
+		if said.Stop {
+			refused = said.Error()
+		}
+	default:
+		e.Message = err.Error()
+	}
+	return e, refused
+}
+
+// whose compares the gate's payment with our row, when the id was taken before
+// our first attempt: it may be somebody else's use of the id.
+func (q *Reconciler) whose(ctx context.Context, p payout.Payout, n gate.Notice) (ours, theirs bool) {
+	if !p.Unproven {
+		return false, false
+	}
+	columns, cells, err := q.Store.Row(ctx, p)
+	if err != nil {
+		return false, false // not shown either way
+	}
+	compared := 0
+	for column, said := range map[string]string{"customer.id": n.Customer, gate.ColAccount: n.Account} {
+		i := slices.Index(columns, column)
+		if i < 0 || cells[i] == "" || said == "" || !plainValue(said) {
+			continue
+		}
+		if cells[i] != said {
+			return false, true
+		}
+		compared++
+	}
+	if n.Sum != (payout.Amount{}) && n.Sum != p.Amount {
+		return false, true
+	}
+	return compared > 0 && n.Sum == p.Amount, false
+}
+
+// plainValue reports whether the gate repeats a value whole, not masked.
+func plainValue(s string) bool {
+	for _, c := range s {
+		if c == '*' || c == '•' || c == 'X' {
+			return false
+		}
+	}
+	return true
+}
+
+// reconcile asks about the batch's open payouts as they come due, while nothing
+// waits to be sent: sends go before questions. It looks for dead processes too.
+func (r *running) reconcile(ctx context.Context) error {
+	q := &Reconciler{Store: r.Store, Gate: r.Gate, Workers: r.Workers, Timeout: r.Timeout, StatusAfter: r.StatusAfter}
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	recovered := time.Now()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		if time.Since(recovered) >= max(r.StatusAfter/3, poll) {
+			recovered = time.Now()
+			if _, err := patiently(ctx, r.Store.Recover); err != nil {
+				return unlessDone(ctx, err)
+			}
+		}
+		if !r.idle.Load() {
+			continue
+		}
+		if err := r.askDue(ctx, q); err != nil {
+			return unlessDone(ctx, err)
+		}
+	}
+}
+
+// askDue asks about what is due, group by group, until nothing is or something
+// became free to send.
+func (r *running) askDue(ctx context.Context, q *Reconciler) error {
+	for ctx.Err() == nil && r.idle.Load() {
+		var due []payout.Record
+		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce}) {
+			if errors.Is(err, store.ErrBusy) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			due = append(due, rec)
+		}
+		if len(due) == 0 {
+			return nil
+		}
+		a, err := q.ask(ctx, due)
+		r.asked.Add(int64(a.Asked))
+		if err != nil {
+			return err
+		}
+		if a.Refused != "" {
+			r.halt(&r.out.Refused, a.Refused+"; sending stopped")
+			return nil
+		}
+		if a.Asked == 0 {
+			return nil // paused
+		}
+		if a.Freed > 0 {
+			r.idle.Store(false)
+			r.wakeUp()
+		}
+	}
+	return nil
+}

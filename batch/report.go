@@ -1,0 +1,281 @@
+package batch
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/csv"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// resultColumns follow the columns of the input.
+var resultColumns = []string{
+	"result.state", "result.gate_status", "result.code", "result.message", "result.action",
+	"result.amount", "result.currency", "result.operation_id", "result.provider_payment_id",
+	"result.request_id", "result.attempts", "result.first_sent_at", "result.settled_at", "result.note",
+}
+
+// Summary adds up a result file.
+type Summary struct {
+	Rows   int
+	ByWord map[string]Sum
+}
+
+// Sum is how many rows have a word, and what they asked for by currency.
+type Sum struct {
+	Rows    int
+	Amounts map[string]int64 // minor units asked for
+}
+
+func (s *Summary) add(word string, a payout.Amount) {
+	s.Rows++
+	sum := s.ByWord[word]
+	sum.Rows++
+	if a.Currency != "" {
+		if sum.Amounts == nil {
+			sum.Amounts = map[string]int64{}
+		}
+		sum.Amounts[a.Currency] += a.Minor
+	}
+	s.ByWord[word] = sum
+}
+
+// N is how many rows have a word.
+func (s Summary) N(word string) int { return s.ByWord[word].Rows }
+
+// Report writes the result of a batch to a file: every input row in order, and
+// what became of it. The file replaces an older one only when it is whole, on
+// disk, and has been read back: the same rows, cells and sums as were loaded.
+// It is made from the store alone.
+func Report(ctx context.Context, s store.Store, b store.Batch, path string) (Summary, error) {
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = f.Cleanup() }() // after the replacement it does nothing
+	sum, err := writeChecked(ctx, s, b, f.File)
+	if err != nil {
+		return sum, err
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
+		return sum, err
+	}
+	return sum, syncFolder(filepath.Dir(path))
+}
+
+// ReportTo writes the result of a batch to a stream, after it was checked as
+// Report checks it.
+func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (Summary, error) {
+	f, err := os.CreateTemp("", "masspay-*.csv")
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := os.Remove(f.Name()); err != nil {
+		return Summary{}, err
+	}
+	sum, err := writeChecked(ctx, s, b, f)
+	if err != nil {
+		return sum, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return sum, err
+	}
+	_, err = io.Copy(w, f)
+	return sum, err
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path) //nolint:gosec // the folder of the result
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+func writeChecked(ctx context.Context, s store.Store, b store.Batch, f *os.File) (Summary, error) {
+	sum, cells, err := writeResult(ctx, s, b, f)
+	if err != nil {
+		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return sum, err
+	}
+	if err := verify(f, b, cells); err != nil {
+		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
+	}
+	return sum, nil
+}
+
+// writeResult writes the rows and returns a digest of the input's cells.
+func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer) (Summary, []byte, error) {
+	sum := Summary{ByWord: map[string]Sum{}}
+	batches, err := names(ctx, s)
+	if err != nil {
+		return sum, nil, err
+	}
+	out := bufio.NewWriterSize(f, 256<<10)
+	w := csv.NewWriter(out)
+	w.Comma = []rune(b.Delimiter)[0]
+	if err := w.Write(append(b.Columns[:len(b.Columns):len(b.Columns)], resultColumns...)); err != nil {
+		return sum, nil, err
+	}
+	cells := newCellHash()
+	record := make([]string, 0, len(b.Columns)+len(resultColumns))
+	for l, err := range s.Lines(ctx, b.ID) {
+		if err != nil {
+			return sum, nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return sum, nil, err
+		}
+		cells.row(l.Cells)
+		record = append(append(record[:0], l.Cells...), resultCells(l, batches)...)
+		if err := w.Write(record); err != nil {
+			return sum, nil, err
+		}
+		if l.Skip != "" {
+			sum.add(WordSkipped, payout.Amount{})
+		} else {
+			sum.add(Word(l.Payout), l.Payout.Amount)
+		}
+	}
+	w.Flush()
+	return sum, cells.h.Sum(nil), errors.Join(w.Error(), out.Flush())
+}
+
+// names maps the numbers of batches to what people call them.
+func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
+	m := map[uint32]string{}
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		m[b.Number] = b.Short()
+	}
+	return m, nil
+}
+
+func resultCells(l store.Line, batches map[uint32]string) []string {
+	p := l.Payout
+	if l.Skip != "" {
+		return []string{WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, "")}
+	}
+	sentBy := ""
+	if len(p.Places) > 0 {
+		sentBy = batches[p.Places[0].Batch]
+	}
+	amount := ""
+	if p.Got != (payout.Amount{}) {
+		amount = strconv.FormatInt(p.Got.Minor, 10)
+		if p.Got.Minor < 0 {
+			amount = "?" // the gate wrote something that is no whole number
+		}
+	}
+	return []string{
+		Word(p), harmless(p.GateStatus), harmless(p.Code), harmless(p.Message), Action(p),
+		amount, harmless(p.Got.Currency), harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
+		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, sentBy),
+	}
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// harmless keeps a spreadsheet from running a text of the gate as a formula.
+func harmless(s string) string {
+	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
+		return "'" + s
+	}
+	return s
+}
+
+// cellHash is a digest of cells in order, with their borders.
+type cellHash struct {
+	h   hash.Hash
+	buf []byte
+}
+
+func newCellHash() *cellHash { return &cellHash{h: sha256.New()} }
+
+func (c *cellHash) row(cells []string) {
+	c.buf = c.buf[:0]
+	for _, s := range cells {
+		c.buf = binary.AppendUvarint(c.buf, uint64(len(s)))
+		c.buf = append(c.buf, s...)
+	}
+	c.h.Write(c.buf)
+}
+
+// ErrUnlike says that a written result is not like what was loaded. The file
+// was thrown away; the store is as it was.
+var ErrUnlike = errors.New("the written result is not like what was loaded")
+
+// verify reads a result back and holds it against the batch: the rows, their
+// cells in order, and the sums by currency.
+func verify(f io.Reader, b store.Batch, want []byte) error {
+	r := csv.NewReader(bufio.NewReaderSize(f, 256<<10))
+	r.Comma = []rune(b.Delimiter)[0]
+	r.ReuseRecord = true
+	header, err := r.Read()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnlike, err)
+	}
+	amount, currency, state := slices.Index(header, gate.ColAmount), slices.Index(header, gate.ColCurrency), len(b.Columns)
+	cells := newCellHash()
+	rows, sums := 0, map[string]int64{}
+	for {
+		record, err := r.Read()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrUnlike, err)
+		}
+		rows++
+		cells.row(record[:len(b.Columns)])
+		if record[state] == WordSkipped {
+			continue
+		}
+		minor, err := payout.ParseMinor(record[amount])
+		if err != nil {
+			return fmt.Errorf("%w: row %d: %w", ErrUnlike, rows, err)
+		}
+		sums[strings.Clone(record[currency])] += minor
+	}
+	loaded := map[string]int64{}
+	for _, a := range b.Totals {
+		loaded[a.Currency] = a.Minor
+	}
+	switch {
+	case rows != b.Rows:
+		return fmt.Errorf("%w: %d rows, %d were loaded", ErrUnlike, rows, b.Rows)
+	case !maps.Equal(sums, loaded):
+		return fmt.Errorf("%w: other sums", ErrUnlike)
+	case !bytes.Equal(cells.h.Sum(nil), want):
+		return fmt.Errorf("%w: other cells", ErrUnlike)
+	}
+	return nil
+}

@@ -1,0 +1,575 @@
+package batch
+
+import (
+	"fmt"
+	"net/mail"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// rules check the rows of one file. They are made from its header and keep no
+// row.
+type rules struct {
+	columns  []string
+	base     map[string]int // place of a base column
+	destined []int          // places of what can be a destination, best first
+	projects func(uint32) bool
+	now      time.Time
+
+	methods  map[string]*methodRules
+	problems *problems
+	warnings *warnings
+}
+
+// methodRules are the rules of one method in one file.
+type methodRules struct {
+	spec     *gate.Method
+	composer *gate.Composer
+	required []int // columns that must not be empty
+	bad      bool  // the method or the header cannot make its requests
+}
+
+// baseColumns are what every file must have.
+var baseColumns = []string{
+	gate.ColOperation, gate.ColProject, gate.ColMethod,
+	gate.ColPaymentID, gate.ColAmount, gate.ColCurrency,
+}
+
+// destinations are the columns that say where money goes, best first.
+var destinations = []string{
+	gate.ColAccount, "card.pan", "account.iban", "account.wallet_address", "token",
+	"customer.phone", "account.alias", "account.voucher_code", "customer.email", "customer.id",
+}
+
+func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
+	r := &rules{
+		columns: columns, base: map[string]int{}, projects: projects, now: time.Now(),
+		methods: map[string]*methodRules{}, problems: ps, warnings: ws,
+	}
+	for _, c := range baseColumns {
+		r.base[c] = slices.Index(columns, c)
+	}
+	for _, c := range destinations {
+		if i := slices.Index(columns, c); i >= 0 {
+			r.destined = append(r.destined, i)
+		}
+	}
+	return r
+}
+
+// header checks the columns. It reports whether rows can be read at all.
+func (r *rules) header() bool {
+	usable := true
+	seen := map[string]bool{}
+	structural := func(column, text string) {
+		r.problems.add(Problem{Line: 1, Column: column, Text: text, structure: true})
+	}
+	for i, c := range r.columns {
+		switch {
+		case c == "":
+			structural("", fmt.Sprintf("column %d has no name: remove the column, or the delimiter at the end of the header", i+1))
+			usable = false
+		case seen[c]:
+			structural(c, "the column stands twice: keep one")
+			usable = false
+		case c == "general.signature":
+			structural(c, "a file has no signatures: remove the column, masspay signs each request itself")
+		case c == gate.ColOperation || c == gate.ColMethod:
+		case !gate.KnownColumn(c):
+			structural(c, "unknown column: "+suggest(c))
+		}
+		seen[c] = true
+	}
+	for _, c := range baseColumns {
+		if !seen[c] {
+			structural(c, "the column is missing: every mass payment file has it")
+			usable = false
+		}
+	}
+	return usable
+}
+
+func suggest(column string) string {
+	known := append([]string{gate.ColOperation, gate.ColMethod}, gate.Columns()...)
+	if c := nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
+		return fmt.Sprintf("did you mean %s?", c)
+	}
+	return "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
+}
+
+// nearest finds the closest of some words within a distance, "" for none.
+func nearest(word string, words []string, within int) string {
+	best := ""
+	for _, w := range words {
+		if d := distance(word, w, within); d <= within {
+			best, within = w, d-1
+		}
+		if within < 0 {
+			break
+		}
+	}
+	return best
+}
+
+// distance is how many single-character edits lie between two words; beyond a
+// limit it is only known to be more.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) > limit || len(b)-len(a) > limit {
+		return limit + 1
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		last := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			next := last
+			if a[i] != b[j] {
+				next = 1 + min(last, row[j], row[j+1])
+			}
+			last, row[j+1] = row[j+1], next
+		}
+	}
+	return row[len(b)]
+}
+
+// check turns a row into a payout's row. Problems go to the collector; ok says
+// that there was none.
+func (r *rules) check(in row) (out draft, ok bool) {
+	before := r.problems.count
+	cell := func(column string) string { return in.cells[r.base[column]] }
+	if strings.Join(in.cells, "") == "" {
+		r.problem(in.line, "", "", "the row is empty: delete it")
+		return out, false
+	}
+	if !r.operation(in.line, cell(gate.ColOperation), in.cells) {
+		return out, false
+	}
+	out.line, out.cells, out.method = in.line, in.cells, cell(gate.ColMethod)
+	out.key.ProjectID = r.project(in.line, cell(gate.ColProject))
+	out.key.PaymentID = r.paymentID(in.line, cell(gate.ColPaymentID))
+	m := r.method(in.line, out.method)
+	out.amount.Currency = r.currency(in.line, cell(gate.ColCurrency), m)
+	out.amount.Minor = r.amount(in.line, cell(gate.ColAmount), out.amount.Currency)
+	if m != nil && !m.bad {
+		r.fields(in, m)
+		out.composer = m.composer
+	}
+	for _, i := range r.destined {
+		if in.cells[i] != "" {
+			out.masked = payout.Mask(in.cells[i])
+			break
+		}
+	}
+	return out, r.problems.count == before && out.composer != nil
+}
+
+// draft is a checked row on its way into the store.
+type draft struct {
+	line     int
+	cells    []string
+	key      payout.Key
+	method   string
+	amount   payout.Amount
+	masked   string
+	composer *gate.Composer
+}
+
+// canonical is the string that the request will be signed over.
+func (d draft) canonical(b []byte) []byte {
+	return d.composer.Draft(d.key, d.cells).AppendCanonical(b)
+}
+
+func (r *rules) problem(line int, column, value, text string) {
+	if value != "" && personal(column) {
+		value = payout.Mask(value)
+	}
+	if c := []rune(value); len(c) > 60 {
+		value = string(c[:57]) + "..."
+	}
+	r.problems.add(Problem{Line: line, Column: column, Value: value, Text: text})
+}
+
+// personal reports whether a column's values must not be printed whole.
+func personal(column string) bool {
+	switch column {
+	case "", gate.ColOperation, gate.ColMethod, "account.bank_code", "customer.id", "card.month", "card.year":
+		return false
+	}
+	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "payment.") && !strings.HasPrefix(column, "callback.")
+}
+
+// totalWords begin the line that spreadsheets put under a column of numbers.
+var totalWords = []string{"total", "sum", "subtotal", "grand total", "итого", "всего", "сумма", "жыйынтыгы", "бардыгы"}
+
+func (r *rules) operation(line int, v string, cells []string) bool {
+	if v == "payout" {
+		return true
+	}
+	for _, c := range cells {
+		word := strings.ToLower(strings.Trim(c, " :="))
+		if slices.Contains(totalWords, word) {
+			r.problem(line, "", "", "this looks like a total line, not a payout: delete it")
+			return false
+		}
+	}
+	text := "only payout can be sent"
+	if v == "" {
+		text = "empty: write payout"
+	} else if strings.EqualFold(strings.TrimSpace(v), "payout") {
+		text = "write payout, in small letters and without spaces"
+	}
+	r.problem(line, gate.ColOperation, v, text)
+	return false
+}
+
+func (r *rules) project(line int, v string) uint32 {
+	n, err := strconv.ParseUint(v, 10, 32)
+	switch {
+	case v == "":
+		r.problem(line, gate.ColProject, v, "empty: write the number of your project")
+	case err != nil || strconv.FormatUint(n, 10) != v || n == 0:
+		r.problem(line, gate.ColProject, v, "not a project number: digits only, as the platform gave it to you")
+	case !r.projects(uint32(n)):
+		r.problem(line, gate.ColProject, v, "this project is not configured: correct the row, or add the project and its secret to the configuration")
+	}
+	return uint32(n)
+}
+
+func (r *rules) paymentID(line int, v string) string {
+	switch {
+	case v == "":
+		r.problem(line, gate.ColPaymentID, v, "empty: every payout needs an id of its own")
+	case strings.TrimSpace(v) != v:
+		r.problem(line, gate.ColPaymentID, v, "spaces around the id: remove them")
+	case utf8.RuneCountInString(v) > 255:
+		r.problem(line, gate.ColPaymentID, v, "longer than 255 characters")
+	case unsafe(v) != "":
+		r.problem(line, gate.ColPaymentID, v, unsafe(v))
+	}
+	return v
+}
+
+func (r *rules) amount(line int, v, currency string) int64 {
+	n, err := payout.ParseMinor(v)
+	if err == nil {
+		return n
+	}
+	exp, known := payout.Exponent(currency)
+	text := "whole minor units, digits only"
+	if known && exp > 0 {
+		example := payout.Amount{Minor: 1250, Currency: currency}
+		text = "whole minor units, e.g. 1250 for " + example.String()
+		if whole, part, dot := strings.Cut(v, "."); dot && len(part) == exp && allDigits(whole+part) {
+			text = fmt.Sprintf("whole minor units, e.g. %s for %s %s", strings.TrimLeft(whole+part, "0"), v, currency)
+		}
+	} else if known {
+		text = "whole units of " + currency + ", digits only, e.g. 1250"
+	}
+	switch {
+	case v == "":
+		text = "empty: " + text
+	case allDigits(v) && strings.Trim(v, "0") == "":
+		text = "must be more than zero"
+	case allDigits(v) && v[0] == '0':
+		text = "leading zero: is it really an amount? Write it without"
+	case allDigits(v):
+		text = "more than " + payout.Count(int64(payout.MaxMinor)) + " minor units, the platform's limit"
+	}
+	r.problem(line, gate.ColAmount, v, text)
+	return 0
+}
+
+func (r *rules) currency(line int, v string, m *methodRules) string {
+	_, known := payout.Exponent(v)
+	upper := strings.ToUpper(strings.TrimSpace(v))
+	_, would := payout.Exponent(upper)
+	switch {
+	case v == "":
+		r.problem(line, gate.ColCurrency, v, "empty: write the three letters of the currency, e.g. KGS")
+	case !known && would:
+		r.problem(line, gate.ColCurrency, v, "write "+upper+", in capital letters and without spaces")
+	case !known:
+		r.problem(line, gate.ColCurrency, v, "not a currency of ISO 4217, e.g. KGS")
+	case !payout.CurrentCurrency(v, r.now):
+		r.problem(line, gate.ColCurrency, v, "this currency is no longer in force")
+	case m != nil && m.spec != nil && m.spec.Currency != "" && v != m.spec.Currency:
+		r.problem(line, gate.ColCurrency, v, "this method pays only "+m.spec.Currency)
+	}
+	return v
+}
+
+// method returns the rules of a row's method, nil when it is none.
+func (r *rules) method(line int, v string) *methodRules {
+	if m := r.methods[v]; m != nil {
+		return m
+	}
+	spec := gate.LookupMethod(v)
+	if spec == nil {
+		r.problem(line, gate.ColMethod, v, unknownMethod(v))
+		return nil
+	}
+	m := &methodRules{spec: spec}
+	r.methods[v] = m
+	composer, err := gate.NewComposer(v, r.columns)
+	if err != nil {
+		m.bad = true
+		r.problems.add(Problem{Line: 1, Text: err.Error(), structure: true})
+		return m
+	}
+	m.composer = composer
+	for _, path := range spec.Required() {
+		if slices.Contains(baseColumns, path) {
+			continue
+		}
+		i := slices.Index(r.columns, path)
+		if i < 0 {
+			m.bad = true
+			r.problems.add(Problem{Line: 1, Column: path, structure: true,
+				Text: fmt.Sprintf("the column is missing: method %s needs it (first on line %d)", v, line)})
+			continue
+		}
+		m.required = append(m.required, i)
+	}
+	for i, path := range r.columns {
+		if f := composer.Field(i); f != nil && f.Type == gate.Object {
+			m.bad = true
+			r.problems.add(Problem{Line: 1, Column: path, Text: "the field is an object and cannot stand in one cell: remove the column", structure: true})
+		}
+	}
+	return m
+}
+
+func unknownMethod(v string) string {
+	switch {
+	case v == "":
+		return "empty: write the payment method, e.g. sbp-p2p"
+	case strings.Contains(v, "..") || strings.HasPrefix(v, "/"):
+		return "a method is a name such as sbp-p2p or banks/spei, not a path"
+	}
+	if m := nearest(strings.ToLower(strings.TrimSpace(v)), gate.Methods(), 3); m != "" {
+		return fmt.Sprintf("payment method is not available: did you mean %s?", m)
+	}
+	return "payment method is not available: e.g. sbp-p2p, card, mobile, banks/<name>"
+}
+
+// fields checks the cells that the method's own fields are made from.
+func (r *rules) fields(in row, m *methodRules) {
+	for _, i := range m.required {
+		if in.cells[i] == "" {
+			r.problem(in.line, r.columns[i], "", fmt.Sprintf("empty: method %s needs it", in.cells[r.base[gate.ColMethod]]))
+		}
+	}
+	for i, v := range in.cells {
+		column := r.columns[i]
+		if v == "" || slices.Contains(baseColumns, column) {
+			continue
+		}
+		f := m.composer.Field(i)
+		if text := unsafe(v); text != "" {
+			r.problem(in.line, column, v, text)
+			continue
+		}
+		if f == nil {
+			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it stands", column, in.cells[r.base[gate.ColMethod]]))
+			continue
+		}
+		if text := r.field(column, f, v); text != "" {
+			r.problem(in.line, column, v, text)
+			continue
+		}
+		if strings.TrimSpace(v) != v {
+			r.warnings.add(in.line, column+": spaces around the value are sent as they stand")
+		}
+		if column == "account.bank_code" && len(m.spec.Banks) > 0 && !slices.Contains(m.spec.Banks, v) {
+			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it stands, the list may have changed", column, v, strings.Join(m.spec.Banks, ", ")))
+		}
+	}
+	if in.cells[r.base[gate.ColMethod]] == "sbp-p2p" {
+		r.kyrgyzPhone(in)
+	}
+}
+
+// field checks one value; it returns what is wrong, or "".
+func (r *rules) field(column string, f *gate.Field, v string) string {
+	switch f.Type {
+	case gate.Integer:
+		if !gate.IntegerText(v) {
+			return "a whole number in plain digits, without leading zeros"
+		}
+		n, _ := strconv.ParseInt(v, 10, 64)
+		if f.Minimum != nil && n < *f.Minimum || f.Maximum != nil && n > *f.Maximum {
+			return limits("must be", f.Minimum, f.Maximum)
+		}
+		if f.MaxLength > 0 && len(v) > f.MaxLength {
+			return fmt.Sprintf("at most %d digits", f.MaxLength)
+		}
+		return ""
+	case gate.Boolean:
+		if v != "true" && v != "false" {
+			return "write true or false"
+		}
+		return ""
+	}
+	if phoneColumn(column) {
+		if text := phone(v); text != "" {
+			return text
+		}
+	}
+	switch n := utf8.RuneCountInString(v); {
+	case strings.TrimSpace(v) == "":
+		return "only spaces: fill it in or leave it empty"
+	case n < f.MinLength:
+		return fmt.Sprintf("at least %d characters", f.MinLength)
+	case f.MaxLength > 0 && n > f.MaxLength:
+		return fmt.Sprintf("%d characters, at most %d are allowed", n, f.MaxLength)
+	case len(f.Enum) > 0 && !slices.Contains(f.Enum, v):
+		return "one of " + strings.Join(f.Enum, ", ")
+	case !f.Matches(v):
+		return "does not have the form that the platform asks for (" + f.Pattern + ")"
+	}
+	return formatted(f.Format, v)
+}
+
+func formatted(format, v string) string {
+	switch format {
+	case "ip-address":
+		if _, err := netip.ParseAddr(v); err != nil {
+			return "not an IP address, e.g. 198.51.100.47"
+		}
+	case "email":
+		if a, err := mail.ParseAddress(v); err != nil || a.Address != v || !strings.Contains(v[strings.LastIndexByte(v, '@')+1:], ".") {
+			return "not an e-mail address, e.g. name@example.com"
+		}
+	case "pan":
+		return pan(v)
+	}
+	return ""
+}
+
+func limits(text string, least, most *int64) string {
+	if least != nil && most != nil {
+		return fmt.Sprintf("%s %d to %d", text, *least, *most)
+	}
+	if least != nil {
+		return fmt.Sprintf("%s at least %d", text, *least)
+	}
+	return fmt.Sprintf("%s at most %d", text, *most)
+}
+
+// unsafe finds what must not go into a signed request: ";" and control
+// characters can make two different bodies sign alike.
+func unsafe(v string) string {
+	for _, c := range v {
+		switch {
+		case c == ';':
+			return "a semicolon cannot be sent safely (it divides the fields of the signature): replace it"
+		case c == '\n' || c == '\r' || c == '\u2028' || c == '\u2029' || c == '\u0085':
+			return "a line break inside the value: remove it, or look for a quote (\") that was never closed"
+		case unicode.IsControl(c):
+			return "a control character inside the value: remove it"
+		case c == '\ufeff' || c == '\u200b' || c == '\u200e' || c == '\u200f' || c == '\u2060' || c >= '\u202a' && c <= '\u202e':
+			return "an invisible character inside the value: type it again"
+		case c == unicode.ReplacementChar:
+			return "a damaged character (\ufffd): type the value again"
+		}
+	}
+	return ""
+}
+
+func phoneColumn(c string) bool {
+	return c == "customer.phone" || c == "customer.home_phone" || c == "customer.work_phone" || c == "sender.phone"
+}
+
+// phone finds what spreadsheets and people do to phone numbers.
+func phone(v string) string {
+	switch {
+	case eaten(v):
+		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
+	case allDigits(v):
+		return ""
+	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
+		return "digits 0 to 9 only, no other script's"
+	}
+	return "digits only, with the country code and without +, spaces or brackets"
+}
+
+var spoiled = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE]\+?[0-9]+$|^[0-9]+[.,]0$`)
+
+// eaten recognizes 9.967E+11 and 996555123456.0.
+func eaten(v string) bool {
+	return spoiled.MatchString(v)
+}
+
+// kyrgyzPhone checks the account of a payment by phone number in Kyrgyzstan: a
+// phone number with its country code, in digits; there it is 996 and nine more.
+func (r *rules) kyrgyzPhone(in row) {
+	i := slices.Index(r.columns, gate.ColAccount)
+	if i < 0 || in.cells[i] == "" || unsafe(in.cells[i]) != "" {
+		return
+	}
+	v := in.cells[i]
+	text := phone(v)
+	switch {
+	case text != "":
+	case strings.HasPrefix(v, "996") && len(v) != 12:
+		text = fmt.Sprintf("a Kyrgyz number is 996 and nine digits, this has %d digits in all", len(v))
+	case strings.HasPrefix(v, "0"):
+		text = "write the number with its country code: 996 instead of the leading 0"
+	case len(v) < 10:
+		text = "too short for a phone number with its country code, e.g. 996555123456"
+	case len(v) > 15:
+		text = "too long for a phone number: at most 15 digits"
+	}
+	if text != "" {
+		r.problem(in.line, gate.ColAccount, v, text)
+		return
+	}
+	if !strings.HasPrefix(v, "996") {
+		r.warnings.add(in.line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it stands")
+	}
+}
+
+// pan checks a card number, Luhn's digit included.
+func pan(v string) string {
+	if eaten(v) {
+		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
+	}
+	if !allDigits(v) || len(v) < 12 || len(v) > 19 {
+		return "a card number is 12 to 19 digits without spaces"
+	}
+	sum := 0
+	for i := range len(v) {
+		d := int(v[len(v)-1-i] - '0')
+		if i%2 == 1 {
+			if d *= 2; d > 9 {
+				d -= 9
+			}
+		}
+		sum += d
+	}
+	if sum%10 != 0 {
+		return "not a card number: its check digit is wrong"
+	}
+	return ""
+}
+
+func allDigits(v string) bool {
+	for i := range len(v) {
+		if v[i] < '0' || v[i] > '9' {
+			return false
+		}
+	}
+	return v != ""
+}

@@ -1,0 +1,174 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/sync/errgroup"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Runner sends a batch and learns what became of it.
+type Runner struct {
+	Store store.Store
+	Gate  *gate.Client
+
+	Rate        float64       // requests per second, to size claims by
+	Workers     int           // requests at once
+	Timeout     time.Duration // of one request; also the longest wait for a slot with a claim in hand
+	Attempts    int           // surely unsent attempts of a payout in one run
+	MaxRefusals int           // refusals alike in a row that pause the run
+	StatusAfter time.Duration // silence before the gate is asked
+	Wait        time.Duration // for verdicts, from the last send; 0: neither wait nor ask
+	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
+
+	Notify func(text string) // something that a person should hear of now; may be nil
+}
+
+// Outcome is how a run ended. Whatever it says, the store knows the state of
+// every payout.
+type Outcome struct {
+	Sent  int // payout requests that may have left this machine
+	Asked int // status questions
+
+	Refused     string // why the gate refuses the configuration; sending stopped
+	NoMoney     string // the account's balance did not cover a payout; sending stopped
+	Alike       string // so many refusals alike in a row; sending stopped
+	Interrupted bool   // the context ended before the work did
+}
+
+// Run sends what was not sent yet and, unless Wait is 0, stays until nothing of
+// the batch is open or the wait is over. Submitting and reconciling go side by
+// side: what the gate never saw is sent again in the same run.
+//
+// A cancelled context ends the claiming; requests in flight are waited for and
+// recorded, and no error is returned. An error is the store's: then the
+// outcomes that could not be written are in doubt, and the next run asks.
+func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
+	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1)}
+	run.lastSend.Store(time.Now().UnixNano())
+	if _, err := r.Store.Recover(ctx); err != nil {
+		return Outcome{}, err
+	}
+	work, stop := context.WithCancel(ctx)
+	defer stop()
+	g, gctx := errgroup.WithContext(work)
+	g.Go(func() error { return run.submit(gctx) })
+	if r.Wait > 0 {
+		g.Go(func() error { return run.reconcile(gctx) })
+	}
+	g.Go(func() error {
+		defer stop()
+		return run.untilDone(gctx)
+	})
+	err := g.Wait()
+	run.out.Interrupted = ctx.Err() != nil
+	run.out.Sent, run.out.Asked = int(run.sent.Load()), int(run.asked.Load())
+	if errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	return run.out, err
+}
+
+// running is one run under way.
+type running struct {
+	*Runner
+	batch string
+	out   Outcome
+
+	wake     chan struct{} // something became New
+	idle     atomic.Bool   // the last claim found nothing to send
+	halted   atomic.Bool   // sending stopped for the rest of the run
+	inFlight atomic.Int64  // claims not yet recorded
+	sent     atomic.Int64
+	asked    atomic.Int64
+	lastSend atomic.Int64 // unix nanoseconds
+
+	tally     tally
+	spent     spent
+	composers composers
+}
+
+// poll is how often a run looks whether it is done.
+const poll = 250 * time.Millisecond
+
+// untilDone returns when the run has nothing left to do or to wait for.
+func (r *running) untilDone(ctx context.Context) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		done, err := r.done(ctx)
+		if err != nil || done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func (r *running) done(ctx context.Context) (bool, error) {
+	if !r.idle.Load() || r.inFlight.Load() > 0 {
+		return false, nil
+	}
+	if r.Wait <= 0 {
+		return true, nil
+	}
+	b, err := r.Store.Batch(ctx, r.batch)
+	if errors.Is(err, store.ErrBusy) || errors.Is(err, context.Canceled) {
+		return false, nil // look again later
+	}
+	if err != nil {
+		return false, err
+	}
+	unsent := b.InState(payout.StateNew)
+	if b.Open() == 0 || b.Open() == unsent {
+		// Nothing waits for the gate; what is unsent was given up for this run.
+		return r.idle.Load() && r.inFlight.Load() == 0, nil
+	}
+	return time.Since(time.Unix(0, r.lastSend.Load())) >= r.Wait, nil
+}
+
+// wakeUp makes the claiming hand look again.
+func (r *running) wakeUp() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *running) notify(format string, args ...any) {
+	if r.Notify != nil {
+		r.Notify(fmt.Sprintf(format, args...))
+	}
+}
+
+// halt ends the sending for the rest of this run.
+func (r *running) halt(reason *string, text string) {
+	if r.halted.CompareAndSwap(false, true) {
+		*reason = text
+		r.notify("%s", text)
+	}
+}
+
+// patiently repeats what the store was too busy for: what was heard from the
+// gate must not get lost because others are at the store.
+func patiently[T any](ctx context.Context, do func(ctx context.Context) (T, error)) (T, error) {
+	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+	return backoff.RetryWithData(func() (T, error) {
+		v, err := do(ctx)
+		if err != nil && !errors.Is(err, store.ErrBusy) {
+			return v, backoff.Permanent(err)
+		}
+		return v, err
+	}, backoff.WithContext(b, ctx))
+}

@@ -1,0 +1,292 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"golang.org/x/sync/errgroup"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// submit sends the batch with three hands: one claims, many send, one applies
+// what came back. It returns when the context ends and everything that was
+// claimed has been recorded, or with an error of the store.
+func (r *running) submit(ctx context.Context) error {
+	ahead := r.ahead()
+	work := make(chan store.Claimed, ahead)
+	heard := make(chan payout.Event, ahead+r.Workers)
+	sending, abort := context.WithCancel(ctx)
+	defer abort()
+	hands, hctx := errgroup.WithContext(sending)
+	hands.Go(func() error {
+		defer close(work)
+		return r.claim(hctx, work, ahead)
+	})
+	var senders sync.WaitGroup
+	for range r.Workers {
+		senders.Go(func() {
+			for c := range work {
+				heard <- r.send(hctx, c)
+			}
+		})
+	}
+	go func() {
+		senders.Wait()
+		close(heard)
+	}()
+	hands.Go(func() error { return r.record(ctx, heard, abort) })
+	return hands.Wait()
+}
+
+// ahead is how many payouts are claimed at once: what the limiter lets go in
+// half a second, so that a crash leaves few in doubt and one commit serves many.
+func (r *running) ahead() int {
+	return int(min(max(math.Ceil(r.Rate/2), 1), 512))
+}
+
+// claim hands out payouts until the context ends. When there is none it waits
+// to be woken, or looks again after a while: another process may free one.
+func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead int) error {
+	for ctx.Err() == nil {
+		if r.halted.Load() {
+			r.idle.Store(true)
+			<-ctx.Done()
+			return nil
+		}
+		if wait := r.tally.pausedFor(); wait > 0 {
+			sleep(ctx, wait)
+			continue
+		}
+		claimed, err := patiently(ctx, func(ctx context.Context) ([]store.Claimed, error) {
+			return r.Store.Claim(ctx, store.Claim{
+				Batch: r.batch, N: ahead, Host: r.Gate.Host(), AskFirst: r.AskFirst, Skip: r.spent.has,
+			})
+		})
+		if err != nil {
+			return unlessDone(ctx, err)
+		}
+		r.inFlight.Add(int64(len(claimed)))
+		if len(claimed) == 0 {
+			r.idle.Store(true)
+			r.await(ctx)
+			continue
+		}
+		r.idle.Store(false)
+		for _, c := range claimed {
+			work <- c // senders take everything, also after the context ended
+		}
+	}
+	return nil
+}
+
+func unlessDone(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return err
+}
+
+// recheck is how often an idle run looks for payouts that other processes freed.
+const recheck = 2 * time.Second
+
+func (r *running) await(ctx context.Context) {
+	t := time.NewTimer(recheck)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	case <-r.wake:
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}
+
+// send makes what is to be made of one claimed payout: at most one attempt that
+// may have become a payment. Only surely unsent attempts are repeated.
+func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
+	e := payout.Event{
+		Key: c.Key, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
+	}
+	composer, err := r.composers.of(c)
+	if err != nil {
+		e.Message, e.At = err.Error(), time.Now()
+		r.spent.add(c.Key)
+		return e
+	}
+	draft := composer.Draft(c.Key, c.Cells)
+	wait := backoff.WithMaxRetries(backoff.NewExponentialBackOff(
+		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
+	), uint64(max(r.Attempts, 1)-1))
+	var a gate.Answer
+	for ctx.Err() == nil && !r.halted.Load() {
+		a = r.Gate.Send(ctx, draft, r.Timeout)
+		if a.Sent {
+			e.Tries++
+			r.sent.Add(1)
+			r.lastSend.Store(time.Now().UnixNano())
+		}
+		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || !a.Paused.IsZero() {
+			break
+		}
+		next := wait.NextBackOff()
+		if next == backoff.Stop {
+			r.spent.add(c.Key)
+			break
+		}
+		sleep(ctx, next)
+	}
+	e.At = time.Now()
+	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
+	e.Kind = kindOf(a, e.Tries)
+	r.judge(c.Key, a)
+	return e
+}
+
+// kindOf is the event that an answer makes. Dangerous to soften: an answer that
+// is none of the documented ones is Doubtful.
+func kindOf(a gate.Answer, tries int) payout.Kind {
+	switch a.Outcome {
+	case gate.Accepted:
+		return payout.Accepted
+	case gate.Taken:
+		return payout.Taken
+	case gate.Refused:
+		return payout.Refused
+	case gate.Unsent:
+		if tries == 0 && (!a.Paused.IsZero() || a.Cancelled) {
+			return payout.Released
+		}
+		return payout.Unsent
+	}
+	if tries == 0 && a == (gate.Answer{}) {
+		return payout.Released // never tried at all
+	}
+	return payout.Doubtful
+}
+
+// judge draws the conclusions for the run from one answer.
+func (r *running) judge(key payout.Key, a gate.Answer) {
+	switch {
+	case a.Cancelled, a == (gate.Answer{}):
+		return
+	case !a.Paused.IsZero():
+		r.tally.pauseUntil(a.Paused)
+		return
+	case a.Stop:
+		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
+	case a.NoMoney:
+		r.spent.add(key)
+		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
+	}
+	if n := r.tally.count(a); r.MaxRefusals > 0 && n >= r.MaxRefusals {
+		r.halt(&r.out.Alike, fmt.Sprintf("%d answers alike in a row (%s, HTTP %d, code %s: %s); sending stopped", n, a.Outcome, a.HTTPStatus, orNone(a.Code), a.Message))
+	}
+}
+
+func orNone(code string) string {
+	if code == "" {
+		return "none"
+	}
+	return code
+}
+
+// tally counts refusals alike in a row, and remembers how long to pause.
+type tally struct {
+	mu    sync.Mutex
+	alike string
+	n     int
+	until time.Time
+}
+
+// count returns how many answers of a bad kind came in a row, this included.
+func (t *tally) count(a gate.Answer) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a.Outcome == gate.Accepted || a.Outcome == gate.Taken {
+		t.alike, t.n = "", 0
+		return 0
+	}
+	if kind := a.Alike(); kind != t.alike {
+		t.alike, t.n = kind, 0
+	}
+	t.n++
+	return t.n
+}
+
+func (t *tally) pauseUntil(at time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if at.After(t.until) {
+		t.until = at
+	}
+}
+
+func (t *tally) pausedFor() time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Until(t.until)
+}
+
+// record applies what came back, in one commit for all that is waiting. It must
+// go on after the context ended: what the gate said is not to be lost. When the
+// store cannot write, it stops the sending.
+func (r *running) record(ctx context.Context, heard <-chan payout.Event, abort func()) error {
+	var failed error
+	for e := range heard {
+		events := []payout.Event{e}
+		for more := true; more && len(events) < cap(heard); {
+			select {
+			case next, ok := <-heard:
+				if more = ok; ok {
+					events = append(events, next)
+				}
+			default:
+				more = false
+			}
+		}
+		if failed == nil {
+			failed = r.apply(context.WithoutCancel(ctx), events)
+		}
+		r.inFlight.Add(-int64(len(events)))
+		if failed != nil {
+			abort()
+		}
+	}
+	if failed != nil {
+		return fmt.Errorf("what the gate answered could not be written (the payouts are in doubt, the next run asks the gate): %w", failed)
+	}
+	return nil
+}
+
+// apply writes events and wakes the claiming hand when a payout became free.
+func (r *running) apply(ctx context.Context, events []payout.Event) error {
+	changes, err := patiently(ctx, func(ctx context.Context) ([]store.Change, error) {
+		return r.Store.Apply(ctx, events...)
+	})
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.After.State == payout.StateNew && c.Before.State != payout.StateNew {
+			r.idle.Store(false)
+			r.wakeUp()
+			break
+		}
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package batch
+
+import (
+	"strings"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// The words of result.state, as finance reads them.
+const (
+	WordPaid      = "paid"
+	WordPartly    = "partly paid"
+	WordDeclined  = "declined"
+	WordRejected  = "rejected"
+	WordReturned  = "returned"
+	WordOpen      = "open"
+	WordCheck     = "check"
+	WordSkipped   = "skipped"
+	WordCancelled = "cancelled"
+)
+
+// Words lists them in the order in which a summary shows them.
+var Words = []string{
+	WordPaid, WordPartly, WordDeclined, WordRejected, WordReturned,
+	WordOpen, WordCheck, WordSkipped, WordCancelled,
+}
+
+var stateWords = map[payout.State]string{
+	payout.StateNew: WordOpen, payout.StateSending: WordOpen, payout.StateUnknown: WordOpen, payout.StateAccepted: WordOpen,
+	payout.StatePaid: WordPaid, payout.StatePartial: WordPartly, payout.StateDeclined: WordDeclined,
+	payout.StateRejected: WordRejected, payout.StateReturned: WordReturned, payout.StateCancelled: WordCancelled,
+}
+
+// StateWord is the word for a state that no check overrules.
+func StateWord(s payout.State) string { return stateWords[s] }
+
+// Word is result.state of a payout.
+func Word(p payout.Payout) string {
+	if p.NeedsCheck() {
+		return WordCheck
+	}
+	return stateWords[p.State]
+}
+
+// The words of result.action: what a person should do.
+const (
+	ActNothing = "nothing"
+	ActWait    = "wait"
+	ActFix     = "fix row"
+	ActNewID   = "new id"
+	ActCheck   = "check first"
+	ActNever   = "never pay again"
+)
+
+// Action is result.action of a payout.
+func Action(p payout.Payout) string {
+	if p.NeedsCheck() {
+		return ActCheck
+	}
+	switch p.State {
+	case payout.StatePaid, payout.StateCancelled:
+		return ActNothing
+	case payout.StatePartial, payout.StateReturned:
+		return ActCheck
+	case payout.StateDeclined, payout.StateRejected:
+		return afterRefusal(gate.GroupOf(p.Code))
+	}
+	if p.GateStatus == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Code) == gate.GroupCheck && p.Code != gate.CodeNotFound {
+		return ActCheck
+	}
+	return ActWait
+}
+
+func afterRefusal(g gate.Group) string {
+	switch g {
+	case gate.GroupFixRow, gate.GroupFixRequest:
+		return ActFix
+	case gate.GroupNever:
+		return ActNever
+	case gate.GroupCheck, gate.GroupWait, gate.GroupDuplicate:
+		return ActCheck
+	}
+	return ActNewID
+}
+
+// note is result.note: every oddity of a line, in words.
+func note(l store.Line, sentBy string) string {
+	if l.Skip != "" {
+		return "left out, not sent: " + l.Skip
+	}
+	p := l.Payout
+	var notes []string
+	add := func(cond bool, text string) {
+		if cond {
+			notes = append(notes, text)
+		}
+	}
+	f := func(flag payout.Flags) bool { return p.Flags&flag != 0 }
+	add(!l.Here, "sent by batch "+sentBy)
+	add(f(payout.Contradicted), "the gate gave two verdicts that cannot both be true")
+	add(f(payout.AmountDiffers), "the gate's amount is not what was asked for ("+p.Amount.String()+")")
+	add(f(payout.NotOurs), "the id was used before by a payment that is not this row's")
+	add(p.Unproven && !f(payout.NotOurs), "the gate had this id before the first attempt")
+	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
+	add(f(payout.Restored), "the gate knew of it before this store did")
+	add(p.State == payout.StateNew && p.Tries == 0, "not sent yet")
+	add(p.State == payout.StateNew && p.Tries > 0, "surely not paid yet; the next run sends it again")
+	add(p.State == payout.StateSending, "being sent")
+	add(p.State == payout.StateUnknown && !p.Seen, "no answer came; it may be paid or not, the gate is asked")
+	add(p.State == payout.StateUnknown && p.Seen, "the gate has it; what became of it is asked")
+	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
+	add(p.State.Settled() && f(payout.WasDoubted), "an attempt got no answer; the gate's word settled it")
+	add(f(payout.LateWord), "the gate repeated an older verdict later")
+	add(p.State == payout.StateDeclined || p.State == payout.StateRejected, "a new payout needs a new id")
+	return strings.Join(notes, "; ")
+}

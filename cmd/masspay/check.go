@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/spf13/cobra"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+)
+
+func (a *app) checkCommand() *cobra.Command {
+	var expect expectFlags
+	var asJSON bool
+	c := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Read and check a file; send nothing, write nothing",
+		Long:  "Read and check a file, or standard input for -. Sends nothing and writes nothing.",
+		Args:  args(1, 1, "one file, or - for standard input"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.check(cmd.Context(), args[0], expect, asJSON)
+		},
+	}
+	expect.register(c)
+	c.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
+	return c
+}
+
+func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON bool) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	in, err := batch.OpenInput(path, a.w.stdin)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	k, err := a.checked(ctx, c, s, in, expect, false)
+	if asJSON {
+		return errors.Join(err, a.checkJSON(in.Name, k, err))
+	}
+	if err != nil {
+		return err
+	}
+	a.found(c, k)
+	return nil
+}
+
+// checked checks a file and tells its warnings.
+func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.Input, expect expectFlags, skip bool) (*batch.Checked, error) {
+	want, err := expect.expect(c)
+	if err != nil {
+		return nil, err
+	}
+	k, err := (&batch.Checker{Store: s, Projects: c.hasProject, Expect: want, Skip: skip}).Check(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	for _, warning := range k.Warnings {
+		a.say("warning: %s: %s", in.Name, warning)
+	}
+	return k, nil
+}
+
+// found says what is in a good file.
+func (a *app) found(c *config, k *batch.Checked) {
+	known := ""
+	if k.Known > 0 {
+		known = ", " + payout.Count(k.Known) + " of them known already"
+	}
+	a.say("%s: %s%s, %s; no problems, nothing was sent", k.Name, count(k.Rows, "payout"), known, amounts(k.Totals))
+	a.say("%s at %g requests a second take about %s to send", count(k.New, "payout"), c.Gate.Rate, sendingTime(k.New, c.Gate.Rate))
+}
+
+// checkReport is what check --json prints.
+type checkReport struct {
+	File     string        `json:"file"`
+	OK       bool          `json:"ok"`
+	Batch    string        `json:"batch,omitempty"`
+	Rows     int           `json:"rows"`
+	New      int           `json:"new"`
+	Known    int           `json:"known"`
+	Totals   []moneyJSON   `json:"totals"`
+	Count    int           `json:"problem_count"`
+	Problems []problemJSON `json:"problems"`
+	Warnings []string      `json:"warnings"`
+}
+
+type problemJSON struct {
+	Line   int    `json:"line,omitempty"`
+	Column string `json:"column,omitempty"`
+	Value  string `json:"value,omitempty"`
+	Text   string `json:"text"`
+}
+
+// moneyJSON is an amount for machines: minor units, no separators.
+type moneyJSON struct {
+	Minor    int64  `json:"minor"`
+	Currency string `json:"currency"`
+}
+
+func moneyList(list []payout.Amount) []moneyJSON {
+	out := make([]moneyJSON, len(list))
+	for i, m := range list {
+		out[i] = moneyJSON(m)
+	}
+	return out
+}
+
+func (a *app) checkJSON(name string, k *batch.Checked, err error) error {
+	r := checkReport{File: name, OK: err == nil, Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
+	var file *batch.FileError
+	if errors.As(err, &file) {
+		r.Count = file.Count
+		for _, p := range file.Problems {
+			r.Problems = append(r.Problems, problemJSON{p.Line, p.Column, p.Value, p.Text})
+		}
+	}
+	if k != nil {
+		r.Batch, r.Rows, r.New, r.Known, r.Totals = k.ID, k.Rows, k.New, k.Known, moneyList(k.Totals)
+		for _, w := range k.Warnings {
+			r.Warnings = append(r.Warnings, w.String())
+		}
+	}
+	return a.printJSON(r)
+}
+
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.w.stdout)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}

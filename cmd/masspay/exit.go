@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/bolt"
+)
+
+// The exit codes. They are documented in the README and never change meaning.
+const (
+	exitDone        = 0   // everything asked for is done and paid, or accepted where no wait was asked for
+	exitUnexpected  = 1   // something unexpected; safe to run again
+	exitNotAllPaid  = 3   // done, and some rows were not paid
+	exitOpen        = 4   // done, and some outcomes are open, or a person must check
+	exitFile        = 10  // the file has problems; nothing was sent
+	exitBusy        = 11  // the store is busy; nothing was sent by this run
+	exitConfig      = 12  // configuration, usage, missing or wrong store or key, or the gate refuses the project
+	exitInterrupted = 130 // interrupted; safe to run again
+)
+
+// failure is an error that a command ends with: what to say, what to do about
+// it, and the exit code.
+type failure struct {
+	code int
+	err  error
+	hint string
+}
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// failf makes a failure.
+func failf(code int, hint, format string, args ...any) error {
+	return &failure{code: code, hint: hint, err: fmt.Errorf(format, args...)}
+}
+
+// ended is a command that did its work and has an exit code to say how.
+type ended struct{ code int }
+
+func (e *ended) Error() string { return fmt.Sprintf("exit code %d", e.code) }
+
+// explain turns any error into a failure: the one place where errors of the
+// packages meet exit codes and hints.
+func explain(err error) *failure {
+	var f *failure
+	if errors.As(err, &f) {
+		return f
+	}
+	var file *batch.FileError
+	if errors.As(err, &file) {
+		return &failure{exitFile, err, "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
+	}
+	var network *bolt.NetworkError
+	switch {
+	case errors.As(err, &network):
+		return &failure{exitConfig, err, "move store.path to a local disk; nothing was sent"}
+	case errors.Is(err, store.ErrRestored):
+		return &failure{exitConfig, fmt.Errorf("%w: its marker is newer, so the lost store may have sent what this one believes unsent; nothing was sent", err),
+			"masspay run FILE --ask-first asks the gate about each payout before sending it"}
+	case errors.Is(err, store.ErrNoMarker):
+		return &failure{exitConfig, fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
+			"mount the disk that holds store.marker; if it is lost and you are sure that this store is the newest, masspay init --trust-store writes it again"}
+	case errors.Is(err, store.ErrMissing):
+		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err),
+			"if this is the first run, masspay init makes a store; if not, is the disk mounted?"}
+	case errors.Is(err, store.ErrKey):
+		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err), "put back the key file that this store was made with (store.key_file)"}
+	case errors.Is(err, store.ErrNewer):
+		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err), "install the masspay that wrote it, or a newer one"}
+	case errors.Is(err, store.ErrDamaged):
+		return &failure{exitUnexpected, err, "do not delete the store: it remembers what was paid; restore the newest backup and run with --ask-first"}
+	case errors.Is(err, store.ErrNoBatch):
+		return &failure{exitConfig, err, "masspay status lists the batches"}
+	case errors.Is(err, store.ErrBusy):
+		return &failure{exitBusy, fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err), "run the same command again"}
+	case errors.Is(err, batch.ErrChanged):
+		return &failure{exitFile, fmt.Errorf("%w: somebody is still writing it; nothing was sent", err), "wait until the file is complete, then run the same command again"}
+	case errors.Is(err, syscall.ENOSPC):
+		return &failure{exitUnexpected, fmt.Errorf("%w: the disk is full", err), "free some space and run the same command again; what was sent is remembered"}
+	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
+		return &failure{exitConfig, err, "check the owner and the mode of the file and its folder (the store, its lock files and the result are written by the user that runs masspay)"}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return &failure{exitConfig, err, "another process listens there: stop it, or change callbacks.listen or admin.listen"}
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
+		return &failure{exitConfig, err, ""}
+	case errors.Is(err, context.Canceled):
+		return &failure{exitInterrupted, errors.New("interrupted"), "run the same command again; it goes on where it stopped"}
+	}
+	return &failure{exitUnexpected, err, "run the same command again; what was sent is remembered"}
+}
+
+// verdictCode is the exit code of a batch as it stands. With accepted, rows
+// that the gate has accepted count as done.
+func verdictCode(b store.Batch, accepted bool) int {
+	code := exitDone
+	for _, c := range b.Counts {
+		switch {
+		case c.Check > 0:
+			return exitOpen
+		case c.State == payout.StateAccepted && accepted:
+		case c.State.Open():
+			return exitOpen
+		case c.State != payout.StatePaid:
+			code = exitNotAllPaid
+		}
+	}
+	if b.Skipped > 0 {
+		code = exitNotAllPaid
+	}
+	return code
+}
+
+// print tells a person what went wrong: the message, and a command that works.
+func (f *failure) print(w world) {
+	var file *batch.FileError
+	_, _ = fmt.Fprintf(w.stderr, "masspay: %s\n", oneLine(f.err.Error()))
+	if errors.As(f.err, &file) {
+		for _, p := range file.Problems {
+			_, _ = fmt.Fprintln(w.stderr, p)
+		}
+		if more := file.Count - len(file.Problems); more > 0 {
+			_, _ = fmt.Fprintf(w.stderr, "... and %s more\n", payout.Count(more))
+		}
+	}
+	if f.hint != "" {
+		_, _ = fmt.Fprintf(w.stderr, "hint: %s\n", f.hint)
+	}
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+	"github.com/spf13/cobra"
+
+	"masspay/store/bolt"
+)
+
+// starterConfig is what init writes; every key is explained in the README.
+const starterConfig = `# masspay configuration. Every key is explained in the README.
+gate:
+  base_url: https://gate.example     # the platform tells you its address
+  rate: 5                            # requests per second, as agreed with the platform
+projects:
+  - id: 1234                         # your project
+    secret_file: 1234.secret         # a file with the project's secret, mode 600
+store:
+  path: masspay.db
+  key_file: store.key
+callbacks:
+  listen: 127.0.0.1:8080             # masspay serve takes callbacks here
+  path: /callbacks
+`
+
+func (a *app) initCommand() *cobra.Command {
+	var trust bool
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Write what the configuration names and is missing: masspay.yaml, the store, its key",
+		Args:  args(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if trust {
+				return a.trustStore(cmd.Context())
+			}
+			return a.initialize(cmd.Context())
+		},
+	}
+	c.Flags().BoolVar(&trust, "trust-store", false, "declare that the store is the newest there is: writes its marker again and ends --ask-first")
+	return c
+}
+
+func (a *app) initialize(ctx context.Context) error {
+	file := a.configFlag
+	if file == "" {
+		file = a.env["MASSPAY_CONFIG"]
+	}
+	if file == "" {
+		file = "masspay.yaml"
+	}
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := writeNew(file, starterConfig); err != nil {
+			return err
+		}
+		a.say("wrote %s: put in the gate's address, your project and its secret", file)
+	}
+	// Secrets are not needed yet, and a starter's values are not right yet.
+	c, err := loadConfig(file, a.env)
+	if err != nil {
+		return err
+	}
+	if err := a.initKey(c); err != nil {
+		return err
+	}
+	o, err := c.storeOptions()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(o.Path); err == nil {
+		s, err := bolt.Open(ctx, o)
+		if err != nil {
+			return err
+		}
+		a.say("%s is there already; nothing in it was changed", o.Path)
+		return s.Close()
+	}
+	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
+		return err
+	}
+	if _, err := os.Stat(c.markerPath()); err == nil {
+		return failf(exitConfig, "mount the disk or restore the backup; only if the store is really to begin anew, delete the marker first",
+			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", o.Path, c.markerPath())
+	}
+	if err := bolt.Create(ctx, o); err != nil {
+		return err
+	}
+	a.say("made the store %s", o.Path)
+	return nil
+}
+
+func (c *config) markerPath() string {
+	if c.Store.Marker != "" {
+		return c.Store.Marker
+	}
+	return c.Store.Path + ".marker"
+}
+
+// initKey makes the store's key where it is missing; never where a store is
+// there already, because only the old key opens it.
+func (a *app) initKey(c *config) error {
+	path := c.Store.KeyFile
+	if path == "" || a.env[envStoreKey] != "" {
+		return nil
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if _, err := os.Stat(c.Store.Path); err == nil {
+		return failf(exitConfig, "put back the key file that the store was made with", "%s is missing, and only that key opens %s; nothing was made", path, c.Store.Path)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	if err := writeNew(path, bolt.NewKey().Text()); err != nil {
+		return err
+	}
+	a.say("made the store's key %s: keep a copy apart from the store's backups", path)
+	return nil
+}
+
+// writeNew writes a file that only its owner can read, whole or not at all.
+func writeNew(path, text string) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	}
+	return renameio.WriteFile(path, []byte(text), 0o600)
+}
+
+func (a *app) trustStore(ctx context.Context) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := a.record(ctx, c, s, "init --trust-store", "", ""); err != nil {
+		return err
+	}
+	if err := s.Trust(ctx); err != nil {
+		return err
+	}
+	a.say("%s is trusted again: payouts are sent without asking first", c.Store.Path)
+	return nil
+}

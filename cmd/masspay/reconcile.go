@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"masspay/batch"
+	"masspay/store"
+)
+
+func (a *app) reconcileCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "reconcile [BATCH]",
+		Short: "Ask the gate about open payouts; sends nothing",
+		Args:  args(0, 1, "at most one batch"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			id := ""
+			if len(args) == 1 {
+				id = args[0]
+			}
+			return a.reconcile(cmd.Context(), id)
+		},
+	}
+}
+
+func (a *app) reconcile(ctx context.Context, id string) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if id != "" {
+		b, err := s.Batch(ctx, id)
+		if err != nil {
+			return err
+		}
+		id = b.ID
+	}
+	client, closeGate, err := c.gateClient()
+	if err != nil {
+		return err
+	}
+	defer closeGate()
+	if err := sameHost(ctx, s, client.Host()); err != nil {
+		return err
+	}
+	if err := a.record(ctx, c, s, "reconcile", "", id); err != nil {
+		return err
+	}
+	q := &batch.Reconciler{Store: s, Gate: client, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout, StatusAfter: c.Gate.StatusAfter}
+	sum, err := q.Round(ctx, id)
+	if err != nil {
+		return err
+	}
+	a.say("asked the gate about %s, news of %s; nothing was sent", count(sum.Asked, "payout"), count(sum.News, "payout"))
+	if sum.Refused != "" {
+		return failf(exitConfig, "check the project's number, its secret and its rights with the platform", "%s; nothing was sent", sum.Refused)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	code, err := a.openCode(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	return endWith(code)
+}
+
+// openCode is the exit code of a batch, or of all.
+func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, error) {
+	code := exitDone
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return 0, err
+		}
+		if id != "" && b.ID != id {
+			continue
+		}
+		code = max(code, verdictCode(b, false)) // 0, 3 or 4
+		if n := b.Open(); n > 0 {
+			a.say("batch %s: %s still open", b.Short(), count(n, "payout"))
+		}
+	}
+	return code, nil
+}

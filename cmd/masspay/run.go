@@ -1,0 +1,299 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/bolt"
+)
+
+// runFlags are the flags of run.
+type runFlags struct {
+	expect   expectFlags
+	batch    string
+	output   string
+	wait     time.Duration
+	rate     float64
+	workers  int
+	dryRun   bool
+	skip     bool
+	askFirst bool
+	json     bool
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var f runFlags
+	c := &cobra.Command{
+		Use:   "run [FILE] [-o RESULT.csv]",
+		Short: "Send what was not sent yet, wait for verdicts, write the result; safe to repeat",
+		Long: `Check a file, send each row that was not sent yet, wait for the verdicts, and
+write the result: every input row, in order, with what became of it.
+
+It is safe to repeat: a payment_id is sent once for ever. Without -o the result
+goes to standard output. FILE may be - for standard input.`,
+		Args: args(0, 1, "one file, - for standard input, or --batch ID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if (len(args) == 1) == (f.batch != "") {
+				return failf(exitConfig, "masspay run FILE -o RESULT.csv", "masspay run: want a file or --batch ID; nothing was sent")
+			}
+			if f.json && f.output == "" {
+				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o, because both would go to standard output; nothing was sent")
+			}
+			return a.run(cmd.Context(), args, f)
+		},
+	}
+	fl := c.Flags()
+	f.expect.register(c)
+	fl.StringVar(&f.batch, "batch", "", "go on with a loaded batch by its `ID`, when the file is gone")
+	fl.StringVarP(&f.output, "output", "o", "", "write the result to `FILE`, replacing an older one")
+	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for verdicts after the last send; 0: neither wait nor ask")
+	fl.Float64Var(&f.rate, "rate", 0, "requests per second (default: gate.rate)")
+	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
+	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything but write and send")
+	fl.BoolVar(&f.skip, "skip-invalid", false, "leave out rows with problems of their own; exit at least 3")
+	fl.BoolVar(&f.askFirst, "ask-first", false, "the store is a restored copy: ask the gate about each payout before sending it")
+	fl.BoolVar(&f.json, "json", false, "print the summary as JSON (needs -o)")
+	return c
+}
+
+func (a *app) run(ctx context.Context, files []string, f runFlags) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if f.rate > 0 {
+		c.Gate.Rate = f.rate
+	}
+	if f.workers > 0 {
+		c.Gate.Workers = f.workers
+	}
+	if problems := c.validate(); len(problems) > 0 {
+		return configError("flags", problems)
+	}
+	client, closeGate, err := c.gateClient()
+	if err != nil {
+		return err
+	}
+	defer closeGate()
+	if err := sameHost(ctx, s, client.Host()); err != nil {
+		return err
+	}
+	if err := mayRun(ctx, s, f.askFirst); err != nil {
+		return err
+	}
+	b, done, err := a.load(ctx, c, s, files, f)
+	if err != nil || done {
+		return err
+	}
+	if err := a.record(ctx, c, s, "run", b.Name, b.ID); err != nil {
+		return err
+	}
+	runner := &batch.Runner{
+		Store: s, Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
+		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
+		Wait: f.wait, AskFirst: f.askFirst,
+	}
+	p := a.progress(s, b.ID, f.wait)
+	runner.Notify = p.note
+	p.start(ctx)
+	out, err := runner.Run(ctx, b.ID)
+	p.stop()
+	if err != nil {
+		return err
+	}
+	return a.finish(ctx, s, b, f, out)
+}
+
+// mayRun says early what Claim would refuse.
+func mayRun(ctx context.Context, s *bolt.Store, askFirst bool) error {
+	restored, err := s.Restored(ctx)
+	if err == nil && restored && !askFirst {
+		err = store.ErrRestored
+	}
+	return err
+}
+
+// load brings the file into the store, unless it is there. done says that
+// there is nothing more to do.
+func (a *app) load(ctx context.Context, c *config, s store.Store, files []string, f runFlags) (b store.Batch, done bool, err error) {
+	if f.batch != "" {
+		if b, err = s.Batch(ctx, f.batch); err != nil {
+			return b, false, err
+		}
+		return b, f.dryRun, a.known(c, b, f)
+	}
+	in, err := batch.OpenInput(files[0], a.w.stdin)
+	if err != nil {
+		return b, false, err
+	}
+	defer func() { _ = in.Close() }()
+	id, err := in.ID()
+	if err != nil {
+		return b, false, err
+	}
+	if b, err = s.Batch(ctx, id); err == nil {
+		return b, f.dryRun, a.known(c, b, f)
+	}
+	if !errors.Is(err, store.ErrNoBatch) {
+		return b, false, err
+	}
+	k, err := a.checked(ctx, c, s, in, f.expect, f.skip)
+	if err != nil {
+		return b, false, err
+	}
+	for _, p := range k.Problems {
+		a.say("left out: %s: %s", k.Name, p)
+	}
+	if f.dryRun {
+		a.say("dry run: %s: %s would be sent, %s known already, %s left out; nothing was written or sent",
+			k.Name, count(k.New, "payout"), payout.Count(k.Known), payout.Count(k.Skipped))
+		return b, true, nil
+	}
+	loaded, err := k.Load(ctx, s, in)
+	if errors.Is(err, store.ErrLoaded) {
+		b, err = s.Batch(ctx, id) // another process was quicker with the same file
+		return b, false, err
+	}
+	if err != nil {
+		return b, false, err
+	}
+	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
+		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
+	a.say("%s at %g requests a second take about %s to send", count(loaded.New, "payout"), c.Gate.Rate, sendingTime(loaded.New, c.Gate.Rate))
+	return loaded.Batch, false, nil
+}
+
+func leftOut(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return ", " + payout.Count(n) + " left out"
+}
+
+// known goes on with a batch that is loaded already; control totals hold all
+// the same.
+func (a *app) known(c *config, b store.Batch, f runFlags) error {
+	want, err := f.expect.expect(c)
+	if err != nil {
+		return err
+	}
+	if err := want.Loaded(b); err != nil {
+		return err
+	}
+	what := "going on"
+	if f.dryRun {
+		what = "dry run: " + count(b.InState(payout.StateNew), "payout") + " would be sent; nothing was written or sent"
+	}
+	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), b.Name, count(b.Rows, "row"), what)
+	return nil
+}
+
+// finish writes the result and says how it ended.
+func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFlags, out batch.Outcome) error {
+	ctx = context.WithoutCancel(ctx) // an interrupted run has a result too
+	b, err := s.Batch(ctx, b.ID)
+	if err != nil {
+		return err
+	}
+	sum, err := a.writeReport(ctx, s, b, f.output)
+	if err != nil {
+		return fmt.Errorf("%w (the payouts are safe in the store; masspay report %s writes the result again)", err, b.Short())
+	}
+	code := verdictCode(b, f.wait <= 0)
+	switch {
+	case out.Interrupted:
+		code = exitInterrupted
+	case out.Refused != "":
+		code = exitConfig
+	}
+	if f.json {
+		return errors.Join(a.printJSON(runReport(b, sum, out, code, f.output)), endWith(code))
+	}
+	printSummary(a.w.stderr, sum)
+	a.farewell(b, sum, f, out, code)
+	return endWith(code)
+}
+
+func endWith(code int) error {
+	if code == exitDone {
+		return nil
+	}
+	return &ended{code}
+}
+
+// writeReport writes the result to a file, or to standard output.
+func (a *app) writeReport(ctx context.Context, s store.Store, b store.Batch, path string) (batch.Summary, error) {
+	if path == "" {
+		return batch.ReportTo(ctx, s, b, a.w.stdout)
+	}
+	return batch.Report(ctx, s, b, path)
+}
+
+// farewell says in one or two lines what a person should know and do.
+func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.Outcome, code int) {
+	again := "masspay run --batch " + b.Short()
+	unsent := b.InState(payout.StateNew)
+	switch {
+	case out.Interrupted:
+		a.say("masspay: interrupted; %s not sent, the rest is remembered", count(unsent, "payout"))
+		a.say("hint: %s goes on where it stopped", again)
+	case out.Refused != "":
+		a.say("masspay: %s; %s not sent", out.Refused, count(unsent, "payout"))
+		a.say("hint: check the project's number, its secret and its rights with the platform, then %s", again)
+	case out.NoMoney != "", out.Alike != "":
+		a.say("masspay: %s; %s not sent", out.NoMoney+out.Alike, count(unsent, "payout"))
+		a.say("hint: when the cause is gone, %s sends the rest", again)
+	case code == exitOpen && sum.N(batch.WordCheck) > 0:
+		a.say("masspay: %s must be checked by a person: see result.note", count(sum.N(batch.WordCheck), "payout"))
+	case code == exitOpen:
+		a.say("masspay: %s still open; not paid and not refused yet", count(sum.N(batch.WordOpen), "payout"))
+		a.say("hint: %s asks again later", again)
+	case code == exitNotAllPaid:
+		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
+	case sum.N(batch.WordOpen) > 0:
+		a.say("masspay: done: the gate accepted every payout; verdicts come later")
+	default:
+		a.say("masspay: done: every row was paid")
+	}
+	if f.output != "" {
+		a.say("result: %s", f.output)
+	}
+}
+
+// runJSON is what run, status and reconcile print with --json.
+type runJSON struct {
+	Batch       string             `json:"batch"`
+	File        string             `json:"file"`
+	Result      string             `json:"result,omitempty"`
+	ExitCode    int                `json:"exit_code"`
+	Rows        int                `json:"rows"`
+	Sent        int                `json:"requests_sent"`
+	Asked       int                `json:"questions_asked"`
+	Stopped     string             `json:"stopped,omitempty"`
+	Interrupted bool               `json:"interrupted,omitempty"`
+	States      map[string]sumJSON `json:"states"`
+}
+
+type sumJSON struct {
+	Rows    int              `json:"rows"`
+	Amounts map[string]int64 `json:"amounts_minor"`
+}
+
+func runReport(b store.Batch, sum batch.Summary, out batch.Outcome, code int, result string) runJSON {
+	r := runJSON{
+		Batch: b.ID, File: b.Name, Result: result, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
+		Stopped: out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: map[string]sumJSON{},
+	}
+	for word, s := range sum.ByWord {
+		r.States[word] = sumJSON{s.Rows, s.Amounts}
+	}
+	return r
+}

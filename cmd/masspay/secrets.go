@@ -1,0 +1,183 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"masspay/gate"
+	"masspay/store/bolt"
+)
+
+// Secrets come from files, from systemd credentials, or from the environment,
+// never from a flag, which every user of the machine can read.
+const (
+	envSecret   = "MASSPAY_SECRET_"   // and the project's number
+	envStoreKey = "MASSPAY_STORE_KEY" // the text of the store's key
+)
+
+// readSecret reads a file that nobody else may read. A line end behind the
+// secret is not part of it.
+func readSecret(path string) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if st.Mode().Perm()&0o007 != 0 {
+		return "", failf(exitConfig, "chmod 600 "+path, "%s: every user of this machine can read the secret (mode %04o); nothing was sent", path, st.Mode().Perm())
+	}
+	b, err := os.ReadFile(path) //nolint:gosec // the configured path
+	if err != nil {
+		return "", err
+	}
+	s := strings.TrimRight(string(b), "\r\n")
+	if s == "" {
+		return "", failf(exitConfig, "put the secret into it", "%s: the secret is empty; nothing was sent", path)
+	}
+	return s, nil
+}
+
+// secretFailure says which secret cannot be had.
+func secretFailure(what string, err error) error {
+	var f *failure
+	switch {
+	case errors.As(err, &f):
+		return f
+	case errors.Is(err, fs.ErrNotExist):
+		return failf(exitConfig, "put it there with mode 600", "%s: %v; nothing was sent", what, err)
+	case errors.Is(err, fs.ErrPermission):
+		return failf(exitConfig, "give the file to the user that runs masspay", "%s: %v; nothing was sent", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// credential is where systemd puts a credential, empty where there is none.
+func (c *config) credential(name string) string {
+	if c.env["CREDENTIALS_DIRECTORY"] == "" {
+		return ""
+	}
+	path := filepath.Join(c.env["CREDENTIALS_DIRECTORY"], name)
+	if _, err := os.Stat(path); err != nil {
+		return ""
+	}
+	return path
+}
+
+// storeKey reads the key of the store.
+func (c *config) storeKey() (bolt.Key, error) {
+	text, path := c.env[envStoreKey], c.Store.KeyFile
+	if text == "" {
+		if path == "" {
+			path = c.credential("store.key")
+		}
+		if path == "" {
+			return bolt.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "the store's key is not configured; nothing was sent")
+		}
+		var err error
+		if text, err = readSecret(path); err != nil {
+			return bolt.Key{}, secretFailure("store.key_file", err)
+		}
+	}
+	k, err := bolt.ParseKey(text)
+	if err != nil {
+		return k, failf(exitConfig, "put back the key file that this store was made with", "store.key_file: %v; nothing was sent", err)
+	}
+	return k, nil
+}
+
+// keyring holds the projects' secrets and reads them again when their files
+// change, so that a key can be rotated while serve runs.
+type keyring struct {
+	c *config
+
+	mu      sync.Mutex
+	keys    map[uint32][]gate.Secret // the signing key first
+	stamps  map[string]time.Time
+	checked time.Time
+}
+
+var _ gate.Keys = (*keyring)(nil)
+
+// secrets reads all secrets, or says which one cannot be had.
+func (c *config) secrets() (*keyring, error) {
+	k := &keyring{c: c}
+	return k, k.read()
+}
+
+// read reads every secret anew; on an error the old ones stay.
+func (k *keyring) read() error {
+	keys, stamps := map[uint32][]gate.Secret{}, map[string]time.Time{}
+	for _, p := range k.c.Projects {
+		id := strconv.FormatUint(uint64(p.ID), 10)
+		path := p.SecretFile
+		if path == "" {
+			path = k.c.credential(id + ".secret")
+		}
+		current := k.c.env[envSecret+id]
+		if current == "" && path == "" {
+			return failf(exitConfig, "set secret_file of the project, or "+envSecret+id, "project %s has no secret; nothing was sent", id)
+		}
+		if current == "" {
+			var err error
+			if current, err = stampedSecret(path, stamps); err != nil {
+				return secretFailure("secret of project "+id, err)
+			}
+		}
+		keys[p.ID] = []gate.Secret{gate.NewSecret(current)}
+		if p.PreviousSecretFile != "" {
+			previous, err := stampedSecret(p.PreviousSecretFile, stamps)
+			if err != nil {
+				return secretFailure("previous secret of project "+id, err)
+			}
+			keys[p.ID] = append(keys[p.ID], gate.NewSecret(previous))
+		}
+	}
+	k.keys, k.stamps = keys, stamps
+	return nil
+}
+
+func stampedSecret(path string, stamps map[string]time.Time) (string, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	stamps[path] = st.ModTime()
+	return readSecret(path)
+}
+
+// Signing returns the key that a project's requests are signed with.
+func (k *keyring) Signing(project uint32) (gate.Secret, bool) {
+	keys := k.Accepted(project)
+	if len(keys) == 0 {
+		return gate.Secret{}, false
+	}
+	return keys[0], true
+}
+
+// Accepted returns the keys that a project's callbacks may be signed with.
+func (k *keyring) Accepted(project uint32) []gate.Secret {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if now := time.Now(); now.Sub(k.checked) >= time.Second {
+		k.checked = now
+		if k.changed() {
+			_ = k.read() // a file half written: the old keys stay until the next look
+		}
+	}
+	return k.keys[project]
+}
+
+func (k *keyring) changed() bool {
+	for path, was := range k.stamps {
+		if st, err := os.Stat(path); err == nil && !st.ModTime().Equal(was) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+	"github.com/jedib0t/go-pretty/v6/text"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// The rules of what people read: stdout has the result only, everything else is
+// stderr; numbers have thousands separators and units; messages are lower case,
+// without a full stop, and say what did not happen to the money; never a colour
+// or a question where nobody sits.
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return payout.Count(n) + " " + what + "s"
+}
+
+func amounts(list []payout.Amount) string {
+	if len(list) == 0 {
+		return "no money"
+	}
+	parts := make([]string, len(list))
+	for i, a := range list {
+		parts[i] = a.String()
+	}
+	return strings.Join(parts, " + ")
+}
+
+// sendingTime is how long so many requests take at a rate, for people.
+func sendingTime(n int, rate float64) string {
+	return span(time.Duration(float64(n) / rate * float64(time.Second)))
+}
+
+// span is a duration for people: two units at the most.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return "less than a second"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%d days %d h", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// tally is a batch's counts by the words that finance reads.
+func tally(b store.Batch) batch.Summary {
+	s := batch.Summary{ByWord: map[string]batch.Sum{}}
+	for _, c := range b.Counts {
+		word := batch.StateWord(c.State)
+		sum := s.ByWord[word]
+		if sum.Amounts == nil {
+			sum.Amounts = map[string]int64{}
+		}
+		sum.Rows += c.N
+		sum.Amounts[c.Amount.Currency] += c.Amount.Minor
+		s.ByWord[word] = sum
+		s.Rows += c.N
+	}
+	if b.Skipped > 0 {
+		s.ByWord[batch.WordSkipped] = batch.Sum{Rows: b.Skipped}
+		s.Rows += b.Skipped
+	}
+	return s
+}
+
+// printSummary prints rows and amounts by word.
+func printSummary(w io.Writer, s batch.Summary) {
+	var currencies []string
+	for _, sum := range s.ByWord {
+		for currency := range sum.Amounts {
+			if !slices.Contains(currencies, currency) {
+				currencies = append(currencies, currency)
+			}
+		}
+	}
+	slices.Sort(currencies)
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(plainStyle())
+	header := table.Row{"state", "rows"}
+	configs := []table.ColumnConfig{{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}}
+	for i, c := range currencies {
+		header = append(header, c)
+		configs = append(configs, table.ColumnConfig{Number: i + 3, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
+	}
+	t.SetColumnConfigs(configs)
+	t.AppendHeader(header)
+	totals := map[string]int64{}
+	for _, word := range batch.Words {
+		sum, ok := s.ByWord[word]
+		if !ok || sum.Rows == 0 {
+			continue
+		}
+		row := table.Row{word, payout.Count(sum.Rows)}
+		for _, c := range currencies {
+			row = append(row, major(sum.Amounts[c], c))
+			totals[c] += sum.Amounts[c]
+		}
+		t.AppendRow(row)
+	}
+	footer := table.Row{"all", payout.Count(s.Rows)}
+	for _, c := range currencies {
+		footer = append(footer, major(totals[c], c))
+	}
+	t.AppendFooter(footer)
+	t.Render()
+}
+
+// major is an amount without its currency, which the column's head names.
+func major(minor int64, currency string) string {
+	return strings.TrimSuffix(payout.Amount{Minor: minor, Currency: currency}.String(), " "+currency)
+}
+
+// plainStyle reads well on a terminal, in a log and in a mail.
+func plainStyle() table.Style {
+	s := table.StyleDefault
+	s.Format.Header, s.Format.Footer = text.FormatDefault, text.FormatDefault
+	s.Options = table.Options{SeparateHeader: true, SeparateFooter: true}
+	s.Box.PaddingLeft, s.Box.PaddingRight = "", "  "
+	return s
+}

@@ -1,0 +1,234 @@
+// Package gate speaks the Gate protocol: it signs and sends payout requests,
+// asks for their status, and reads callbacks. It classifies what comes back and
+// remembers nothing; what an answer means for a payout is payout.Next's word.
+package gate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// ErrMalformed says that a body is not the JSON object that the Gate protocol
+// speaks: broken, with a doubled name, too deep, or with something behind it.
+var ErrMalformed = errors.New("malformed JSON body")
+
+// maxDepth bounds nesting; real bodies have four levels.
+const maxDepth = 32
+
+// leaf is one value of a body with the way to it. Escaped, the way is the path
+// of the canonical string: names joined by ":", a ":" inside a name doubled.
+type leaf struct {
+	path     string
+	value    string
+	segments []string
+}
+
+// document is a JSON object, flattened: the leaves in the order of the body,
+// and the two places where a signature may stand.
+type document struct {
+	leaves    []leaf
+	signature string // root, else general
+	values    map[string]string
+}
+
+// parseDocument reads one JSON object. Numbers keep their literal text, names
+// must be unique in their object, and the text must be UTF-8. The signature is
+// taken out, and frame_mode left out, as the platform's signers do.
+func parseDocument(body []byte) (*document, error) {
+	if !utf8.Valid(body) {
+		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	tok, err := dec.Token()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if tok != json.Delim('{') {
+		return nil, fmt.Errorf("%w: not an object", ErrMalformed)
+	}
+	d := &document{values: make(map[string]string, 32)}
+	if err := d.object(dec, nil); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%w: more than one value", ErrMalformed)
+	}
+	return d, nil
+}
+
+func (d *document) object(dec *json.Decoder, at []string) error {
+	if len(at) >= maxDepth {
+		return fmt.Errorf("%w: nested too deep", ErrMalformed)
+	}
+	seen := make(map[string]bool, 8)
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		name, _ := tok.(string)
+		if seen[name] {
+			return fmt.Errorf("%w: name %q stands twice", ErrMalformed, name)
+		}
+		seen[name] = true
+		if err := d.value(dec, append(at[:len(at):len(at)], name)); err != nil {
+			return err
+		}
+	}
+	return closing(dec)
+}
+
+func (d *document) array(dec *json.Decoder, at []string) error {
+	if len(at) >= maxDepth {
+		return fmt.Errorf("%w: nested too deep", ErrMalformed)
+	}
+	for i := 0; dec.More(); i++ {
+		if err := d.value(dec, append(at[:len(at):len(at)], strconv.Itoa(i))); err != nil {
+			return err
+		}
+	}
+	return closing(dec)
+}
+
+func closing(dec *json.Decoder) error {
+	if _, err := dec.Token(); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+func (d *document) value(dec *json.Decoder, at []string) error {
+	tok, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	switch v := tok.(type) {
+	case json.Delim:
+		if v == '{' {
+			return d.object(dec, at)
+		}
+		return d.array(dec, at)
+	case string:
+		d.add(at, v)
+	case json.Number:
+		d.add(at, v.String())
+	case bool:
+		if v {
+			d.add(at, "1")
+		} else {
+			d.add(at, "0")
+		}
+	case nil:
+		d.add(at, "")
+	}
+	return nil
+}
+
+func (d *document) add(at []string, value string) {
+	switch {
+	case at[len(at)-1] == "frame_mode":
+		return
+	case len(at) == 1 && at[0] == "signature":
+		d.signature = value
+		return
+	case len(at) == 2 && at[0] == "general" && at[1] == "signature":
+		if d.signature == "" {
+			d.signature = value
+		}
+		return
+	}
+	escaped := at
+	if slices.ContainsFunc(at, func(s string) bool { return strings.Contains(s, ":") }) {
+		escaped = make([]string, len(at))
+		for i, s := range at {
+			escaped[i] = strings.ReplaceAll(s, ":", "::")
+		}
+	}
+	l := leaf{path: strings.Join(escaped, ":"), value: value, segments: at}
+	d.leaves = append(d.leaves, l)
+	d.values[l.path] = value
+}
+
+// Canonical returns the string that is signed for a JSON body: every leaf as
+// "path:value", in natural order of the paths, joined by ";".
+// It fails with ErrMalformed and never reads past the one object.
+//
+// Source: the platform's documentation of signatures, and its public SDKs'
+// test vectors, which stand in testdata.
+func Canonical(body []byte) (string, error) {
+	d, err := parseDocument(body)
+	if err != nil {
+		return "", err
+	}
+	return d.canonical(byNaturalPath), nil
+}
+
+func (d *document) canonical(order func(a, b leaf) int) string {
+	leaves := slices.Clone(d.leaves)
+	slices.SortStableFunc(leaves, order)
+	var b strings.Builder
+	for i, l := range leaves {
+		if i > 0 {
+			b.WriteByte(';')
+		}
+		b.WriteString(l.path)
+		b.WriteByte(':')
+		b.WriteString(l.value)
+	}
+	return b.String()
+}
+
+// orders are the four known ways to sort the lines. The platform's SDKs agree
+// on everything that real payouts contain, and not beyond, so a callback may
+// match any of them.
+var orders = []func(a, b leaf) int{byNaturalPath, byPath, byLine, byLevel}
+
+func byNaturalPath(a, b leaf) int { return compareNatural(a.path, b.path) }
+
+func byPath(a, b leaf) int { return strings.Compare(a.path, b.path) }
+
+func byLine(a, b leaf) int {
+	return strings.Compare(a.path+":"+a.value, b.path+":"+b.value)
+}
+
+func byLevel(a, b leaf) int { return slices.Compare(a.segments, b.segments) }
+
+// compareNatural compares byte by byte, but runs of digits as numbers.
+func compareNatural(a, b string) int {
+	for a != "" && b != "" {
+		da, db := digits(a), digits(b)
+		if da > 0 && db > 0 {
+			na, nb := strings.TrimLeft(a[:da], "0"), strings.TrimLeft(b[:db], "0")
+			if len(na) != len(nb) {
+				return len(na) - len(nb)
+			}
+			if c := strings.Compare(na, nb); c != 0 {
+				return c
+			}
+			a, b = a[da:], b[db:]
+			continue
+		}
+		if a[0] != b[0] {
+			return int(a[0]) - int(b[0])
+		}
+		a, b = a[1:], b[1:]
+	}
+	return len(a) - len(b)
+}
+
+// digits is the length of the run of digits that s begins with.
+func digits(s string) int {
+	n := 0
+	for n < len(s) && s[n] >= '0' && s[n] <= '9' {
+		n++
+	}
+	return n
+}

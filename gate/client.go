@@ -1,0 +1,319 @@
+package gate
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"masspay/payout"
+)
+
+// Limiter spaces the requests of all processes that share a store.
+type Limiter interface {
+	// Wait blocks until the next request may leave. When that is further away
+	// than patience it returns a Paused error at once; nothing may be sent then.
+	Wait(ctx context.Context, patience time.Duration) error
+	// Pause keeps every process from sending until a time. An earlier time
+	// than one already set changes nothing.
+	Pause(ctx context.Context, until time.Time) error
+}
+
+// Paused is the error of a Limiter whose next slot is too far away.
+type Paused interface {
+	error
+	PausedUntil() time.Time
+}
+
+// Client speaks to one gate. All requests, payouts and questions alike, pass
+// its limiter; there is no way around. It is safe for concurrent use.
+type Client struct {
+	base    *url.URL
+	keys    Keys
+	limiter Limiter
+	http    *http.Client
+	timeout time.Duration
+	agent   string
+}
+
+// Options are what a client is made of. BaseURL, Keys and Limiter are needed.
+type Options struct {
+	BaseURL   string
+	Keys      Keys
+	Limiter   Limiter
+	Timeout   time.Duration     // of one request, from dialling to the last byte; default 30 s
+	Transport http.RoundTripper // default: NewTransport
+	Version   string            // for the User-Agent header
+}
+
+// NewTransport is the transport for a gate: TLS 1.2 or later, connections kept
+// for as many workers as there are, no transparent compression (a small answer
+// must stay small), and proxies from the environment.
+func NewTransport(workers int) *http.Transport {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	t.MaxIdleConns = workers + 1
+	t.MaxIdleConnsPerHost = workers + 1
+	t.IdleConnTimeout = 30 * time.Second
+	t.DisableCompression = true
+	t.MaxResponseHeaderBytes = 64 << 10
+	t.TLSHandshakeTimeout = 10 * time.Second
+	return t
+}
+
+// NewClient checks the options. It opens no connection.
+func NewClient(o Options) (*Client, error) {
+	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/"))
+	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
+		return nil, fmt.Errorf("gate.base_url %q is not a URL such as https://gate.example", o.BaseURL)
+	}
+	if o.Timeout <= 0 {
+		o.Timeout = 30 * time.Second
+	}
+	if o.Transport == nil {
+		o.Transport = NewTransport(16)
+	}
+	return &Client{
+		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, agent: "masspay/" + o.Version,
+		http: &http.Client{
+			Transport: o.Transport,
+			// A redirected POST would be sent again to somewhere else.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}, nil
+}
+
+// Host names the gate that the client speaks to, as payouts remember it.
+func (c *Client) Host() string { return c.base.Host }
+
+// Close lets go of idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Outcome classifies the answer to a payout request.
+type Outcome uint8
+
+// The outcomes. The zero value is InDoubt, so that whatever nobody classified
+// counts as perhaps paid.
+const (
+	InDoubt  Outcome = iota // perhaps it became a payment, perhaps not
+	Accepted                // it is on its way; no verdict yet
+	Taken                   // the gate has the id already; what it made of it, only status tells
+	Refused                 // documented refusal of this row; it did not become a payment
+	Unsent                  // surely did not become a payment, for a reason that is not the row's
+)
+
+var outcomeNames = [...]string{"in doubt", "accepted", "taken", "refused", "unsent"}
+
+func (o Outcome) String() string {
+	if int(o) < len(outcomeNames) {
+		return outcomeNames[o]
+	}
+	return outcomeNames[InDoubt]
+}
+
+// Answer is what became of a payout request. No network or protocol trouble is
+// an error of Send: it is an answer.
+type Answer struct {
+	Outcome   Outcome
+	Stop      bool          // the gate refuses the configuration; no other payout will fare better
+	NoMoney   bool          // the account's balance does not cover it
+	Sent      bool          // a request may have left this machine
+	Retry     time.Duration // how long everybody must pause, with a 429
+	Cancelled bool          // with Unsent: the context ended before the limiter let it go
+	Paused    time.Time     // with Unsent: the limiter lets nothing go before this time
+
+	HTTPStatus int
+	Code       string
+	Message    string
+	Request    string // request_id of an acceptance
+}
+
+// Alike names the kind of answer, so that many in a row can be counted.
+func (a Answer) Alike() string {
+	return a.Outcome.String() + "/" + strconv.Itoa(a.HTTPStatus) + "/" + a.Code
+}
+
+// Send posts one payout request, once. It waits for the limiter, at most
+// patience, and then until the answer or the timeout; a cancelled ctx ends the
+// waiting for the limiter only, because cutting off a request for money
+// creates doubt. It never repeats a request and never follows a redirect.
+func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answer {
+	key, ok := c.keys.Signing(d.Key.ProjectID)
+	if !ok || key.IsZero() {
+		return Answer{Outcome: Unsent, Stop: true, Message: fmt.Sprintf("project %d is not configured", d.Key.ProjectID)}
+	}
+	body := d.Signed(key)
+	if err := c.limiter.Wait(ctx, patience); err != nil {
+		return unsent(err)
+	}
+	res, sent, err := c.post(context.WithoutCancel(ctx), d.Endpoint(), body)
+	if err != nil {
+		if !sent {
+			return Answer{Outcome: Unsent, Message: clean(plain(err))}
+		}
+		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: clean(plain(err))}
+	}
+	a := classify(res, d.Key)
+	a.Sent = true
+	if a.Retry > 0 {
+		if err := c.limiter.Pause(ctx, time.Now().Add(a.Retry)); err != nil && a.Message == "" {
+			a.Message = clean(err.Error())
+		}
+	}
+	return a
+}
+
+func unsent(err error) Answer {
+	a := Answer{Outcome: Unsent, Message: err.Error()}
+	a.Cancelled = errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	var paused Paused
+	if errors.As(err, &paused) {
+		a.Paused = paused.PausedUntil()
+	}
+	return a
+}
+
+// response is an answer read whole.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// maxAnswer bounds what is read of an answer; real ones have some kilobytes.
+const maxAnswer = 1 << 20
+
+// errTooLarge says that the gate's answer does not end.
+var errTooLarge = errors.New("answer is larger than 1 MiB")
+
+// post sends one body. It reports whether anything may have left: as long as
+// no connection was had, nothing has.
+func (c *Client) post(ctx context.Context, path string, body []byte) (response, bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
+	})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.String()+path, bytes.NewReader(body))
+	if err != nil {
+		return response{}, false, err
+	}
+	// Dangerous to remove: with GetBody, net/http may send the request again by
+	// itself when a kept connection dies, unseen by us. That is a second POST.
+	req.GetBody = nil
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", c.agent)
+	res, err := c.http.Do(req)
+	if err != nil {
+		return response{}, connected.Load(), err
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err == nil && len(answer) > maxAnswer {
+		err = errTooLarge
+	}
+	return response{status: res.StatusCode, header: res.Header, body: answer}, true, err
+}
+
+// plain is an error's text without the URL that net/http puts before it.
+func plain(err error) string {
+	var u *url.Error
+	if errors.As(err, &u) {
+		if u.Timeout() {
+			return "no answer within the timeout"
+		}
+		return u.Err.Error()
+	}
+	return err.Error()
+}
+
+// classify reads the answer to a payout request. Only what is documented to
+// mean "nothing happened" is Refused or Unsent; all else is in doubt.
+func classify(res response, key payout.Key) Answer {
+	a := Answer{HTTPStatus: res.status}
+	d, err := parseDocument(res.body)
+	parsed := err == nil && isJSON(res.header)
+	if parsed {
+		a.Code, a.Message = d.refusal()
+	}
+	if a.Message == "" {
+		a.Message = http.StatusText(res.status)
+	}
+	switch {
+	case res.status == http.StatusTooManyRequests:
+		a.Outcome = Unsent
+		a.Retry = retryAfter(res.header, time.Now())
+	case res.status == http.StatusForbidden:
+		// The source address or the rights; the request was not looked at.
+		a.Outcome, a.Stop = Unsent, true
+	case !parsed || res.status >= 500:
+		// HTML of some proxy, or trouble at the platform: perhaps paid.
+	case res.status == http.StatusOK && d.values["status"] == "success":
+		if !d.isAbout(key) {
+			a.Message = "the gate answered about another payment"
+			break
+		}
+		a.Outcome, a.Message, a.Request = Accepted, "", clean(d.values["request_id"])
+	case GroupOf(a.Code) == GroupDuplicate:
+		a.Outcome = Taken
+	case res.status == http.StatusNotFound && a.Code != "":
+		a.Outcome, a.Stop = Unsent, true // wrong project
+	case res.status == http.StatusBadRequest, res.status == http.StatusUnprocessableEntity:
+		classifyCode(&a)
+	}
+	return a
+}
+
+// isAbout reports whether an answer names no other payment than key; it may
+// name none.
+func (d *document) isAbout(key payout.Key) bool {
+	project, id := d.values["project_id"], d.values["payment_id"]
+	return (id == "" || id == key.PaymentID) &&
+		(project == "" || project == strconv.FormatUint(uint64(key.ProjectID), 10))
+}
+
+func classifyCode(a *Answer) {
+	switch GroupOf(a.Code) {
+	case GroupStop:
+		a.Outcome, a.Stop = Unsent, true
+	case GroupBalance:
+		a.Outcome, a.NoMoney = Unsent, true
+	case GroupFixRow, GroupFixRequest, GroupLimit, GroupNever:
+		a.Outcome = Refused
+	}
+}
+
+func isJSON(h http.Header) bool {
+	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
+
+// The pause after a 429: at least a second, at most an hour, so that a wrong
+// header does not stop a night's run for good.
+const (
+	minRetry = time.Second
+	maxRetry = time.Hour
+)
+
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := h.Get("Retry-After")
+	d := minRetry
+	if s, err := strconv.Atoi(v); err == nil {
+		d = time.Duration(min(s, int(maxRetry/time.Second))) * time.Second
+	} else if t, err := http.ParseTime(v); err == nil {
+		d = t.Sub(now)
+	}
+	return min(max(d, minRetry), maxRetry)
+}

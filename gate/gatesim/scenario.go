@@ -1,0 +1,63 @@
+package gatesim
+
+import (
+	"time"
+
+	"masspay/gate"
+)
+
+// step is one thing that happens to a payment after it was accepted.
+type step struct {
+	after   time.Duration
+	status  string // payment.status
+	op      string // operation.status; empty: as status
+	code    string
+	settles bool
+	paid    bool // money moves to the receiver
+	half    bool // only half of the amount
+	other   bool // the word names another amount
+	errors  bool // told in an errors array, not in an operation
+}
+
+// refusedBySuffix are accounts whose requests are refused at the door: the last
+// two digits of the destination and the code.
+var refusedBySuffix = map[string]string{
+	"11": "2609", // a row to fix
+	"13": "504",  // no money
+	"15": gate.CodeExists,
+	"16": "3262", // configuration
+}
+
+// story is what becomes of an accepted payment, by the last two digits of its
+// destination. Every suffix that is not named is paid.
+func story(suffix string, d time.Duration) []step {
+	paid := step{after: d, status: "success", code: "0", settles: true, paid: true}
+	switch suffix {
+	case "01":
+		return []step{{after: d, status: "decline", code: "20000", settles: true}}
+	case "02":
+		return []step{{after: d / 3, status: "processing"}, paid}
+	case "03":
+		return []step{{after: d / 3, status: "awaiting retry", op: "processing"}, paid}
+	case "04":
+		return []step{{after: d / 3, status: "awaiting clarification"}, {after: d, status: "decline", code: "3198", settles: true}}
+	case "05":
+		return []step{{after: d, status: "partially_paid_out", op: "success", code: "0", settles: true, paid: true, half: true}}
+	case "06":
+		return []step{{after: d, status: "error", code: "2609", settles: true, errors: true}}
+	case "07":
+		return []step{paid, {after: 2 * d, status: "reversed", op: "success", code: "0", settles: true}}
+	case "08":
+		return []step{{after: d / 3, status: "external processing"}, paid}
+	case "09":
+		paid.other = true
+		return []step{paid}
+	case "10":
+		return []step{{after: d, status: "processing"}}
+	case "12":
+		return []step{{after: d, status: "decline", code: "20401", settles: true}}
+	case "14":
+		return []step{{after: d, status: "decline", code: "20801", settles: true}}
+	}
+	return []step{paid}
+}

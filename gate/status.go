@@ -1,0 +1,149 @@
+package gate
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"masspay/payout"
+)
+
+// The status endpoints.
+const (
+	statusPath        = "/v2/payment/status"
+	statusRequestPath = "/v2/payment/status/request"
+)
+
+// ErrNotSeen says that the gate answered plainly, HTTP 200 with code 3061, that
+// it does not know the id. It is not final: the gate may learn of it yet.
+var ErrNotSeen = errors.New("the gate does not know the payment")
+
+// Error is an answer to a question that says nothing about the payment.
+type Error struct {
+	HTTPStatus int
+	Code       string
+	Message    string
+	Stop       bool          // the gate refuses the configuration
+	RetryAfter time.Duration // with a 429
+}
+
+func (e *Error) Error() string {
+	s := "the gate answered HTTP " + strconv.Itoa(e.HTTPStatus)
+	if e.Code != "" {
+		s += ", code " + e.Code
+	}
+	if e.Message != "" {
+		s += ", " + e.Message
+	}
+	return s
+}
+
+// Status asks what became of a payment, by its id. The notice was signed with
+// the project's key; an answer without a valid signature is an error. Other
+// errors: ErrNotSeen, Paused, *Error, or the network's. None of them says
+// anything about the money but ErrNotSeen. A status question moves no money.
+func (c *Client) Status(ctx context.Context, key payout.Key, patience time.Duration) (Notice, error) {
+	body := func(signature string) any {
+		general := map[string]any{"project_id": key.ProjectID, "payment_id": key.PaymentID}
+		if signature != "" {
+			general["signature"] = signature
+		}
+		return map[string]any{"general": general}
+	}
+	n, err := c.ask(ctx, statusPath, key.ProjectID, body, patience)
+	if err != nil {
+		return Notice{}, err
+	}
+	if n.Key != key {
+		return Notice{}, fmt.Errorf("the gate answered about another payment than %s", key)
+	}
+	return n, nil
+}
+
+// StatusByRequest asks what became of a request, by the request_id of its
+// acceptance. Errors are those of Status.
+func (c *Client) StatusByRequest(ctx context.Context, project uint32, request string, patience time.Duration) (Notice, error) {
+	body := func(signature string) any {
+		m := map[string]any{"project_id": project, "request_id": request}
+		if signature != "" {
+			m["signature"] = signature
+		}
+		return m
+	}
+	n, err := c.ask(ctx, statusRequestPath, project, body, patience)
+	if err == nil && n.Key.ProjectID != project {
+		return Notice{}, fmt.Errorf("the gate answered about another project than %d", project)
+	}
+	return n, err
+}
+
+func (c *Client) ask(ctx context.Context, path string, project uint32, body func(signature string) any, patience time.Duration) (Notice, error) {
+	key, ok := c.keys.Signing(project)
+	if !ok {
+		return Notice{}, ErrProject
+	}
+	unsigned, err := json.Marshal(body(""))
+	if err != nil {
+		return Notice{}, err
+	}
+	canonical, err := Canonical(unsigned)
+	if err != nil {
+		return Notice{}, err
+	}
+	signed, err := json.Marshal(body(key.Sign(canonical)))
+	if err != nil {
+		return Notice{}, err
+	}
+	if err := c.limiter.Wait(ctx, patience); err != nil {
+		return Notice{}, err
+	}
+	res, _, err := c.post(ctx, path, signed)
+	if err != nil {
+		return Notice{}, errors.New(clean(plain(err)))
+	}
+	n, err := parseStatus(res, c.keys)
+	var e *Error
+	if errors.As(err, &e) && e.RetryAfter > 0 {
+		err = errors.Join(err, c.limiter.Pause(ctx, time.Now().Add(e.RetryAfter)))
+	}
+	return n, err
+}
+
+// parseStatus reads a status answer. ErrNotSeen only comes from the plain
+// documented form; a 404, HTML, 3062 or an "error" payment with 3061 never
+// make it.
+func parseStatus(res response, keys Keys) (Notice, error) {
+	failed := &Error{HTTPStatus: res.status, Message: http.StatusText(res.status)}
+	if res.status == http.StatusTooManyRequests {
+		failed.RetryAfter = retryAfter(res.header, time.Now())
+		return Notice{}, failed
+	}
+	failed.Stop = res.status == http.StatusForbidden
+	if !isJSON(res.header) {
+		return Notice{}, failed
+	}
+	d, err := parseDocument(res.body)
+	if err != nil {
+		return Notice{}, fmt.Errorf("status answer: %w", err)
+	}
+	failed.Code, failed.Message = d.refusal()
+	failed.Stop = failed.Stop || res.status != http.StatusOK && GroupOf(failed.Code) == GroupStop
+	if res.status != http.StatusOK {
+		return Notice{}, failed
+	}
+	if d.first("payment:id", "payment:status") == "" {
+		if d.values["status"] == "error" && failed.Code == CodeNotFound {
+			return Notice{}, ErrNotSeen
+		}
+		return Notice{}, failed
+	}
+	n, err := d.notice(keys)
+	if err != nil {
+		return Notice{}, fmt.Errorf("status answer: %w", err)
+	}
+	return n, nil
+}

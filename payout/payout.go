@@ -1,0 +1,107 @@
+// Package payout is the vocabulary of masspay: what a payout is, which states
+// it can be in, and which events move it from one to another. It uses the
+// standard library only, talks to nobody and stores nothing. Everything else
+// in the program imports it.
+package payout
+
+import (
+	"fmt"
+	"time"
+)
+
+// Key names a payout for ever: the project and the payment_id within it. The
+// platform keeps payment ids unique per project, and so does masspay, over all
+// files.
+type Key struct {
+	ProjectID uint32
+	PaymentID string
+}
+
+func (k Key) String() string { return fmt.Sprintf("%d/%s", k.ProjectID, k.PaymentID) }
+
+// Digest is a keyed digest. Where it stands for a payment id it finds the id
+// in the store's index; where it stands for a content it tells whether two
+// rows ask for the same payout. It cannot be read back.
+type Digest [16]byte
+
+// Payout is one payout and all that is known of it, but for its sealed row.
+// The zero value is not a payout; New makes one.
+type Payout struct {
+	Number  uint64 // running number in the store, in load order; never reused
+	Key     Key
+	Method  string // endpoint segment, as "sbp-p2p" or "banks/spei"
+	Amount  Amount // what was asked for
+	Masked  string // destination with its middle hidden
+	Content Digest // of the method and the unsigned canonical string
+
+	Places []Place // every row that asks for it, the one that it is sent from first
+	Events int     // how many events are kept of it
+
+	State   State
+	Attempt int    // claims so far; also the number of the current or last attempt
+	Tries   int    // payout requests made, over all attempts
+	Owner   uint64 // who holds the claim while Sending
+
+	Doubted    bool      // an attempt of it may have become a payment
+	Seen       bool      // the gate has acknowledged the id at least once
+	Unproven   bool      // the id was taken at the first attempt and the gate's payment is not shown to be ours
+	Epoch      uint64    // restore of the store in which it was last suspected
+	Host       string    // gate host of the last attempt
+	EndedAt    time.Time // when the last attempt ended, or its owner was found dead
+	NotSeenAt  time.Time // first "not found" since EndedAt
+	Asks       int       // questions in a row that brought nothing new
+	AskAt      time.Time // when to ask the gate next; zero: nothing to ask
+	FirstSent  time.Time
+	SettledAt  time.Time
+	GateStatus string // the gate's own word
+	Code       string
+	Message    string
+	Got        Amount // what the gate says it paid
+	Operation  string
+	Provider   string // payment id at the provider
+	Request    string // request_id of the accepting answer
+	Flags      Flags
+}
+
+// Place is a row of a batch.
+type Place struct {
+	Batch uint32 // number of the batch in the store
+	Index uint32 // of the row within the batch, from 0
+}
+
+// New returns a payout that was never attempted.
+func New(key Key, method string, amount Amount) Payout {
+	return Payout{Key: key, Method: method, Amount: amount, State: StateNew}
+}
+
+// Flags are the oddities of a payout. None changes its state; each shows in
+// the result, and those of NeedsCheck want a person.
+type Flags uint16
+
+// The oddities.
+const (
+	Contradicted  Flags = 1 << iota // two verdicts that cannot both be true
+	AmountDiffers                   // the gate's amount or currency is not what was asked for
+	NotOurs                         // the gate's payment of this id was made for somebody else
+	LateWord                        // the gate spoke of it again after it was settled
+	OtherType                       // a callback about the id was not about a payout
+	WasDoubted                      // an attempt got no answer; only the gate's word cleared it
+	Overtaken                       // the verdict came before the answer
+	Restored                        // the gate knew of it before this store did
+)
+
+// NeedsCheck reports whether a person must look before anybody trusts the
+// state.
+func (p Payout) NeedsCheck() bool {
+	return p.Flags&(Contradicted|AmountDiffers|NotOurs) != 0 || p.Unproven && p.State.Settled()
+}
+
+// Open reports whether the payout still waits for something: to be sent, for
+// an answer, or for a verdict.
+func (p Payout) Open() bool { return p.State.Open() }
+
+// Record is a payout with its history, oldest event first.
+type Record struct {
+	Payout
+	Events []Event
+}

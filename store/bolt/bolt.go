@@ -1,0 +1,287 @@
+// Package bolt keeps payouts in one bbolt file that several processes share.
+//
+// bbolt locks its file for as long as it is open, so this package opens it for
+// a burst of work, 50 ms at the most, and lets go; two lock files beside it
+// keep the turns fair. It is not for network file systems, whose locks lie.
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// format is the number of the file's layout. A store with a higher one was
+// written by a newer masspay and is left alone.
+const format = 1
+
+// A burst ends after so many rows, which take some 20 to 50 ms.
+const (
+	burstReads  = 10_000
+	burstWrites = 5_000
+)
+
+// The buckets. Keys are big-endian, so that neighbours lie together.
+var (
+	bucketMeta     = []byte("meta")     // see the keys below
+	bucketBatches  = []byte("batches")  // batch number -> header, JSON
+	bucketNames    = []byte("names")    // SHA-256 -> batch number
+	bucketProgress = []byte("progress") // batch number -> progress
+	bucketLines    = []byte("lines")    // batch number, index -> line
+	bucketPayouts  = []byte("payouts")  // payout number -> record
+	bucketEvents   = []byte("events")   // payout number, event number -> event
+	bucketIDs      = []byte("ids")      // digest of the id -> payout number
+	bucketDue      = []byte("due")      // AskAt, payout number -> nothing
+	bucketClaims   = []byte("claims")   // owner, payout number -> nothing
+	bucketFreed    = []byte("freed")    // batch number, index: New again behind the cursor
+	bucketEarly    = []byte("early")    // digest of the id, sequence -> event, waiting for a load
+	bucketHosts    = []byte("hosts")    // gate host -> open payouts sent to it
+	bucketRuns     = []byte("runs")     // sequence -> run, JSON
+
+	buckets = [][]byte{
+		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts, bucketEvents,
+		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns,
+	}
+
+	metaFormat     = []byte("format")
+	metaCheck      = []byte("check")      // of the key
+	metaGeneration = []byte("generation") // rises with every claim
+	metaEpoch      = []byte("epoch")      // of the restore that is not yet trusted; absent: none
+	metaLoading    = []byte("loading")    // batch number and first payout number of a load under way
+	metaNextNumber = []byte("next")       // next payout number
+	metaNextBatch  = []byte("next batch") // next batch number
+)
+
+// Options are what a store is opened with.
+type Options struct {
+	Path   string
+	Key    Key
+	Marker string       // path of the marker; empty: Path + ".marker"
+	Rules  payout.Rules // for payout.Next
+}
+
+func (o Options) marker() string {
+	if o.Marker != "" {
+		return o.Marker
+	}
+	return o.Path + ".marker"
+}
+
+// Store is a store.Store in a bbolt file.
+type Store struct {
+	*sealer
+	o    Options
+	turn *turn
+
+	mu      sync.Mutex
+	columns map[uint32]store.Batch // headers, which never change
+	owner   uint64                 // 0 until the first claim
+	ownLock *flock.Flock
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Create makes a new, empty store, readable by its owner only, and its marker.
+// It fails when the file exists.
+func Create(ctx context.Context, o Options) error {
+	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
+		return err
+	}
+	seal, err := newSealer(o.Key)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(o.Path); err == nil {
+		return fmt.Errorf("%s: %w", o.Path, fs.ErrExist)
+	}
+	// Under another name until it is whole, so that no half-made store is ever
+	// taken for an empty one.
+	temporary := o.Path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := openFile(temporary, os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, b := range buckets {
+			if _, err := tx.CreateBucket(b); err != nil {
+				return err
+			}
+		}
+		meta := tx.Bucket(bucketMeta)
+		return errors.Join(
+			meta.Put(metaFormat, be64(format)),
+			meta.Put(metaCheck, seal.check),
+			meta.Put(metaGeneration, be64(0)),
+			meta.Put(metaNextNumber, be64(1)),
+			meta.Put(metaNextBatch, be64(1)),
+		)
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return errors.Join(err, os.Remove(temporary))
+	}
+	t := newTurn(o.Path)
+	if err := t.take(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = t.release() }()
+	if err := writeMarker(o.marker(), 0); err != nil {
+		return err
+	}
+	if err := os.Link(temporary, o.Path); err != nil { // unlike rename, never over another
+		return errors.Join(err, os.Remove(temporary))
+	}
+	return errors.Join(os.Remove(temporary), syncFolder(o.Path))
+}
+
+// Open opens a store that Create has made. It returns store.ErrMissing,
+// store.ErrKey, store.ErrNewer or store.ErrBusy, and holds nothing open.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	seal, err := newSealer(o.Key)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", o.Path, store.ErrMissing)
+	} else if err != nil {
+		return nil, err
+	}
+	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
+		return nil, err
+	}
+	s := &Store{sealer: seal, o: o, turn: newTurn(o.Path), columns: map[uint32]store.Batch{}}
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		if meta == nil || len(meta.Get(metaFormat)) != 8 {
+			return fmt.Errorf("%s: %w: not a store of masspay", o.Path, store.ErrDamaged)
+		}
+		if f := number(meta.Get(metaFormat)); f > format {
+			return fmt.Errorf("%s: %w (format %d, this masspay knows %d)", o.Path, store.ErrNewer, f, format)
+		}
+		if string(meta.Get(metaCheck)) != string(seal.check) {
+			return fmt.Errorf("%s: %w", o.Path, store.ErrKey)
+		}
+		for _, b := range buckets {
+			if tx.Bucket(b) == nil {
+				return fmt.Errorf("%s: %w: part %q is missing", o.Path, store.ErrDamaged, b)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close gives up the process's place; see store.Store.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ownLock == nil {
+		return nil
+	}
+	err := s.ownLock.Unlock()
+	s.ownLock, s.owner = nil, 0
+	return err
+}
+
+// view runs a read burst.
+func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	return s.burst(ctx, func(db *bbolt.DB) error { return db.View(fn) })
+}
+
+// update runs a write burst: one durable commit, or nothing.
+func (s *Store) update(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	return s.burst(ctx, func(db *bbolt.DB) error { return db.Update(fn) })
+}
+
+// burst opens the file in turn, works, and lets go of it.
+func (s *Store) burst(ctx context.Context, fn func(*bbolt.DB) error) (err error) {
+	if err := s.turn.take(ctx); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.turn.release()) }()
+	// A file that vanished must not be made anew: no O_CREATE.
+	db, err := openFile(s.o.Path, os.O_RDWR)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", s.o.Path, store.ErrMissing)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%s: %w: %v", s.o.Path, store.ErrDamaged, r)
+		}
+		err = errors.Join(err, db.Close())
+	}()
+	return fn(db)
+}
+
+// openFile opens a bbolt file with flags of its own, owner-only.
+func openFile(path string, flags int) (*bbolt.DB, error) {
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: busyAfter,
+		OpenFile: func(name string, _ int, mode os.FileMode) (*os.File, error) {
+			return os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
+		},
+	})
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS):
+		return nil, err
+	case errors.Is(err, berrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: %w: another program has it open", path, store.ErrBusy)
+	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return nil, fmt.Errorf("%s: %w: %w", path, store.ErrDamaged, err)
+	}
+	return nil, fmt.Errorf("%s: %w", path, err)
+}
+
+// be64 and its kin are key parts.
+func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
+
+func pair32(a, b uint32) []byte { return binary.BigEndian.AppendUint32(be32(a), b) }
+func pair64(a, b uint64) []byte { return binary.BigEndian.AppendUint64(be64(a), b) }
+
+// number reads a key or a value of 8 bytes; anything else is 0.
+func number(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// eventKey places the events of neighbouring payouts together.
+func eventKey(n uint64, seq int) []byte { return binary.BigEndian.AppendUint32(be64(n), uint32(seq)) }
+
+// dueKey sorts by time.
+func dueKey(at time.Time, n uint64) []byte { return pair64(uint64(at.UnixMicro()), n) }
+
+// syncFolder makes a new name in a file's folder durable.
+func syncFolder(path string) error {
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,378 @@
+package bolt
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Claim takes payouts for this process; see store.Store.
+func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+	owner, err := s.own()
+	if err != nil {
+		return nil, err
+	}
+	header, err := s.header(ctx, c.Batch)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		claimed, more, err := s.claimBurst(ctx, c, header, owner)
+		if err != nil {
+			return nil, err
+		}
+		if len(claimed) > 0 || !more {
+			return claimed, nil
+		}
+	}
+}
+
+// claimBurst scans one burst's worth of rows; more says that the scan has not
+// reached the end of the batch.
+func (s *Store) claimBurst(ctx context.Context, c store.Claim, header store.Batch, owner uint64) (out []store.Claimed, more bool, err error) {
+	err = s.burst(ctx, func(db *bbolt.DB) error {
+		var generation uint64
+		err := db.Update(func(tx *bbolt.Tx) error {
+			out, more = nil, false
+			epoch, err := s.guard(tx, c.AskFirst)
+			if err != nil {
+				return err
+			}
+			w := s.writer(tx)
+			scan := &claimScan{w: w, c: c, header: header, epoch: epoch, now: time.Now(), owner: owner}
+			more, err = scan.run()
+			if err != nil {
+				return err
+			}
+			out = scan.out
+			if scan.wrote {
+				generation = number(tx.Bucket(bucketMeta).Get(metaGeneration)) + 1
+				if err := tx.Bucket(bucketMeta).Put(metaGeneration, be64(generation)); err != nil {
+					return err
+				}
+			}
+			return w.flush()
+		})
+		if err != nil || generation == 0 {
+			return err
+		}
+		// The store's number first, the marker after it: a crash between leaves
+		// the marker behind, which is harmless; the other way round would make
+		// this store look like a copy.
+		return writeMarker(s.o.marker(), generation)
+	})
+	return out, more, err
+}
+
+// claimScan walks a batch's rows for payouts to claim.
+type claimScan struct {
+	w      *writer
+	c      store.Claim
+	header store.Batch
+	epoch  uint64 // not 0: the store is a restored copy
+	now    time.Time
+	owner  uint64
+	out    []store.Claimed
+	wrote  bool
+}
+
+func (s *claimScan) run() (more bool, err error) {
+	if err := s.freed(); err != nil {
+		return false, err
+	}
+	p, err := s.w.batch(s.header.Number)
+	if err != nil || p == nil {
+		return false, errors.Join(err, errIf(p == nil, store.ErrNoBatch))
+	}
+	for scanned := 0; len(s.out) < s.c.N && int(p.cursor) < s.header.Rows; scanned++ {
+		if scanned >= burstReads {
+			return true, nil
+		}
+		at := p.cursor
+		p.cursor++
+		if _, err := s.take(at); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// freed claims the rows that became New again behind the cursor.
+func (s *claimScan) freed() error {
+	bucket := s.w.tx.Bucket(bucketFreed)
+	prefix := be32(s.header.Number)
+	for next := prefix; len(s.out) < s.c.N; {
+		// A new cursor each time: the bucket changes on the way.
+		k, _ := bucket.Cursor().Seek(next)
+		if len(k) != 8 || string(k[:4]) != string(prefix) {
+			return nil
+		}
+		key := append([]byte(nil), k...)
+		keep, err := s.take(binary.BigEndian.Uint32(key[4:]))
+		if err != nil {
+			return err
+		}
+		if !keep {
+			if err := bucket.Delete(key); err != nil {
+				return err
+			}
+		}
+		next = append(key, 0) //nolint:gocritic // the key's successor; key is done with
+	}
+	return nil
+}
+
+// take claims the payout of one row if it is New. It reports whether the row
+// must be looked at again, because the caller skipped it for now.
+func (s *claimScan) take(index uint32) (keep bool, err error) {
+	key := pair32(s.header.Number, index)
+	v := s.w.tx.Bucket(bucketLines).Get(key)
+	if v == nil {
+		return false, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+1, s.header.Short())
+	}
+	l, err := decodeLine(key, v)
+	if err != nil || l.payout == 0 {
+		return false, err
+	}
+	r, err := get(s.w.tx, l.payout)
+	if err != nil || r.State != payout.StateNew {
+		return false, err
+	}
+	if s.c.Skip != nil && s.c.Skip(r.Key) {
+		return true, s.w.tx.Bucket(bucketFreed).Put(key, nil)
+	}
+	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
+	if s.epoch != 0 && r.Epoch != s.epoch {
+		e.Kind, e.Source, e.Epoch = payout.Suspected, payout.FromStore, s.epoch
+	} else {
+		e.Kind, e.Attempt, e.Owner = payout.Claimed, r.Attempt+1, s.owner
+	}
+	cells, err := s.w.s.open(l.sealed, r.Key, s.header.Number, index)
+	if err != nil {
+		return false, err
+	}
+	change, err := s.w.apply(r, e)
+	if err != nil {
+		return false, err
+	}
+	s.wrote = true
+	if e.Kind == payout.Claimed {
+		s.out = append(s.out, store.Claimed{Payout: change.After, Columns: s.header.Columns, Cells: cells})
+	}
+	return false, nil
+}
+
+func errIf(cond bool, err error) error {
+	if cond {
+		return err
+	}
+	return nil
+}
+
+// guard refuses to claim from a restored store. It returns the epoch of the
+// restore while payouts must be asked about first, 0 otherwise.
+func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
+	meta := tx.Bucket(bucketMeta)
+	generation, epoch := number(meta.Get(metaGeneration)), number(meta.Get(metaEpoch))
+	marker, err := readMarker(s.o.marker())
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
+	}
+	if err != nil {
+		return 0, err
+	}
+	if marker > generation {
+		if !askFirst {
+			return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
+		}
+		epoch = marker + 1
+		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
+	}
+	if epoch != 0 && !askFirst {
+		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
+	}
+	return epoch, nil
+}
+
+// Restored reports whether payouts must be asked about before they are sent,
+// because the store is a copy. It fails with store.ErrNoMarker.
+func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		meta := tx.Bucket(bucketMeta)
+		marker, err := readMarker(s.o.marker())
+		if errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
+		}
+		restored = marker > number(meta.Get(metaGeneration)) || meta.Get(metaEpoch) != nil
+		return err
+	})
+	return restored, err
+}
+
+// Trust declares that the store is the newest there is: it writes the marker
+// again and ends the asking. A person says so; nothing else calls it.
+func (s *Store) Trust(ctx context.Context) error {
+	return s.burst(ctx, func(db *bbolt.DB) error {
+		var generation uint64
+		err := db.Update(func(tx *bbolt.Tx) error {
+			meta := tx.Bucket(bucketMeta)
+			marker, err := readMarker(s.o.marker())
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			generation = max(number(meta.Get(metaGeneration)), marker) + 1
+			return errors.Join(meta.Put(metaGeneration, be64(generation)), meta.Delete(metaEpoch))
+		})
+		if err != nil {
+			return err
+		}
+		return writeMarker(s.o.marker(), generation)
+	})
+}
+
+// The marker is the generation in ASCII. It is not synced: a marker that lost
+// its last writes only protects less, it never locks a good store.
+func writeMarker(path string, generation uint64) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // the configured path
+	if err != nil {
+		return fmt.Errorf("marker of the store: %w", err)
+	}
+	_, err = fmt.Fprintf(f, "%020d\n", generation)
+	return errors.Join(err, f.Close())
+}
+
+func readMarker(path string) (uint64, error) {
+	b, err := os.ReadFile(path) //nolint:gosec // the configured path
+	if err != nil {
+		return 0, err
+	}
+	var n uint64
+	if _, err := fmt.Sscanf(string(b), "%d", &n); err != nil {
+		return 0, fmt.Errorf("%s: %w: not a marker", path, store.ErrDamaged)
+	}
+	return n, nil
+}
+
+// own gives the process an owner number and a lock file that it holds for
+// life, on the first claim.
+func (s *Store) own() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner != 0 {
+		return s.owner, nil
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	owner := binary.BigEndian.Uint64(b[:])
+	l := flock.New(s.ownerPath(owner), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return 0, fmt.Errorf("lock file %s: %w", l.Path(), err)
+	}
+	if !ok {
+		return 0, fmt.Errorf("lock file %s: %w", l.Path(), store.ErrBusy)
+	}
+	s.owner, s.ownLock = owner, l
+	return owner, nil
+}
+
+func (s *Store) ownerPath(owner uint64) string {
+	return s.o.Path + ".owner-" + hex.EncodeToString(be64(owner))
+}
+
+// Recover makes Unknown what dead processes were sending; see store.Store.
+func (s *Store) Recover(ctx context.Context) (int, error) {
+	idle := false
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		k, _ := tx.Bucket(bucketClaims).Cursor().First()
+		last, _ := tx.Bucket(bucketClaims).Cursor().Last()
+		mine := be64(s.owner)
+		idle = k == nil || s.owner != 0 && string(k[:8]) == string(mine) && string(last[:8]) == string(mine)
+		return nil
+	})
+	if err != nil || idle {
+		return 0, err
+	}
+	total := 0
+	for {
+		n := 0
+		err := s.update(ctx, func(tx *bbolt.Tx) error {
+			n = 0
+			w := s.writer(tx)
+			for owner, payouts := range claimsByOwner(tx) {
+				dead, err := s.dead(owner)
+				if err != nil {
+					return err
+				}
+				if !dead {
+					continue
+				}
+				for _, p := range payouts[:min(len(payouts), burstWrites-n)] {
+					r, err := get(tx, p)
+					if err != nil {
+						return err
+					}
+					e := payout.Event{Key: r.Key, Kind: payout.Orphaned, Source: payout.FromStore, At: time.Now(), Owner: owner}
+					if _, err := w.apply(r, e); err != nil {
+						return err
+					}
+					n++
+				}
+			}
+			return w.flush()
+		})
+		total += n
+		if err != nil || n < burstWrites {
+			return total, err
+		}
+	}
+}
+
+func claimsByOwner(tx *bbolt.Tx) map[uint64][]uint64 {
+	held := map[uint64][]uint64{}
+	c := tx.Bucket(bucketClaims).Cursor()
+	for k, _ := c.First(); len(k) == 16; k, _ = c.Next() {
+		owner := binary.BigEndian.Uint64(k)
+		held[owner] = append(held[owner], binary.BigEndian.Uint64(k[8:]))
+	}
+	return held
+}
+
+// dead reports whether a process that claimed is gone: its lock is free.
+// Dangerous if it errs: a living process's payouts would be asked about and,
+// after the quiet period, sent again. So only a lock that could be taken, or a
+// file that is no longer there, counts.
+func (s *Store) dead(owner uint64) (bool, error) {
+	s.mu.Lock()
+	mine := owner == s.owner
+	s.mu.Unlock()
+	if mine {
+		return false, nil
+	}
+	path := s.ownerPath(owner)
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return true, nil
+	} else if err != nil {
+		return false, err
+	}
+	l := flock.New(path)
+	ok, err := l.TryLock()
+	if err != nil || !ok {
+		return false, err
+	}
+	return true, errors.Join(os.Remove(path), l.Unlock())
+}

@@ -1,0 +1,173 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// Limiter is the gate client's limiter for all processes on a store: a small locked file
+// beside it holds the next free slot and the time until which all pause. Slots
+// follow the generic cell rate algorithm: rate per second, burst at once.
+type Limiter struct {
+	interval time.Duration
+	burst    int
+
+	mu   sync.Mutex // flock does not keep goroutines of one process apart
+	lock *flock.Flock
+	file *os.File
+}
+
+// PausedError says that the next request may not leave before Until.
+type PausedError struct{ Until time.Time }
+
+func (e *PausedError) Error() string {
+	return "requests are paused until " + e.Until.UTC().Format(time.RFC3339)
+}
+
+// PausedUntil is the time that a gate client looks for.
+func (e *PausedError) PausedUntil() time.Time { return e.Until }
+
+// A slot or a pause further away than these was written before the clock was
+// set back, and counts no more.
+const (
+	maxAhead = 10 * time.Minute
+	maxPause = time.Hour
+)
+
+// OpenLimiter opens the limiter of the store at a path. Processes may have
+// different rates; each slot is as long as its taker's rate makes it.
+func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
+	if rate <= 0 || burst < 1 {
+		return nil, fmt.Errorf("rate %v and burst %d must be more than zero", rate, burst)
+	}
+	path := storePath + ".rate"
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the configured path
+	if err != nil {
+		return nil, err
+	}
+	return &Limiter{
+		interval: time.Duration(float64(time.Second) / rate), burst: burst,
+		lock: flock.New(path, flock.SetPermissions(0o600)), file: f,
+	}, nil
+}
+
+// Close closes the file.
+func (l *Limiter) Close() error { return l.file.Close() }
+
+// Wait takes the next slot and sleeps until it comes, at most patience;
+// further away it returns a *PausedError at once and takes nothing.
+func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	var slot time.Time
+	err := l.change(func(s slots, now time.Time) (slots, error) {
+		slot = s.slot(now, l.interval, l.burst)
+		if slot.Sub(now) > patience {
+			return s, &PausedError{Until: slot}
+		}
+		s.next = slot.Add(l.interval)
+		return s, nil
+	})
+	if err != nil {
+		return err
+	}
+	wait := time.Until(slot)
+	if wait <= 0 {
+		return nil
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	// Somebody may have been told to pause while this slot was coming.
+	var paused time.Time
+	err = l.change(func(s slots, now time.Time) (slots, error) {
+		if s.pause.After(now) && s.pause.Sub(now) <= maxPause {
+			paused = s.pause
+		}
+		return s, nil
+	})
+	if err != nil || paused.IsZero() {
+		return err
+	}
+	left := patience - wait
+	if time.Until(paused) > left {
+		return &PausedError{Until: paused}
+	}
+	return l.Wait(ctx, left)
+}
+
+// Pause keeps every process from sending until a time; an
+// earlier one than is already set changes nothing.
+func (l *Limiter) Pause(_ context.Context, until time.Time) error {
+	return l.change(func(s slots, now time.Time) (slots, error) {
+		if s.pause.Sub(now) > maxPause || until.After(s.pause) {
+			s.pause = until
+		}
+		return s, nil
+	})
+}
+
+// slots is what the file holds.
+type slots struct {
+	next  time.Time // the first slot that nobody has taken
+	pause time.Time // nothing may leave before
+}
+
+// slot is the next one that may be taken, never before now.
+func (s slots) slot(now time.Time, interval time.Duration, burst int) time.Time {
+	next, pause := s.next, s.pause
+	if next.Sub(now) > maxAhead {
+		next = now
+	}
+	if pause.Sub(now) > maxPause {
+		pause = now
+	}
+	// Up to burst-1 slots of the past may be used up at once.
+	if oldest := now.Add(-time.Duration(burst-1) * interval); next.Before(oldest) {
+		next = oldest
+	}
+	if next.Before(pause) {
+		next = pause
+	}
+	return next
+}
+
+// change reads, changes and writes the file under its lock.
+func (l *Limiter) change(fn func(slots, time.Time) (slots, error)) (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.lock.Lock(); err != nil {
+		return fmt.Errorf("rate file %s: %w", l.lock.Path(), err)
+	}
+	defer func() { err = errors.Join(err, l.lock.Unlock()) }()
+	var b [16]byte
+	if _, err := l.file.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("rate file: %w", err)
+	}
+	was := slots{next: nano(b[:8]), pause: nano(b[8:])}
+	is, err := fn(was, time.Now())
+	if err != nil || is == was {
+		return err
+	}
+	binary.BigEndian.PutUint64(b[:8], uint64(is.next.UnixNano()))
+	binary.BigEndian.PutUint64(b[8:], uint64(is.pause.UnixNano()))
+	if _, err := l.file.WriteAt(b[:], 0); err != nil {
+		return fmt.Errorf("rate file: %w", err)
+	}
+	return nil
+}
+
+func nano(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))) }

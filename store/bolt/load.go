@@ -1,0 +1,378 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"math"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// loadCommit is how many rows a load puts into one commit.
+const loadCommit = 10_000
+
+// Load takes a whole file or nothing; see store.Store. Rows and payouts are
+// written in line order, the index from ids to payouts in its own order at the
+// end, and one last commit makes the batch count.
+func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (store.Loaded, error) {
+	one, err := lock(ctx, s.o.Path+".load")
+	if err != nil {
+		return store.Loaded{}, err
+	}
+	defer func() { _ = one.Unlock() }()
+	if err := s.undo(ctx); err != nil {
+		return store.Loaded{}, err
+	}
+	l := &load{s: s, b: b, totals: map[string]int64{}}
+	err = l.begin(ctx)
+	if err == nil {
+		err = l.rows(ctx, rows)
+	}
+	if err == nil {
+		err = l.index(ctx)
+	}
+	if err == nil {
+		err = l.finish(ctx)
+	}
+	if err != nil {
+		// The caller may have gone; the half-loaded rows must go too.
+		return store.Loaded{}, errors.Join(err, s.undo(context.WithoutCancel(ctx)))
+	}
+	return store.Loaded{Batch: l.b, New: len(l.fresh), Known: l.known, Early: l.early}, nil
+}
+
+// load is one load under way.
+type load struct {
+	s      *Store
+	b      store.Batch
+	first  uint64 // payout number that the next new payout of this load got first
+	next   uint64
+	index0 uint32
+	fresh  []entry // 24 bytes a row
+	known  int
+	early  int
+	totals map[string]int64
+}
+
+// entry is an id on its way into the index.
+type entry struct {
+	id payout.Digest
+	n  uint64
+}
+
+// loading returns the batch number and the first payout number of a load that
+// is not whole.
+func loading(tx *bbolt.Tx) (batch uint32, first uint64, ok bool) {
+	v := tx.Bucket(bucketMeta).Get(metaLoading)
+	if len(v) != 12 {
+		return 0, 0, false
+	}
+	return binary.BigEndian.Uint32(v), binary.BigEndian.Uint64(v[4:]), true
+}
+
+func (l *load) begin(ctx context.Context) error {
+	sum, err := hex.DecodeString(l.b.ID)
+	if err != nil || len(sum) != 32 {
+		return fmt.Errorf("batch id %q is not a SHA-256", l.b.ID)
+	}
+	return l.s.update(ctx, func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketNames).Get(sum) != nil {
+			return store.ErrLoaded
+		}
+		meta := tx.Bucket(bucketMeta)
+		l.b.Number = uint32(number(meta.Get(metaNextBatch)))
+		l.first = number(meta.Get(metaNextNumber))
+		l.next = l.first
+		key := be32(l.b.Number)
+		return errors.Join(
+			meta.Put(metaNextBatch, be64(uint64(l.b.Number)+1)),
+			meta.Put(metaLoading, append(be32(l.b.Number), be64(l.first)...)),
+			tx.Bucket(bucketProgress).Put(key, (&progress{}).encode(key)),
+		)
+	})
+}
+
+func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
+	chunk := make([]store.Row, 0, loadCommit)
+	for row, err := range rows {
+		if err != nil {
+			return err
+		}
+		chunk = append(chunk, row)
+		if len(chunk) == cap(chunk) {
+			if err := l.commit(ctx, chunk); err != nil {
+				return err
+			}
+			chunk = chunk[:0]
+		}
+	}
+	return l.commit(ctx, chunk)
+}
+
+// commit writes one chunk of rows. Sealing is done before the turn is taken.
+func (l *load) commit(ctx context.Context, chunk []store.Row) error {
+	if uint64(l.index0)+uint64(len(chunk)) > math.MaxUint32 {
+		return errors.New("a file has at most 4,294,967,295 rows")
+	}
+	ids := make([]payout.Digest, len(chunk))
+	sealed := make([][]byte, len(chunk))
+	for i, row := range chunk {
+		if row.Skip == "" {
+			ids[i] = l.s.DigestID(row.Key)
+		}
+		sealed[i] = l.s.seal(row.Cells, row.Key, l.b.Number, l.index0+uint32(i))
+	}
+	saved := *l
+	err := l.s.update(ctx, func(tx *bbolt.Tx) error {
+		w := l.s.writer(tx)
+		lines := tx.Bucket(bucketLines)
+		lines.FillPercent, w.payouts.FillPercent = 1, 0.9 // in key order; payouts will grow
+		for i, row := range chunk {
+			index := l.index0 + uint32(i)
+			kept := line{line: uint64(row.Line), skip: row.Skip, sealed: sealed[i]}
+			if row.Skip == "" {
+				n, err := l.place(w, row, ids[i], index)
+				if err != nil {
+					return err
+				}
+				kept.payout = n
+			}
+			key := pair32(l.b.Number, index)
+			if err := lines.Put(key, kept.encode(key)); err != nil {
+				return err
+			}
+		}
+		if err := tx.Bucket(bucketMeta).Put(metaNextNumber, be64(l.next)); err != nil {
+			return err
+		}
+		return w.flush()
+	})
+	if err != nil {
+		*l = saved
+		return err
+	}
+	l.index0 += uint32(len(chunk))
+	l.b.Rows += len(chunk)
+	return nil
+}
+
+// place finds or makes the payout of a row and returns its number.
+func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (uint64, error) {
+	at := payout.Place{Batch: l.b.Number, Index: index}
+	n, err := find(w.tx, id)
+	if err != nil {
+		return 0, err
+	}
+	var prev uint64
+	if n != 0 {
+		r, err := get(w.tx, n)
+		if err != nil {
+			return 0, err
+		}
+		if r.State != payout.StateCancelled {
+			return n, l.again(w, r, row, at)
+		}
+		prev = n // given up before anything was attempted: the id starts anew
+	}
+	p := payout.New(row.Key, row.Method, row.Amount)
+	p.Number, p.Masked, p.Content = l.next, row.Masked, row.Content
+	p.Places = []payout.Place{at}
+	l.next++
+	l.fresh = append(l.fresh, entry{id, p.Number})
+	if err := l.count(w, p); err != nil {
+		return 0, err
+	}
+	key := be64(p.Number)
+	return p.Number, w.payouts.Put(key, record{Payout: p, prev: prev}.encode(key))
+}
+
+// again notes that a known payout stands in this batch too.
+func (l *load) again(w *writer, r record, row store.Row, at payout.Place) error {
+	if r.Content != row.Content {
+		return &store.ConflictError{Row: row, Known: r.Payout}
+	}
+	// Rows of loads that were undone leave dead places behind.
+	r.Places = slices.DeleteFunc(r.Places, func(p payout.Place) bool {
+		q, err := w.batch(p.Batch)
+		return err == nil && q == nil
+	})
+	r.Places = append(r.Places, at)
+	l.known++
+	if err := l.count(w, r.Payout); err != nil {
+		return err
+	}
+	key := be64(r.Number)
+	return w.payouts.Put(key, r.encode(key))
+}
+
+func (l *load) count(w *writer, p payout.Payout) error {
+	q, err := w.batch(l.b.Number)
+	if err != nil || q == nil {
+		return errors.Join(err, errIf(q == nil, store.ErrNoBatch))
+	}
+	q.add(p, +1)
+	return nil
+}
+
+// index writes the ids of the new payouts, sorted over the whole file, because
+// random keys cost eight times as much.
+func (l *load) index(ctx context.Context) error {
+	slices.SortFunc(l.fresh, func(a, b entry) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for chunk := range slices.Chunk(l.fresh, loadCommit) {
+		err := l.s.update(ctx, func(tx *bbolt.Tx) error {
+			ids := tx.Bucket(bucketIDs)
+			for _, e := range chunk {
+				if err := ids.Put(e.id[:], be64(e.n)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish makes the batch count, and applies what the gate said early.
+func (l *load) finish(ctx context.Context) error {
+	l.b.LoadedAt = time.Now().UTC().Truncate(time.Microsecond)
+	return l.s.update(ctx, func(tx *bbolt.Tx) error {
+		header, err := json.Marshal(l.b)
+		if err != nil {
+			return err
+		}
+		sum, _ := hex.DecodeString(l.b.ID) // was checked by begin
+		key := be32(l.b.Number)
+		err = errors.Join(
+			tx.Bucket(bucketBatches).Put(key, summed(key, header)),
+			tx.Bucket(bucketNames).Put(sum, key),
+			tx.Bucket(bucketMeta).Delete(metaLoading),
+		)
+		if err != nil {
+			return err
+		}
+		l.early, err = l.s.applyEarly(tx)
+		return err
+	})
+}
+
+// applyEarly applies the callbacks whose ids have come to be known.
+func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
+	w := s.writer(tx)
+	early := tx.Bucket(bucketEarly)
+	var done [][]byte
+	c := early.Cursor()
+	for k, v := c.First(); len(k) == 20; k, v = c.Next() {
+		n, err := find(tx, payout.Digest(k[:16]))
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			continue
+		}
+		e, err := decodeEvent(k, v, true)
+		if err != nil {
+			return 0, err
+		}
+		r, err := get(tx, n)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := w.apply(r, e); err != nil {
+			return 0, err
+		}
+		done = append(done, bytes.Clone(k))
+	}
+	for _, k := range done {
+		if err := early.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(done), w.flush()
+}
+
+// undo removes a load that died or failed, in bursts, newest first, so that
+// being interrupted leaves nothing that a second undo does not find.
+func (s *Store) undo(ctx context.Context) error {
+	for done := false; !done; {
+		err := s.update(ctx, func(tx *bbolt.Tx) error {
+			var err error
+			done, err = s.undoBurst(tx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Store) undoBurst(tx *bbolt.Tx) (done bool, err error) {
+	batch, first, ok := loading(tx)
+	if !ok {
+		return true, nil
+	}
+	payouts, ids, lines := tx.Bucket(bucketPayouts), tx.Bucket(bucketIDs), tx.Bucket(bucketLines)
+	for range burstWrites {
+		k, _ := lines.Cursor().Seek(be32(batch))
+		if len(k) != 8 || binary.BigEndian.Uint32(k) != batch {
+			break
+		}
+		if err := lines.Delete(bytes.Clone(k)); err != nil {
+			return false, err
+		}
+	}
+	for range burstWrites {
+		k, v := payouts.Cursor().Last()
+		if k == nil || number(k) < first {
+			break
+		}
+		key := bytes.Clone(k)
+		r, err := decodeRecord(key, v)
+		if err != nil {
+			return false, err
+		}
+		id := s.DigestID(r.Key)
+		if number(ids.Get(id[:])) == r.Number {
+			if r.prev != 0 {
+				err = ids.Put(id[:], be64(r.prev))
+			} else {
+				err = ids.Delete(id[:])
+			}
+		}
+		if err = errors.Join(err, payouts.Delete(key)); err != nil {
+			return false, err
+		}
+	}
+	if k, _ := payouts.Cursor().Last(); k != nil && number(k) >= first {
+		return false, nil
+	}
+	if k, _ := lines.Cursor().Seek(be32(batch)); len(k) == 8 && binary.BigEndian.Uint32(k) == batch {
+		return false, nil
+	}
+	return true, errors.Join(tx.Bucket(bucketProgress).Delete(be32(batch)), tx.Bucket(bucketMeta).Delete(metaLoading))
+}
+
+// summed puts a checksum behind a JSON value.
+func summed(key, value []byte) []byte { return (&encoder{b: bytes.Clone(value)}).sum(key) }
+
+// plain takes it off.
+func plain(what string, key, value []byte) ([]byte, error) {
+	if len(value) < 4 || !bytes.Equal(summed(key, value[:len(value)-4]), value) {
+		return nil, fmt.Errorf("%w: %s %x does not match its checksum", store.ErrDamaged, what, key)
+	}
+	return value[:len(value)-4], nil
+}

@@ -1,0 +1,528 @@
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Lookup finds payouts by their ids; see store.Store.
+func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error) {
+	found := make([]payout.Payout, len(ids))
+	for start := 0; start < len(ids); start += burstReads {
+		end := min(start+burstReads, len(ids))
+		err := s.view(ctx, func(tx *bbolt.Tx) error {
+			for i, id := range ids[start:end] {
+				n, err := find(tx, id)
+				if err != nil {
+					return err
+				}
+				if n == 0 {
+					continue
+				}
+				r, err := get(tx, n)
+				if err != nil {
+					return err
+				}
+				if r.State != payout.StateCancelled {
+					found[start+i] = r.Payout
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+// Get returns a payout with its events; see store.Store.
+func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err error) {
+	id := s.DigestID(key)
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		n, err := find(tx, id)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%s: %w", key, store.ErrUnknown)
+		}
+		rec, err = full(tx, n, true)
+		return err
+	})
+	return rec, err
+}
+
+func full(tx *bbolt.Tx, n uint64, events bool) (payout.Record, error) {
+	r, err := get(tx, n)
+	if err != nil || !events {
+		return payout.Record{Payout: r.Payout}, err
+	}
+	rec := payout.Record{Payout: r.Payout}
+	c := tx.Bucket(bucketEvents).Cursor()
+	prefix := be64(n)
+	for k, v := c.Seek(prefix); len(k) == 12 && string(k[:8]) == string(prefix); k, v = c.Next() {
+		e, err := decodeEvent(k, v, false)
+		if err != nil {
+			return rec, err
+		}
+		e.Key = r.Key
+		rec.Events = append(rec.Events, e)
+	}
+	if len(rec.Events) != r.Events {
+		return rec, fmt.Errorf("%w: payout number %d has %d events, want %d", store.ErrDamaged, n, len(rec.Events), r.Events)
+	}
+	return rec, nil
+}
+
+// Row returns what a payout is sent from; see store.Store.
+func (s *Store) Row(ctx context.Context, p payout.Payout) (columns, cells []string, err error) {
+	if len(p.Places) == 0 {
+		return nil, nil, fmt.Errorf("%s: %w", p.Key, store.ErrUnknown)
+	}
+	at := p.Places[0]
+	var sealed []byte
+	var header store.Batch
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		var err error
+		if header, err = readBatch(tx, be32(at.Batch)); err != nil {
+			return err
+		}
+		key := pair32(at.Batch, at.Index)
+		l, err := decodeLine(key, tx.Bucket(bucketLines).Get(key))
+		sealed = slices.Clone(l.sealed)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	cells, err = s.open(sealed, p.Key, at.Batch, at.Index)
+	return header.Columns, cells, err
+}
+
+// List streams payouts; see store.Store.
+func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Record, error] {
+	return func(yield func(payout.Record, error) bool) {
+		scan := s.scanAll
+		switch {
+		case !f.DueBy.IsZero():
+			scan = s.scanDue
+		case f.Batch != "":
+			scan = s.scanBatch
+		}
+		var from []byte
+		given := 0
+		for {
+			var burst []payout.Record
+			var err error
+			burst, from, err = scan(ctx, f, from)
+			for _, r := range burst {
+				if f.Limit > 0 && given >= f.Limit || !yield(r, nil) {
+					return
+				}
+				given++
+			}
+			if err != nil {
+				yield(payout.Record{}, err)
+				return
+			}
+			if from == nil {
+				return
+			}
+		}
+	}
+}
+
+func (f wanted) has(p payout.Payout) bool {
+	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || standsIn(p, f.batch))
+}
+
+// wanted is a filter with its batch looked up.
+type wanted struct {
+	store.Filter
+	batch uint32
+}
+
+func standsIn(p payout.Payout, batch uint32) bool {
+	return slices.ContainsFunc(p.Places, func(at payout.Place) bool { return at.Batch == batch })
+}
+
+func (s *Store) want(ctx context.Context, f store.Filter) (wanted, error) {
+	w := wanted{Filter: f}
+	if f.Batch == "" {
+		return w, nil
+	}
+	b, err := s.header(ctx, f.Batch)
+	w.batch = b.Number
+	return w, err
+}
+
+// scanAll reads one burst of all payouts in load order. It returns where to go
+// on, nil at the end.
+func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		_, first, dirty := loading(tx)
+		c := tx.Bucket(bucketPayouts).Cursor()
+		read := 0
+		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+			if dirty && number(k) >= first {
+				return nil
+			}
+			if read++; read > burstReads {
+				next = slices.Clone(k)
+				return nil
+			}
+			r, err := decodeRecord(k, v)
+			if err != nil {
+				return err
+			}
+			if !(wanted{Filter: f}).has(r.Payout) {
+				continue
+			}
+			rec, err := full(tx, r.Number, f.Events)
+			if err != nil {
+				return err
+			}
+			out = append(out, rec)
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// scanDue reads one burst of open payouts in the order in which they are due.
+func (s *Store) scanDue(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
+	w, err := s.want(ctx, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketDue).Cursor()
+		read := 0
+		for k, _ := c.Seek(from); len(k) == 16; k, _ = c.Next() {
+			if time.UnixMicro(int64(binary.BigEndian.Uint64(k))).After(f.DueBy) {
+				return nil
+			}
+			if read++; read > burstReads {
+				next = slices.Clone(k)
+				return nil
+			}
+			rec, err := full(tx, binary.BigEndian.Uint64(k[8:]), f.Events)
+			if err != nil {
+				return err
+			}
+			if w.has(rec.Payout) {
+				out = append(out, rec)
+			}
+			if f.Limit > 0 && len(out) >= f.Limit {
+				return nil
+			}
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// scanBatch reads one burst of a batch's payouts in line order.
+func (s *Store) scanBatch(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
+	w, err := s.want(ctx, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	prefix := be32(w.batch)
+	if from == nil {
+		from = prefix
+	}
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketLines).Cursor()
+		read := 0
+		for k, v := c.Seek(from); len(k) == 8 && string(k[:4]) == string(prefix); k, v = c.Next() {
+			if read++; read > burstReads {
+				next = slices.Clone(k)
+				return nil
+			}
+			l, err := decodeLine(k, v)
+			if err != nil {
+				return err
+			}
+			if l.payout == 0 {
+				continue
+			}
+			rec, err := full(tx, l.payout, f.Events)
+			if err != nil {
+				return err
+			}
+			if w.has(rec.Payout) {
+				out = append(out, rec)
+			}
+		}
+		return nil
+	})
+	return out, next, err
+}
+
+// Lines streams the rows of a batch; see store.Store.
+func (s *Store) Lines(ctx context.Context, batch string) iter.Seq2[store.Line, error] {
+	return func(yield func(store.Line, error) bool) {
+		header, err := s.header(ctx, batch)
+		if err != nil {
+			yield(store.Line{}, err)
+			return
+		}
+		for index := 0; index < header.Rows; {
+			burst, err := s.lineBurst(ctx, header, index)
+			if err != nil {
+				yield(store.Line{}, err)
+				return
+			}
+			for _, l := range burst {
+				if !yield(l, nil) {
+					return
+				}
+			}
+			index += len(burst)
+		}
+	}
+}
+
+// lineBurst reads rows from index on. They are opened after the turn is over.
+func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([]store.Line, error) {
+	out := make([]store.Line, 0, min(burstReads, header.Rows-index))
+	sealed := make([][]byte, 0, cap(out))
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		lines := tx.Bucket(bucketLines).Cursor()
+		key := pair32(header.Number, uint32(index))
+		k, v := lines.Seek(key)
+		for range cap(out) {
+			want := pair32(header.Number, uint32(index+len(out)))
+			if string(k) != string(want) {
+				return fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+len(out)+1, header.Short())
+			}
+			l, err := decodeLine(k, v)
+			if err != nil {
+				return err
+			}
+			row := store.Line{Index: index + len(out), Line: int(l.line), Skip: l.skip}
+			if l.payout != 0 {
+				r, err := get(tx, l.payout)
+				if err != nil {
+					return err
+				}
+				row.Payout = r.Payout
+				row.Here = len(r.Places) > 0 && r.Places[0] == payout.Place{Batch: header.Number, Index: uint32(row.Index)}
+			}
+			out = append(out, row)
+			sealed = append(sealed, slices.Clone(l.sealed))
+			k, v = lines.Next()
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := range out {
+		out[i].Cells, err = s.open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index))
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// header returns a batch without its counts.
+func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
+	s.mu.Lock()
+	for _, b := range s.columns {
+		if b.ID == id {
+			s.mu.Unlock()
+			return b, nil
+		}
+	}
+	s.mu.Unlock()
+	b, err := s.Batch(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.columns[b.Number] = b
+	return b, nil
+}
+
+// Batch finds a batch; see store.Store.
+func (s *Store) Batch(ctx context.Context, id string) (found store.Batch, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		var n []byte
+		c := tx.Bucket(bucketNames).Cursor()
+		prefix, odd := hexPrefix(id)
+		if prefix == nil {
+			return fmt.Errorf("%q: %w", id, store.ErrNoBatch)
+		}
+		for k, v := c.Seek(prefix); k != nil && strings.HasPrefix(string(k), string(prefix)); k, v = c.Next() {
+			if odd && !strings.HasPrefix(hex.EncodeToString(k), strings.ToLower(id)) {
+				continue
+			}
+			if n != nil {
+				return fmt.Errorf("%q: %w: more than one batch begins so", id, store.ErrNoBatch)
+			}
+			n = v
+		}
+		if n == nil {
+			return fmt.Errorf("%q: %w", id, store.ErrNoBatch)
+		}
+		found, err = readBatch(tx, n)
+		return err
+	})
+	return found, err
+}
+
+// hexPrefix turns the beginning of a batch id into bytes; odd says that half a
+// byte is left over.
+func hexPrefix(id string) (prefix []byte, odd bool) {
+	if len(id) < 4 || len(id) > 64 {
+		return nil, false
+	}
+	odd = len(id)%2 == 1
+	prefix, err := hex.DecodeString(strings.ToLower(id[:len(id)/2*2]))
+	if err != nil {
+		return nil, false
+	}
+	return prefix, odd
+}
+
+func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
+	var b store.Batch
+	text, err := plain("batch", key, tx.Bucket(bucketBatches).Get(key))
+	if err != nil {
+		return b, err
+	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("%w: batch: %w", store.ErrDamaged, err)
+	}
+	p, err := decodeProgress(key, tx.Bucket(bucketProgress).Get(key))
+	if err != nil {
+		return b, err
+	}
+	b.Counts = p.sorted()
+	return b, nil
+}
+
+func (p *progress) sorted() []store.Count {
+	counts := make([]store.Count, 0, len(p.counts))
+	for k, c := range p.counts {
+		counts = append(counts, store.Count{
+			State: k.state, N: int(c.n), Check: int(c.check),
+			Amount: payout.Amount{Minor: c.minor, Currency: k.currency},
+		})
+	}
+	slices.SortFunc(counts, func(a, b store.Count) int {
+		if a.State != b.State {
+			return int(a.State) - int(b.State)
+		}
+		return strings.Compare(a.Amount.Currency, b.Amount.Currency)
+	})
+	return counts
+}
+
+// Batches streams all whole batches; see store.Store.
+func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
+	return stream(ctx, s, bucketBatches, func(tx *bbolt.Tx, k, _ []byte) (store.Batch, error) { return readBatch(tx, k) })
+}
+
+// Runs streams the runs; see store.Store.
+func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
+	return stream(ctx, s, bucketRuns, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) {
+		var r store.Run
+		text, err := plain("run", k, v)
+		if err != nil {
+			return r, err
+		}
+		return r, json.Unmarshal(text, &r)
+	})
+}
+
+// stream yields a small bucket's values, one burst after the other.
+func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var from []byte
+		for more := true; more; {
+			var burst []T
+			more = false
+			err := s.view(ctx, func(tx *bbolt.Tx) error {
+				c := tx.Bucket(bucket).Cursor()
+				for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+					if len(burst) == burstReads {
+						from, more = slices.Clone(k), true
+						return nil
+					}
+					t, err := read(tx, k, v)
+					if err != nil {
+						return err
+					}
+					burst = append(burst, t)
+				}
+				return nil
+			})
+			for _, t := range burst {
+				if !yield(t, nil) {
+					return
+				}
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+		}
+	}
+}
+
+// Record keeps who ran what; see store.Store.
+func (s *Store) Record(ctx context.Context, r store.Run) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketRuns)
+		n, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		return b.Put(be64(n), summed(be64(n), text))
+	})
+}
+
+// NextDue is the earliest AskAt; see store.Store.
+func (s *Store) NextDue(ctx context.Context) (at time.Time, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		if k, _ := tx.Bucket(bucketDue).Cursor().First(); len(k) == 16 {
+			at = time.UnixMicro(int64(binary.BigEndian.Uint64(k))).UTC()
+		}
+		return nil
+	})
+	return at, err
+}
+
+// OpenHosts lists the hosts of open payouts; see store.Store.
+func (s *Store) OpenHosts(ctx context.Context) (hosts []string, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketHosts).ForEach(func(k, _ []byte) error {
+			hosts = append(hosts, string(k))
+			return nil
+		})
+	})
+	return hosts, err
+}

@@ -1,0 +1,132 @@
+package bolt
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"hash"
+	"strings"
+	"sync"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Key is the store's own key: 32 random bytes, from which the keys of sealing
+// and of the digests are derived. Without it nobody can read a row.
+type Key struct{ b [32]byte }
+
+// NewKey makes a key.
+func NewKey() Key {
+	var k Key
+	_, _ = rand.Read(k.b[:]) // never fails, by its contract
+	return k
+}
+
+// Text is the key as it stands in its file.
+func (k Key) Text() string { return base64.StdEncoding.EncodeToString(k.b[:]) + "\n" }
+
+func (k Key) String() string { return "[key]" }
+
+// GoString hides the key from %#v.
+func (k Key) GoString() string { return "[key]" }
+
+// ParseKey reads the text of a key file.
+func ParseKey(text string) (Key, error) {
+	b, err := base64.StdEncoding.DecodeString(strings.TrimSpace(text))
+	if err != nil || len(b) != 32 {
+		return Key{}, fmt.Errorf("not a store key: want 32 bytes in Base64, as masspay init writes them")
+	}
+	return Key{b: [32]byte(b)}, nil
+}
+
+// sealer derives what the store needs from its key.
+type sealer struct {
+	aead    cipher.AEAD
+	digests sync.Pool // of hash.Hash, keyed
+	check   []byte    // tells whether a key is the store's
+}
+
+func newSealer(k Key) (*sealer, error) {
+	derive := func(use string) ([]byte, error) { return hkdf.Key(sha256.New, k.b[:], nil, "masspay "+use, 32) }
+	sealKey, err := derive("seal")
+	if err != nil {
+		return nil, err
+	}
+	digestKey, err := derive("digest")
+	if err != nil {
+		return nil, err
+	}
+	check, err := derive("check")
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(sealKey)
+	if err != nil {
+		return nil, err
+	}
+	// Random nonces: good for 2^32 rows, which is more than a store holds.
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, err
+	}
+	s := &sealer{aead: aead, check: check[:16]}
+	s.digests.New = func() any { return hmac.New(sha256.New, digestKey) }
+	return s, nil
+}
+
+func (s *sealer) digest(parts ...[]byte) payout.Digest {
+	h, _ := s.digests.Get().(hash.Hash)
+	defer s.digests.Put(h)
+	h.Reset()
+	for _, p := range parts {
+		h.Write(p)
+	}
+	var sum [sha256.Size]byte
+	return payout.Digest(h.Sum(sum[:0])[:16])
+}
+
+// DigestID is the digest that a payout's id is found by.
+func (s *sealer) DigestID(k payout.Key) payout.Digest {
+	var project [5]byte
+	project[0] = 'i'
+	binary.BigEndian.PutUint32(project[1:], k.ProjectID)
+	return s.digest(project[:], []byte(k.PaymentID))
+}
+
+// DigestContent is the digest of what a row asks for.
+func (s *sealer) DigestContent(method string, canonical []byte) payout.Digest {
+	return s.digest([]byte{'c'}, []byte(method), []byte{0}, canonical)
+}
+
+// bound is the additional data of a sealed row: a row moved to another place
+// or another payout does not open.
+func bound(k payout.Key, batch, index uint32) []byte {
+	b := binary.BigEndian.AppendUint32(make([]byte, 0, 16+len(k.PaymentID)), batch)
+	b = binary.BigEndian.AppendUint32(b, index)
+	b = binary.BigEndian.AppendUint32(b, k.ProjectID)
+	return append(b, k.PaymentID...)
+}
+
+func (s *sealer) seal(cells []string, k payout.Key, batch, index uint32) []byte {
+	//nolint:gosec // this AEAD makes a random nonce itself and takes none
+	return s.aead.Seal(nil, nil, encodeCells(cells), bound(k, batch, index))
+}
+
+func (s *sealer) open(sealed []byte, k payout.Key, batch, index uint32) ([]string, error) {
+	plain, err := s.aead.Open(nil, nil, sealed, bound(k, batch, index))
+	if err != nil {
+		return nil, fmt.Errorf("%w: row %d of batch number %d cannot be opened", store.ErrDamaged, index+1, batch)
+	}
+	cells, ok := decodeCells(plain)
+	if !ok {
+		return nil, fmt.Errorf("%w: row %d of batch number %d cannot be read", store.ErrDamaged, index+1, batch)
+	}
+	return cells, nil
+}

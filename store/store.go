@@ -1,0 +1,256 @@
+// Package store is the contract between the payout engine and whatever keeps
+// its memory: every payout, every batch, and who is sending what. It decides
+// nothing: states change by payout.Next alone. What is in doubt after a crash
+// is in doubt here.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"masspay/payout"
+)
+
+// The conditions that callers branch on.
+var (
+	// ErrBusy: other processes kept the store for longer than the wait allows.
+	// Nothing was read or written; it is safe to try again.
+	ErrBusy = errors.New("the store is busy")
+	// ErrMissing: there is no store. Only init makes one, so that an unmounted
+	// disk does not look like a fresh start.
+	ErrMissing = errors.New("there is no store")
+	// ErrKey: the store was made with another key.
+	ErrKey = errors.New("the key is not the key of this store")
+	// ErrNewer: the store was written by a newer masspay.
+	ErrNewer = errors.New("the store was written by a newer masspay")
+	// ErrRestored: the store is older than its marker. The lost store may have
+	// sent what this one believes unsent.
+	ErrRestored = errors.New("the store is a restored copy")
+	// ErrNoMarker: the store's marker is missing, so nobody can tell whether
+	// the store is a restored copy.
+	ErrNoMarker = errors.New("the marker of the store is missing")
+	// ErrDamaged: a record does not have the checksum it was written with.
+	ErrDamaged = errors.New("the store is damaged")
+	// ErrNoBatch: no whole batch has that id.
+	ErrNoBatch = errors.New("no such batch")
+	// ErrLoaded: the same file is a whole batch already; nothing was loaded.
+	ErrLoaded = errors.New("the same file is already loaded")
+	// ErrUnknown: no payout has that key.
+	ErrUnknown = errors.New("no such payout")
+)
+
+// ConflictError says that a row brings an id that is known with other content.
+type ConflictError struct {
+	Row   Row
+	Known payout.Payout
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("line %d: payment_id %q is already known with other content", e.Row.Line, e.Row.Key.PaymentID)
+}
+
+// Batch is a file of payouts, known by the SHA-256 of its bytes.
+type Batch struct {
+	ID        string          `json:"id"`     // SHA-256, 64 hex digits
+	Number    uint32          `json:"number"` // in the store
+	Name      string          `json:"name"`   // base name of the file that was loaded
+	Columns   []string        `json:"columns"`
+	Delimiter string          `json:"delimiter"`
+	Rows      int             `json:"rows"`    // all rows, skipped ones included
+	Skipped   int             `json:"skipped"` // rows left out by --skip-invalid
+	Totals    []payout.Amount `json:"totals"`  // of the rows that are not skipped, by currency
+	LoadedAt  time.Time       `json:"loaded_at"`
+	Counts    []Count         `json:"-"` // kept as it goes, never counted
+}
+
+// Short is the part of a batch's id that people read.
+func (b Batch) Short() string { return b.ID[:min(12, len(b.ID))] }
+
+// Count is how many payouts of a batch are in one state, and their sum.
+type Count struct {
+	State  payout.State
+	Amount payout.Amount // sum
+	N      int
+	Check  int // of those, how many want a person's check
+}
+
+// Open is how many payouts of the batch are open.
+func (b Batch) Open() int {
+	n := 0
+	for _, c := range b.Counts {
+		if c.State.Open() {
+			n += c.N
+		}
+	}
+	return n
+}
+
+// InState is how many payouts of the batch are in a state.
+func (b Batch) InState(s payout.State) int {
+	n := 0
+	for _, c := range b.Counts {
+		if c.State == s {
+			n += c.N
+		}
+	}
+	return n
+}
+
+// Row is a row of a file on its way into the store.
+type Row struct {
+	Line    int // physical line in the file
+	Key     payout.Key
+	Method  string
+	Amount  payout.Amount
+	Masked  string // destination with its middle hidden
+	Content payout.Digest
+	Cells   []string
+	Skip    string // why it is left out; then only Line and Cells count
+}
+
+// Line is a row of a batch as it is kept.
+type Line struct {
+	Index  int
+	Line   int
+	Cells  []string
+	Skip   string        // why it was left out; then there is no payout
+	Payout payout.Payout // as it is now
+	Here   bool          // the payout is sent from this row, not from another batch's
+}
+
+// Loaded says what became of a file's rows.
+type Loaded struct {
+	Batch Batch
+	New   int // payouts that are new with this batch
+	Known int // rows whose payouts the store had already
+	Early int // callbacks that had been kept for the new payouts
+}
+
+// Claim asks for payouts to send.
+type Claim struct {
+	Batch    string                // id
+	N        int                   // at most so many
+	Host     string                // gate host that they will be sent to
+	Skip     func(payout.Key) bool // leave these out; may be nil
+	AskFirst bool                  // the gate is asked about each before it is sent, because the store is a restored copy
+}
+
+// Claimed is a payout that this process may send, with its row.
+type Claimed struct {
+	payout.Payout
+	Columns []string
+	Cells   []string
+}
+
+// Change is what an event did.
+type Change struct {
+	Before payout.Payout
+	After  payout.Payout
+	Effect payout.Effect
+	Kept   bool // the id is not known; the event waits under its key for a Load
+}
+
+// Filter chooses payouts.
+type Filter struct {
+	Batch  string         // id; empty: all batches. In line order with a batch, in load order without
+	States []payout.State // empty: all
+	DueBy  time.Time      // not zero: only open payouts whose AskAt is not later, the longest due first
+	Limit  int            // 0: no limit
+	Events bool           // with their events
+}
+
+// Run is one invocation that may change payouts: who, what and when.
+type Run struct {
+	Command string    `json:"command"`
+	User    string    `json:"user"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Config  string    `json:"config"` // hash of the configuration, without secrets
+	File    string    `json:"file,omitempty"`
+	Batch   string    `json:"batch,omitempty"`
+	At      time.Time `json:"at"`
+}
+
+// Store keeps payouts. Every method that changes something is durable when it
+// returns without an error, and has changed nothing when it returns one, unless
+// it says otherwise. All may return ErrBusy, ErrDamaged, and the errors of the
+// disk. A Store is safe for concurrent use, and several processes may have one
+// open at once.
+type Store interface {
+	// DigestID and DigestContent are keyed digests, the same for the life of
+	// the store. They touch no disk.
+	DigestID(payout.Key) payout.Digest
+	DigestContent(method string, canonical []byte) payout.Digest
+
+	// Lookup finds payouts by the digests of their ids; a payout that is not
+	// known has Number 0. Cancelled payouts count as not known: their ids may
+	// come back.
+	Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error)
+
+	// Load takes a whole file or nothing. It streams: memory is 24 bytes a row.
+	// An error from rows undoes the load and is returned; so does a
+	// *ConflictError. The batch and its ids count only from the moment Load
+	// returns. Callbacks that were kept for its ids are applied. One load runs
+	// at a time; others wait.
+	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)
+
+	// Claim moves up to N payouts of a batch from New to Sending, in line
+	// order, in one durable commit, for this process, which holds them while
+	// it lives. It returns fewer when fewer are left and none when there is
+	// nothing to send. When the process is dead its payouts become Unknown, not
+	// New: they may have been sent. In a restored store it returns ErrRestored,
+	// or, with AskFirst, makes the payouts Unknown instead, until the gate has
+	// twice denied them.
+	Claim(ctx context.Context, c Claim) ([]Claimed, error)
+
+	// Apply runs events through payout.Next in one durable commit. An event of
+	// an unknown id is kept under its key if it is the gate's word, and dropped
+	// otherwise.
+	Apply(ctx context.Context, events ...payout.Event) ([]Change, error)
+
+	// Recover makes Unknown what dead processes were sending. It returns how
+	// many payouts that were.
+	Recover(ctx context.Context) (int, error)
+
+	// Get returns a payout with its events, or ErrUnknown.
+	Get(ctx context.Context, key payout.Key) (payout.Record, error)
+
+	// Row returns the columns and the cells that a payout is sent from.
+	Row(ctx context.Context, p payout.Payout) (columns, cells []string, err error)
+
+	// List streams payouts in bursts: each as it was when its burst was read.
+	List(ctx context.Context, f Filter) iter.Seq2[payout.Record, error]
+
+	// Lines streams the rows of a batch with their payouts, in line order, in
+	// bursts.
+	Lines(ctx context.Context, batch string) iter.Seq2[Line, error]
+
+	// Batch finds a whole batch by its id or an unambiguous beginning of it, at
+	// least four digits. It returns ErrNoBatch.
+	Batch(ctx context.Context, id string) (Batch, error)
+
+	// Batches streams all whole batches, oldest first.
+	Batches(ctx context.Context) iter.Seq2[Batch, error]
+
+	// NextDue is the earliest AskAt of all open payouts, zero if there is none.
+	NextDue(ctx context.Context) (time.Time, error)
+
+	// OpenHosts lists the gate hosts that open payouts were sent to.
+	OpenHosts(ctx context.Context) ([]string, error)
+
+	// Record keeps who ran what and when; Runs streams it, oldest first.
+	Record(ctx context.Context, r Run) error
+	Runs(ctx context.Context) iter.Seq2[Run, error]
+
+	// Backup writes a consistent copy to a new file, durably, readable by its
+	// owner only. A store restored from it is known to be a copy.
+	Backup(ctx context.Context, path string) error
+
+	// Close gives up this process's place. Payouts that it still holds become
+	// Unknown with the next Recover.
+	Close() error
+}

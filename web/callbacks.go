@@ -1,0 +1,70 @@
+package web
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// maxCallback bounds the body of a callback; real ones have some kilobytes.
+const maxCallback = 256 << 10
+
+// Callbacks takes the gate's callbacks. It answers 200 only when what the
+// callback says is durable, also for a repeat and for an id that is not known
+// yet; 403 and nothing stored for a signature that does not match; 500 when the
+// store cannot write, so that the gate sends it again.
+type Callbacks struct {
+	Keys      gate.Keys
+	Committer *Committer
+	Allow     []netip.Prefix // sources; empty: all
+	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
+	Log       *slog.Logger
+}
+
+func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	source := clientIP(r, c.Proxies)
+	log := c.Log.With("from", source.String())
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		http.Error(w, "callbacks are posted", http.StatusMethodNotAllowed)
+		return
+	}
+	if !allowed(source, c.Allow) {
+		log.Warn("callback refused: source is not allowed")
+		http.Error(w, "not allowed", http.StatusForbidden)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallback))
+	if err != nil {
+		log.Warn("callback not read", "reason", err.Error())
+		http.Error(w, "body too large or cut off", http.StatusBadRequest)
+		return
+	}
+	n, err := gate.ParseCallback(body, c.Keys)
+	switch {
+	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
+		log.Warn("callback refused, nothing was stored", "reason", err.Error())
+		http.Error(w, "signature does not match", http.StatusForbidden)
+		return
+	case err != nil:
+		log.Warn("callback refused, nothing was stored", "reason", err.Error())
+		http.Error(w, "not a callback", http.StatusBadRequest)
+		return
+	}
+	log = log.With("payout", n.Key.String(), "status", n.Status, "code", n.Code)
+	change, err := c.Committer.Commit(r.Context(), n.Event(payout.FromCallback, "", time.Now()))
+	if err != nil {
+		log.Error("callback not stored, the gate will send it again", "reason", err.Error())
+		http.Error(w, "not stored", http.StatusInternalServerError)
+		return
+	}
+	// Dangerous to move up: 200 says that the word is durable.
+	w.WriteHeader(http.StatusOK)
+	log.Info("callback", "effect", effect(change), "state", change.After.State.String())
+}
