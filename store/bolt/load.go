@@ -264,7 +264,10 @@ func (l *load) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.early, err = l.s.applyEarly(tx)
+		if l.early, err = l.s.applyEarly(tx); err != nil {
+			return err
+		}
+		l.b, err = readBatch(tx, key)
 		return err
 	})
 }
@@ -325,45 +328,58 @@ func (s *Store) undoBurst(tx *bbolt.Tx) (done bool, err error) {
 	if !ok {
 		return true, nil
 	}
-	payouts, ids, lines := tx.Bucket(bucketPayouts), tx.Bucket(bucketIDs), tx.Bucket(bucketLines)
-	for range burstWrites {
-		k, _ := lines.Cursor().Seek(be32(batch))
-		if len(k) != 8 || binary.BigEndian.Uint32(k) != batch {
-			break
-		}
-		if err := lines.Delete(bytes.Clone(k)); err != nil {
+	// Keys are gathered before anything is deleted: a cursor does not survive
+	// deletes, and Cursor.Last never returns from a tree that they emptied.
+	rows := gather(tx.Bucket(bucketLines).Cursor(), be32(batch))
+	for _, k := range rows {
+		if err := tx.Bucket(bucketLines).Delete(k); err != nil {
 			return false, err
 		}
 	}
-	for range burstWrites {
-		k, v := payouts.Cursor().Last()
-		if k == nil || number(k) < first {
-			break
-		}
-		key := bytes.Clone(k)
-		r, err := decodeRecord(key, v)
-		if err != nil {
-			return false, err
-		}
-		id := s.DigestID(r.Key)
-		if number(ids.Get(id[:])) == r.Number {
-			if r.prev != 0 {
-				err = ids.Put(id[:], be64(r.prev))
-			} else {
-				err = ids.Delete(id[:])
-			}
-		}
-		if err = errors.Join(err, payouts.Delete(key)); err != nil {
+	made := gatherBack(tx.Bucket(bucketPayouts).Cursor(), first)
+	for _, n := range made {
+		if err := s.unmake(tx, n); err != nil {
 			return false, err
 		}
 	}
-	if k, _ := payouts.Cursor().Last(); k != nil && number(k) >= first {
-		return false, nil
-	}
-	if k, _ := lines.Cursor().Seek(be32(batch)); len(k) == 8 && binary.BigEndian.Uint32(k) == batch {
+	if len(rows) == burstWrites || len(made) == burstWrites {
 		return false, nil
 	}
 	return true, errors.Join(tx.Bucket(bucketProgress).Delete(be32(batch)), tx.Bucket(bucketMeta).Delete(metaLoading))
+}
+
+// gather returns the first keys that begin with a prefix.
+func gather(c *bbolt.Cursor, prefix []byte) (keys [][]byte) {
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix) && len(keys) < burstWrites; k, _ = c.Next() {
+		keys = append(keys, bytes.Clone(k))
+	}
+	return keys
+}
+
+// gatherBack returns the last numbers from first on, the highest first.
+func gatherBack(c *bbolt.Cursor, first uint64) (numbers []uint64) {
+	for k, _ := c.Last(); k != nil && number(k) >= first && len(numbers) < burstWrites; k, _ = c.Prev() {
+		numbers = append(numbers, number(k))
+	}
+	return numbers
+}
+
+// unmake removes a payout of a load that is not whole. Its id leads again to
+// the payout before it, if there was one.
+func (s *Store) unmake(tx *bbolt.Tx, n uint64) error {
+	r, err := get(tx, n)
+	if err != nil {
+		return err
+	}
+	ids, id := tx.Bucket(bucketIDs), s.DigestID(r.Key)
+	if number(ids.Get(id[:])) == n {
+		if r.prev != 0 {
+			err = ids.Put(id[:], be64(r.prev))
+		} else {
+			err = ids.Delete(id[:])
+		}
+	}
+	return errors.Join(err, tx.Bucket(bucketPayouts).Delete(be64(n)))
 }
 
 // summed puts a checksum behind a JSON value.

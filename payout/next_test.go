@@ -1,0 +1,417 @@
+package payout
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+var (
+	t0    = time.Date(2026, 11, 2, 2, 15, 0, 0, time.UTC)
+	rules = Rules{StatusAfter: 15 * time.Second, QuietPeriod: 15 * time.Minute}
+	key   = Key{ProjectID: 1234, PaymentID: "p1"}
+	asked = Amount{Minor: 100000, Currency: "KGS"}
+)
+
+const host = "gate.example"
+
+// in returns a payout in a state, on the shortest honest way there, with one
+// attempt behind it or under way where the state has one.
+func in(s State) Payout {
+	p := New(key, "sbp-p2p", asked)
+	p.State = s
+	switch s {
+	case StateNew, StateCancelled:
+		return p
+	case StateSending:
+		p.Attempt, p.Owner, p.Host, p.FirstSent = 1, 7, host, t0
+		return p
+	case StateUnknown:
+		p.Attempt, p.Tries, p.Host, p.Doubted, p.Flags, p.FirstSent, p.EndedAt = 1, 1, host, true, WasDoubted, t0, t0
+		return p
+	}
+	p.Attempt, p.Tries, p.Host, p.Seen, p.FirstSent, p.EndedAt = 1, 1, host, true, t0, t0
+	return p
+}
+
+func event(k Kind, at time.Duration) Event {
+	e := Event{Key: key, Kind: k, At: t0.Add(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
+	switch k {
+	case Verdict, Progress:
+		e.Source, e.Attempt, e.Tries = FromCallback, 0, 0
+	case NotSeen, Silent:
+		e.Source, e.Attempt, e.Tries = FromStatus, 0, 0
+	case Orphaned:
+		e.Source = FromStore
+	case Released:
+		e.Tries = 0
+	case Suspected:
+		e.Source, e.Epoch = FromStore, 9
+	}
+	return e
+}
+
+func verdictOf(s State, at time.Duration) Event {
+	e := event(Verdict, at)
+	e.Outcome, e.Status, e.Amount = s, s.String(), asked
+	return e
+}
+
+// pairs is the whole table: from every state, by every kind of event, to which
+// state. A kind that is missing from a row leaves the state alone.
+var pairs = map[State]map[Kind]State{
+	StateNew: {
+		Claimed: StateSending, Cancelled: StateCancelled, Suspected: StateUnknown,
+		Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown,
+	},
+	StateSending: {
+		Released: StateNew, Unsent: StateNew, Refused: StateRejected, Doubtful: StateUnknown, Orphaned: StateUnknown,
+		Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown,
+	},
+	StateUnknown:   {Accepted: StateAccepted, Progress: StateAccepted},
+	StateAccepted:  {},
+	StatePaid:      {},
+	StatePartial:   {},
+	StateDeclined:  {},
+	StateRejected:  {},
+	StateReturned:  {},
+	StateCancelled: {Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown},
+}
+
+func TestNextAllPairs(t *testing.T) {
+	t.Parallel()
+	for _, from := range States {
+		for _, kind := range Kinds {
+			if kind == Verdict {
+				continue
+			}
+			t.Run(from.String()+" by "+kind.String(), func(t *testing.T) {
+				t.Parallel()
+				want, ok := pairs[from][kind]
+				if !ok {
+					want = from
+				}
+				after, effect := Next(rules, in(from), event(kind, time.Minute))
+				require.Equal(t, want, after.State)
+				if want != from {
+					require.Equal(t, Changed, effect)
+				}
+			})
+		}
+	}
+}
+
+func TestNextVerdicts(t *testing.T) {
+	t.Parallel()
+	outcomes := []State{StatePaid, StatePartial, StateDeclined, StateRejected, StateReturned}
+	for _, from := range States {
+		for _, outcome := range outcomes {
+			t.Run(from.String()+" by "+outcome.String(), func(t *testing.T) {
+				t.Parallel()
+				want, wantEffect := outcome, Changed
+				switch {
+				case from == outcome:
+					wantEffect = Ignored
+				case from.Settled() && from != StateCancelled:
+					if (from == StatePaid || from == StatePartial) && outcome == StateReturned {
+						break
+					}
+					want, wantEffect = from, Conflicting
+					if from == StateReturned && (outcome == StatePaid || outcome == StatePartial) {
+						wantEffect = Changed // a late word, no contradiction
+					}
+				}
+				after, effect := Next(rules, in(from), verdictOf(outcome, time.Minute))
+				require.Equal(t, want, after.State)
+				require.Equal(t, wantEffect, effect)
+				require.Equal(t, wantEffect == Conflicting, after.Flags.has(Contradicted))
+				require.Zero(t, after.Owner, "a settled payout is held by nobody")
+				if effect != Ignored && effect != Conflicting && want != from {
+					require.Zero(t, after.AskAt, "nothing is left to ask")
+				}
+			})
+		}
+	}
+}
+
+func TestNextRefusesOutcomesThatAreNone(t *testing.T) {
+	t.Parallel()
+	for _, s := range []State{StateNew, StateSending, StateUnknown, StateAccepted, StateCancelled, 0, 99} {
+		_, effect := Next(rules, in(StateAccepted), verdictOf(s, 0))
+		require.Equal(t, Ignored, effect, s)
+	}
+}
+
+// A story is told in every order: whatever comes early, late or twice, the end
+// is the same.
+func TestNextEveryOrderOfOneStory(t *testing.T) {
+	t.Parallel()
+	accepted := event(Accepted, time.Second)
+	accepted.Request = "r1"
+	progress := event(Progress, 2*time.Second)
+	progress.Status = "processing"
+	story := []Event{accepted, progress, verdictOf(StatePaid, 3*time.Second), verdictOf(StatePaid, 4*time.Second), verdictOf(StateReturned, 5*time.Second)}
+	orders := 0
+	permute(story, func(order []Event) {
+		orders++
+		p := in(StateSending)
+		for _, e := range order {
+			was := p
+			p, _ = Next(rules, p, e)
+			require.False(t, was.State.Settled() && p.State.Open(), "reopened by %v in %v", e.Kind, kindsOf(order))
+		}
+		require.Equal(t, StateReturned, p.State, kindsOf(order))
+		require.False(t, p.NeedsCheck(), kindsOf(order))
+		require.Equal(t, "r1", p.Request, kindsOf(order))
+		require.Zero(t, p.Owner)
+	})
+	require.Equal(t, 120, orders)
+}
+
+func permute(list []Event, visit func([]Event)) {
+	var walk func(n int)
+	walk = func(n int) {
+		if n == len(list) {
+			visit(list)
+			return
+		}
+		for i := n; i < len(list); i++ {
+			list[n], list[i] = list[i], list[n]
+			walk(n + 1)
+			list[n], list[i] = list[i], list[n]
+		}
+	}
+	walk(0)
+}
+
+func kindsOf(events []Event) string {
+	var s []string
+	for _, e := range events {
+		s = append(s, fmt.Sprint(e.Kind, " ", e.Outcome))
+	}
+	return fmt.Sprint(s)
+}
+
+func TestNextLateWordsAboutEarlierAttempts(t *testing.T) {
+	t.Parallel()
+	second := in(StateSending)
+	second.Attempt = 2
+	for _, tt := range []struct {
+		name string
+		kind Kind
+		want State
+	}{
+		{"unsent frees nothing", Unsent, StateSending},
+		{"released frees nothing", Released, StateSending},
+		{"refused rejects nothing", Refused, StateSending},
+		{"doubt is remembered", Doubtful, StateSending},
+		{"acceptance is the gate's word", Accepted, StateAccepted},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p, _ := Next(rules, second, event(tt.kind, time.Minute)) // of attempt 1
+			require.Equal(t, tt.want, p.State)
+			if tt.kind == Doubtful {
+				own := event(Unsent, 2*time.Minute)
+				own.Attempt = 2
+				p, _ = Next(rules, p, own)
+				require.Equal(t, StateUnknown, p.State, "attempt 1 may have been paid, so attempt 2 surely unsent frees nothing")
+			}
+		})
+	}
+}
+
+func TestNextOrphanedOnlyByItsOwner(t *testing.T) {
+	t.Parallel()
+	e := event(Orphaned, time.Minute)
+	e.Owner = 8
+	p, effect := Next(rules, in(StateSending), e)
+	require.Equal(t, StateSending, p.State)
+	require.Equal(t, Ignored, effect)
+}
+
+func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
+	t.Parallel()
+	at := func(d time.Duration) Event { return event(NotSeen, d) }
+	for _, tt := range []struct {
+		name   string
+		change func(*Payout)
+		events []Event
+		want   State
+	}{
+		{"twice, the second after the quiet period", nil, []Event{at(time.Minute), at(15 * time.Minute)}, StateNew},
+		{"once, long after", nil, []Event{at(time.Hour)}, StateUnknown},
+		{"twice, long after", nil, []Event{at(time.Hour), at(time.Hour + time.Second)}, StateNew},
+		{"twice, too early", nil, []Event{at(time.Minute), at(15*time.Minute - 1)}, StateUnknown},
+		{"twice at one instant", nil, []Event{at(time.Hour), at(time.Hour)}, StateUnknown},
+		{"after it was seen", func(p *Payout) { p.Seen = true }, []Event{at(time.Minute), at(time.Hour)}, StateUnknown},
+		{"from another host", func(p *Payout) { p.Host = "other.example" }, []Event{at(time.Minute), at(time.Hour)}, StateUnknown},
+		{"silence between frees nothing more", nil, []Event{at(time.Minute), event(Silent, time.Hour)}, StateUnknown},
+		{"said before the attempt ended", func(p *Payout) { p.EndedAt = t0.Add(time.Hour) }, []Event{at(time.Minute), at(80 * time.Minute)}, StateUnknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := in(StateUnknown)
+			if tt.change != nil {
+				tt.change(&p)
+			}
+			for _, e := range tt.events {
+				p, _ = Next(rules, p, e)
+			}
+			require.Equal(t, tt.want, p.State)
+		})
+	}
+}
+
+func TestNotSeenStartsAnewWithANewAttempt(t *testing.T) {
+	t.Parallel()
+	p, _ := Next(rules, in(StateUnknown), event(NotSeen, time.Minute))
+	p, _ = Next(rules, p, event(NotSeen, time.Hour))
+	require.Equal(t, StateNew, p.State)
+	require.False(t, p.Doubted)
+	p, _ = Next(rules, p, event(Claimed, time.Hour))
+	doubt := event(Doubtful, 61*time.Minute)
+	doubt.Attempt = 2
+	p, _ = Next(rules, p, doubt)
+	p, _ = Next(rules, p, event(NotSeen, 80*time.Minute))
+	require.Equal(t, StateUnknown, p.State, "one word about attempt 2 is one word")
+	p, _ = Next(rules, p, event(NotSeen, 81*time.Minute))
+	require.Equal(t, StateNew, p.State)
+}
+
+func TestSuspectedNeedsTheGateTwice(t *testing.T) {
+	t.Parallel()
+	p, _ := Next(rules, in(StateNew), event(Suspected, 0))
+	require.Equal(t, StateUnknown, p.State)
+	p, _ = Next(rules, p, event(NotSeen, time.Minute))
+	require.Equal(t, StateUnknown, p.State)
+	p, _ = Next(rules, p, event(NotSeen, 16*time.Minute))
+	require.Equal(t, StateNew, p.State)
+	require.EqualValues(t, 9, p.Epoch)
+}
+
+func TestTakenOnAFirstAttemptMustBeProved(t *testing.T) {
+	t.Parallel()
+	p, _ := Next(rules, in(StateSending), event(Taken, time.Second))
+	require.True(t, p.Unproven)
+	require.False(t, p.NeedsCheck(), "still open")
+	for _, tt := range []struct {
+		name         string
+		ours, theirs bool
+		check        bool
+	}{{"not shown", false, false, true}, {"ours", true, false, false}, {"theirs", false, true, true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			e := verdictOf(StatePaid, time.Minute)
+			e.Source, e.Ours, e.Theirs = FromStatus, tt.ours, tt.theirs
+			q, _ := Next(rules, p, e)
+			require.Equal(t, StatePaid, q.State)
+			require.Equal(t, tt.check, q.NeedsCheck())
+		})
+	}
+	doubted, _ := Next(rules, in(StateUnknown), event(Taken, time.Second))
+	require.False(t, doubted.Unproven, "our own doubted attempt may well be the payment")
+}
+
+func TestRefusedAfterDoubtIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	p := in(StateSending)
+	p.Doubted = true
+	p, _ = Next(rules, p, event(Refused, time.Second))
+	require.Equal(t, StateUnknown, p.State)
+}
+
+func TestAmountDiffers(t *testing.T) {
+	t.Parallel()
+	e := verdictOf(StatePaid, time.Second)
+	e.Amount.Minor++
+	p, _ := Next(rules, in(StateAccepted), e)
+	require.True(t, p.NeedsCheck())
+	part := verdictOf(StatePartial, time.Second)
+	part.Amount.Minor /= 2
+	p, _ = Next(rules, in(StateAccepted), part)
+	require.False(t, p.NeedsCheck(), "a part is less by nature")
+	part.Amount.Currency = "USD"
+	p, _ = Next(rules, in(StateAccepted), part)
+	require.True(t, p.NeedsCheck())
+}
+
+func TestCancelOnlyWhatWasNeverAttempted(t *testing.T) {
+	t.Parallel()
+	p := in(StateNew)
+	p.Tries = 1
+	p, _ = Next(rules, p, event(Cancelled, 0))
+	require.Equal(t, StateNew, p.State)
+}
+
+func TestQuestionsComeAtDoublingIntervals(t *testing.T) {
+	t.Parallel()
+	p, _ := Next(rules, in(StateSending), event(Accepted, 0))
+	want := []time.Duration{15, 30, 60, 120, 240, 480, 600, 600}
+	now := time.Duration(0)
+	for i, w := range want {
+		require.Equal(t, w*time.Second, p.AskAt.Sub(t0.Add(now)), "question %d", i)
+		now = p.AskAt.Sub(t0)
+		p, _ = Next(rules, p, event(Silent, now))
+	}
+}
+
+func TestAQuestionComesWhenTheQuietPeriodEnds(t *testing.T) {
+	t.Parallel()
+	p := in(StateUnknown)
+	p.Asks = 5
+	p, _ = Next(rules, p, event(NotSeen, 14*time.Minute))
+	require.Equal(t, t0.Add(15*time.Minute), p.AskAt)
+}
+
+// Random stories: whatever happens, the promises hold.
+func TestNextPromises(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		p := New(key, "sbp-p2p", asked)
+		now := time.Duration(0)
+		denied := 0
+		for range rapid.IntRange(1, 60).Draw(t, "events") {
+			now += time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(t, "pause"))
+			e := event(rapid.SampledFrom(Kinds).Draw(t, "kind"), now)
+			e.Attempt = rapid.IntRange(0, p.Attempt+1).Draw(t, "attempt")
+			e.Outcome = rapid.SampledFrom(States).Draw(t, "outcome")
+			e.Owner = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "owner")
+			e.Host = rapid.SampledFrom([]string{host, "other.example"}).Draw(t, "host")
+			was := p
+			p2, effect := Next(rules, p, e)
+			p = p2
+			if effect == Ignored {
+				require.Equal(t, was, p)
+			}
+			if e.Kind == NotSeen && e.Host == was.Host {
+				denied++
+			} else if e.Kind == Claimed && p.State == StateSending && was.State == StateNew {
+				denied = 0
+			}
+			outcome := was.State.Settled() && was.State != StateCancelled
+			require.False(t, outcome && p.State.Open(), "an outcome stays: %v by %v", was.State, e.Kind)
+			if outcome && p.State != was.State {
+				require.Equal(t, StateReturned, p.State)
+				require.Contains(t, []State{StatePaid, StatePartial}, was.State)
+			}
+			require.False(t, was.Seen && !p.Seen)
+			require.False(t, p.Seen && p.State == StateNew, "what the gate acknowledged is never sent again")
+			require.False(t, p.Doubted && p.State == StateNew, "what is in doubt is never sent again")
+			if was.Doubted && p.State == StateNew {
+				require.Equal(t, NotSeen, e.Kind)
+				require.GreaterOrEqual(t, denied, 2)
+				require.GreaterOrEqual(t, e.At.Sub(was.EndedAt), rules.QuietPeriod)
+			}
+			require.Equal(t, p.State == StateSending, p.Owner != 0, "held while sending, and only then")
+			require.True(t, p.State.Valid())
+			if e.Source == FromRun && slices.Contains([]Kind{Unsent, Released, Refused}, e.Kind) && (was.State != StateSending || e.Attempt != was.Attempt) {
+				require.Equal(t, was, p, "a late word about another attempt")
+			}
+		}
+	})
+}

@@ -1,0 +1,185 @@
+package bolt
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"masspay/store"
+	"masspay/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is a store in a temporary folder.
+type world struct{ o Options }
+
+func fresh(t testing.TB) storetest.World {
+	w := &world{Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: NewKey()}}
+	require.NoError(t, Create(t.Context(), w.o))
+	return w
+}
+
+func (w *world) Open(t testing.TB) store.Store {
+	s, err := Open(t.Context(), w.o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func (w *world) Kill(t testing.TB, s store.Store) {
+	// The kernel frees a dying process's lock and leaves its file.
+	b := s.(*Store)
+	path := b.ownerPath(b.owner)
+	require.NoError(t, b.ownLock.Unlock())
+	require.FileExists(t, path)
+}
+
+func (w *world) Files(t testing.TB) [][]byte {
+	paths, err := filepath.Glob(w.o.Path + "*")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	var files [][]byte
+	for _, p := range paths {
+		b, err := os.ReadFile(p)
+		require.NoError(t, err)
+		files = append(files, b)
+	}
+	return files
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, fresh)
+}
+
+func BenchmarkStore(b *testing.B) { storetest.Bench(b, fresh) }
+
+func TestFilesAreTheOwnersOnly(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	storetest.Claim(t, s, b, 1)
+	l, err := OpenLimiter(w.o.Path, 5, 1)
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	paths, err := filepath.Glob(w.o.Path + "*")
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, len(paths), 6, "%v", paths)
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), st.Mode().Perm(), p)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	wrong := w.o
+	wrong.Key = NewKey()
+	_, err := Open(t.Context(), wrong)
+	require.ErrorIs(t, err, store.ErrKey)
+	missing := w.o
+	missing.Path += "x"
+	_, err = Open(t.Context(), missing)
+	require.ErrorIs(t, err, store.ErrMissing)
+	require.NoFileExists(t, missing.Path, "nothing but init makes a store")
+	require.Error(t, Create(t.Context(), w.o), "never over another")
+	text := filepath.Join(t.TempDir(), "text.db")
+	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("no store", 4096)), 0o600))
+	w.o.Path = text
+	_, err = Open(t.Context(), w.o)
+	require.ErrorIs(t, err, store.ErrDamaged)
+}
+
+func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	require.NoError(t, os.Rename(w.o.Path, w.o.Path+".away"))
+	_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+	require.ErrorIs(t, err, store.ErrMissing)
+	require.NoFileExists(t, w.o.Path)
+}
+
+func TestNewerFormatIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return tx.Bucket(bucketMeta).Put(metaFormat, be64(format+1)) }))
+	_, err := Open(t.Context(), w.o)
+	require.ErrorIs(t, err, store.ErrNewer)
+}
+
+func TestLoadThatDiedIsRemovedByTheNext(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	rows := storetest.Rows(s, "a", 30_000)
+	// As a crash would leave it: rows, payouts and half an index, nothing whole.
+	dead := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
+	require.NoError(t, dead.begin(t.Context()))
+	require.NoError(t, dead.rows(t.Context(), storetest.All(rows)))
+	dead.fresh = dead.fresh[:20_000]
+	require.NoError(t, dead.index(t.Context()))
+	_, err := s.Get(t.Context(), rows[0].Key)
+	require.ErrorIs(t, err, store.ErrUnknown)
+	b := storetest.Load(t, s, "b", rows[:10])
+	require.Equal(t, 10, b.Open())
+	storetest.Check(t, s)
+	require.NoError(t, s.view(t.Context(), func(tx *boltTx) error {
+		require.Equal(t, 10, tx.Bucket(bucketIDs).Stats().KeyN)
+		require.Equal(t, 10, tx.Bucket(bucketPayouts).Stats().KeyN)
+		require.Equal(t, 10, tx.Bucket(bucketLines).Stats().KeyN)
+		return nil
+	}))
+}
+
+func TestDamageIsFoundAndNamed(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	rows := storetest.Rows(s, "a", 3)
+	b := storetest.Load(t, s, "a", rows)
+	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
+		p := tx.Bucket(bucketPayouts)
+		v := append([]byte(nil), p.Get(be64(2))...)
+		v[len(v)/2] ^= 1
+		return p.Put(be64(2), v)
+	}))
+	_, err := s.Get(t.Context(), rows[1].Key)
+	require.ErrorIs(t, err, store.ErrDamaged)
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 3, Host: "h"})
+	require.ErrorIs(t, err, store.ErrDamaged)
+	r, err := s.Get(t.Context(), rows[0].Key)
+	require.NoError(t, err)
+	require.Equal(t, "new", r.State.String(), "nothing was claimed")
+}
+
+func TestASealedRowOpensOnlyInItsPlace(t *testing.T) {
+	t.Parallel()
+	seal, err := newSealer(NewKey())
+	require.NoError(t, err)
+	row := storetest.Row(&Store{sealer: seal}, "p1", 5, 2)
+	sealed := seal.seal(row.Cells, row.Key, 1, 7)
+	got, err := seal.open(sealed, row.Key, 1, 7)
+	require.NoError(t, err)
+	require.Equal(t, row.Cells, got)
+	other := row.Key
+	other.PaymentID = "p2"
+	for _, try := range []func() ([]string, error){
+		func() ([]string, error) { return seal.open(sealed, other, 1, 7) },
+		func() ([]string, error) { return seal.open(sealed, row.Key, 2, 7) },
+		func() ([]string, error) { return seal.open(sealed, row.Key, 1, 8) },
+	} {
+		_, err := try()
+		require.ErrorIs(t, err, store.ErrDamaged)
+	}
+}

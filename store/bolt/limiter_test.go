@@ -1,0 +1,123 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	const interval = 200 * time.Millisecond
+	for _, tt := range []struct {
+		name  string
+		s     slots
+		burst int
+		want  time.Duration
+	}{
+		{"nothing yet", slots{}, 1, 0},
+		{"long ago", slots{next: now.Add(-time.Hour)}, 1, 0},
+		{"a slot to come", slots{next: now.Add(interval)}, 1, interval},
+		{"burst of three, long ago", slots{next: now.Add(-time.Hour)}, 3, -2 * interval},
+		{"burst of three, one left", slots{next: now.Add(-interval)}, 3, -interval},
+		{"paused", slots{next: now.Add(interval), pause: now.Add(time.Minute)}, 1, time.Minute},
+		{"paused in the past", slots{next: now.Add(interval), pause: now.Add(-time.Minute)}, 1, interval},
+		{"clock set back, slot", slots{next: now.Add(3 * time.Hour)}, 1, 0},
+		{"clock set back, pause", slots{next: now, pause: now.Add(3 * time.Hour)}, 1, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, now.Add(tt.want), tt.s.slot(now, interval, tt.burst))
+		})
+	}
+}
+
+// The rate holds for all who share the file, in every window.
+func TestLimiterHoldsTheRateForAll(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		rate  float64
+		burst int
+	}{{5, 1}, {5, 4}, {100, 1}, {1000, 10}} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "store")
+			var mu sync.Mutex
+			var went []time.Time
+			var wg sync.WaitGroup
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			defer cancel()
+			for range 3 { // processes
+				l, err := OpenLimiter(path, tt.rate, tt.burst)
+				require.NoError(t, err)
+				for range 4 { // workers
+					wg.Go(func() {
+						for l.Wait(ctx, time.Minute) == nil {
+							mu.Lock()
+							went = append(went, time.Now())
+							mu.Unlock()
+						}
+					})
+				}
+				defer func() { _ = l.Close() }()
+			}
+			wg.Wait()
+			slices.SortFunc(went, time.Time.Compare)
+			for i, j := 0, 0; j < len(went); j++ {
+				for went[j].Sub(went[i]) >= time.Second {
+					i++
+				}
+				require.LessOrEqual(t, j-i+1, int(tt.rate)+tt.burst)
+			}
+			require.GreaterOrEqual(t, len(went), int(tt.rate*10*0.98), "and the rate is used")
+		})
+	}
+}
+
+func TestLimiterPauseHoldsForAll(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "store")
+		a, err := OpenLimiter(path, 5, 1)
+		require.NoError(t, err)
+		b, err := OpenLimiter(path, 5, 1)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, errors.Join(a.Close(), b.Close())) }()
+		start := time.Now()
+		require.NoError(t, a.Wait(t.Context(), time.Second))
+		waiting := make(chan error, 1)
+		go func() { waiting <- b.Wait(t.Context(), time.Minute) }() // has taken the slot at 200 ms
+		synctest.Wait()
+		require.NoError(t, a.Pause(t.Context(), start.Add(20*time.Second)))
+		require.NoError(t, a.Pause(t.Context(), start.Add(5*time.Second)), "an earlier end changes nothing")
+		var paused *PausedError
+		require.ErrorAs(t, a.Wait(t.Context(), time.Second), &paused)
+		require.Equal(t, start.Add(20*time.Second), paused.PausedUntil())
+		require.NoError(t, <-waiting)
+		require.Equal(t, 20*time.Second, time.Since(start), "the pause reached who was waiting already")
+	})
+}
+
+func TestLimiterGivesNoSlotToTheImpatient(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := OpenLimiter(filepath.Join(t.TempDir(), "store"), 0.1, 1)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, l.Close()) }()
+		require.NoError(t, l.Wait(t.Context(), 0))
+		for range 5 {
+			var paused *PausedError
+			require.ErrorAs(t, l.Wait(t.Context(), time.Second), &paused)
+		}
+		start := time.Now()
+		require.NoError(t, l.Wait(t.Context(), time.Minute))
+		require.Equal(t, 10*time.Second, time.Since(start), "refused waits took nothing")
+	})
+}

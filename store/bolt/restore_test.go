@@ -1,0 +1,132 @@
+package bolt
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/storetest"
+)
+
+type boltTx = bbolt.Tx
+
+func copyFile(t *testing.T, from, to string) {
+	b, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, b, 0o600))
+}
+
+func TestARestoredCopyDoesNotSend(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name string
+		copy func(t *testing.T, w *world, s *Store, to string)
+	}{
+		{"by backup", func(t *testing.T, _ *world, s *Store, to string) { require.NoError(t, s.Backup(t.Context(), to)) }},
+		{"by cp, and one claim since", func(t *testing.T, w *world, s *Store, to string) {
+			copyFile(t, w.o.Path, to)
+			b, err := s.Batch(t.Context(), storetest.BatchOf("a", nil).ID)
+			require.NoError(t, err)
+			storetest.Claim(t, s, b, 1)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := fresh(t).(*world)
+			s := w.Open(t).(*Store)
+			b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 4))
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			tt.copy(t, w, s, copied)
+			require.NoError(t, s.Close())
+			copyFile(t, copied, w.o.Path)
+			s = w.Open(t).(*Store)
+			restored, err := s.Restored(t.Context())
+			require.NoError(t, err)
+			require.True(t, restored)
+			_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
+			require.ErrorIs(t, err, store.ErrRestored)
+
+			c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true})
+			require.NoError(t, err)
+			require.Empty(t, c, "nothing is sent before the gate was asked")
+			_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
+			require.ErrorIs(t, err, store.ErrRestored, "asking once does not make it the newest")
+			for r, err := range s.List(t.Context(), store.Filter{}) {
+				require.NoError(t, err)
+				require.Equal(t, payout.StateUnknown, r.State)
+			}
+			for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
+				for r := range s.List(t.Context(), store.Filter{}) {
+					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after)})
+				}
+			}
+			c, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "h", AskFirst: true})
+			require.NoError(t, err)
+			require.Len(t, c, 4, "the gate has twice denied them")
+
+			require.NoError(t, s.Trust(t.Context()))
+			restored, err = s.Restored(t.Context())
+			require.NoError(t, err)
+			require.False(t, restored)
+		})
+	}
+}
+
+func TestAMissingMarkerDoesNotSend(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	require.NoError(t, os.Remove(w.o.marker()))
+	_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+	require.ErrorIs(t, err, store.ErrNoMarker)
+	require.NoError(t, s.Trust(t.Context()))
+	require.Len(t, storetest.Claim(t, s, b, 1), 1)
+}
+
+func TestAMarkerThatLostItsLastWriteIsHarmless(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 3))
+	storetest.Claim(t, s, b, 1)
+	require.NoError(t, writeMarker(w.o.marker(), 0))
+	require.Len(t, storetest.Claim(t, s, b, 1), 1)
+}
+
+func TestBackupUnderLoad(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 500))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"})
+			if err != nil || len(c) == 0 {
+				return
+			}
+		}
+	}()
+	path := filepath.Join(t.TempDir(), "backup.db")
+	other := w.Open(t).(*Store)
+	require.NoError(t, other.Backup(t.Context(), path))
+	<-done
+	require.Error(t, other.Backup(t.Context(), path), "never over another file")
+	st, err := os.Stat(path)
+	require.NoError(t, err)
+	require.Equal(t, os.FileMode(0o600), st.Mode().Perm())
+	o := w.o
+	o.Path = path
+	copied, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	storetest.Check(t, copied)
+	storetest.Check(t, s)
+}

@@ -1,0 +1,623 @@
+// Package storetest is the suite that every store must pass, and the
+// benchmarks that all share.
+package storetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// World is what the suite needs of an implementation.
+type World interface {
+	// Open opens the same store again, as another process would.
+	Open(t testing.TB) store.Store
+	// Kill ends a store as a dying process would: what it holds is not given
+	// back, and nobody holds it any more.
+	Kill(t testing.TB, s store.Store)
+	// Files are all files that the store writes, to look for what must not be
+	// in them.
+	Files(t testing.TB) [][]byte
+}
+
+const host = "gate.example"
+
+// Rows makes n good rows with ids that begin with prefix.
+func Rows(s store.Store, prefix string, n int) []store.Row {
+	rows := make([]store.Row, n)
+	for i := range rows {
+		id := fmt.Sprintf("%s-%06d", prefix, i)
+		rows[i] = Row(s, id, int64(1000+i), i+2)
+	}
+	return rows
+}
+
+// Row makes one good row.
+func Row(s store.Store, id string, minor int64, line int) store.Row {
+	key := payout.Key{ProjectID: 1234, PaymentID: id}
+	cells := []string{"payout", "1234", "sbp-p2p", id, fmt.Sprint(minor), "KGS", "996555123456", "Secretname"}
+	return store.Row{
+		Line: line, Key: key, Method: "sbp-p2p", Amount: payout.Amount{Minor: minor, Currency: "KGS"}, Masked: "996***56",
+		Content: s.DigestContent("sbp-p2p", []byte(strings.Join(cells, ";"))), Cells: cells,
+	}
+}
+
+// Columns are those of Row.
+var Columns = []string{
+	"operation_type", "general.project_id", "method", "general.payment_id", "payment.amount", "payment.currency", "account.number", "customer.last_name",
+}
+
+// All makes a sequence of rows.
+func All(rows []store.Row) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		for _, r := range rows {
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+}
+
+// BatchOf names a batch after its rows.
+func BatchOf(name string, rows []store.Row) store.Batch {
+	h := sha256.New()
+	_, _ = fmt.Fprint(h, name)
+	var sum int64
+	skipped := 0
+	for _, r := range rows {
+		if r.Skip != "" {
+			skipped++
+			continue
+		}
+		sum += r.Amount.Minor
+	}
+	return store.Batch{
+		ID: hex.EncodeToString(h.Sum(nil)), Name: name, Columns: Columns, Delimiter: ";",
+		Skipped: skipped, Totals: []payout.Amount{{Minor: sum, Currency: "KGS"}},
+	}
+}
+
+// Load loads rows as a batch of their own.
+func Load(t testing.TB, s store.Store, name string, rows []store.Row) store.Batch {
+	t.Helper()
+	l, err := s.Load(t.Context(), BatchOf(name, rows), All(rows))
+	require.NoError(t, err)
+	return l.Batch
+}
+
+// Claim claims up to n payouts.
+func Claim(t testing.TB, s store.Store, b store.Batch, n int) []store.Claimed {
+	t.Helper()
+	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: n, Host: host})
+	require.NoError(t, err)
+	return c
+}
+
+// Apply applies one event and returns its change.
+func Apply(t testing.TB, s store.Store, e payout.Event) store.Change {
+	t.Helper()
+	c, err := s.Apply(t.Context(), e)
+	require.NoError(t, err)
+	require.Len(t, c, 1)
+	return c[0]
+}
+
+func answer(c store.Claimed, kind payout.Kind) payout.Event {
+	return payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: host, At: time.Now(), Request: "r-" + c.Key.PaymentID}
+}
+
+func verdict(key payout.Key, outcome payout.State) payout.Event {
+	return payout.Event{
+		Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome,
+		Status: "success", Code: "0", Message: "Success", Operation: "1234567890123456", Provider: "prov-000123",
+	}
+}
+
+func collect[T any](t testing.TB, seq iter.Seq2[T, error]) []T {
+	t.Helper()
+	var out []T
+	for v, err := range seq {
+		require.NoError(t, err)
+		out = append(out, v)
+	}
+	return out
+}
+
+// Check is the invariant that holds after every test: counts are what counting
+// gives, every payout of a batch is in its lines, events explain states.
+func Check(t testing.TB, s store.Store) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	for _, b := range collect(t, s.Batches(ctx)) {
+		type group struct {
+			state    payout.State
+			currency string
+		}
+		counted := map[group]store.Count{}
+		lines, skipped := 0, 0
+		for l, err := range s.Lines(ctx, b.ID) {
+			require.NoError(t, err)
+			require.Equal(t, lines, l.Index)
+			lines++
+			if l.Skip != "" {
+				skipped++
+				continue
+			}
+			g := group{l.Payout.State, l.Payout.Amount.Currency}
+			c := counted[g]
+			c.State = g.state
+			c.N++
+			c.Amount.Currency = g.currency
+			c.Amount.Minor += l.Payout.Amount.Minor
+			if l.Payout.NeedsCheck() {
+				c.Check++
+			}
+			counted[g] = c
+		}
+		require.Equal(t, b.Rows, lines, "rows of batch %s", b.Name)
+		require.Equal(t, b.Skipped, skipped)
+		require.Len(t, b.Counts, len(counted), "counts of batch %s: %v", b.Name, b.Counts)
+		for _, c := range b.Counts {
+			require.Equal(t, counted[group{c.State, c.Amount.Currency}], c, "counts of batch %s", b.Name)
+		}
+	}
+	for r, err := range s.List(ctx, store.Filter{Events: true}) {
+		require.NoError(t, err)
+		require.Equal(t, r.Payout.Events, len(r.Events))
+		replay(t, r)
+	}
+}
+
+// replay runs a payout's kept events through Next again: they must explain its
+// state.
+func replay(t testing.TB, r payout.Record) {
+	p := payout.New(r.Key, r.Method, r.Amount)
+	for _, e := range r.Events {
+		p, _ = payout.Next(payout.Rules{}, p, e)
+	}
+	require.Equal(t, r.State, p.State, "%s: its events do not lead to its state: %v", r.Key, r.Events)
+}
+
+// Run runs the suite. fresh makes a new, empty store.
+func Run(t *testing.T, fresh func(t testing.TB) World) {
+	tests := []struct {
+		name string
+		test func(t *testing.T, w World, s store.Store)
+	}{
+		{"load is all or nothing", testLoadAllOrNothing},
+		{"load knows ids for ever", testLoadKnows},
+		{"load refuses other content", testLoadConflict},
+		{"the same batch loads once", testLoadTwice},
+		{"a load under way does not count", testLoadUnderWay},
+		{"skipped rows are kept", testSkipped},
+		{"claim goes in line order and once", testClaim},
+		{"claim leaves out what it is told", testClaimSkip},
+		{"two claimers share a batch", testClaimConcurrent},
+		{"what became free is claimed again", testFreed},
+		{"a payout of two batches is sent once", testTwoBatches},
+		{"the dead give up what they held", testRecover},
+		{"the living keep what they hold", testRecoverLiving},
+		{"early callbacks wait for a load", testEarly},
+		{"a cancelled id starts anew", testCancelled},
+		{"due payouts come in order", testDue},
+		{"hosts of open payouts", testHosts},
+		{"batches by prefix", testBatchPrefix},
+		{"runs are recorded", testRuns},
+		{"rows are sealed", testSealed},
+		{"many appliers agree", testApplyConcurrent},
+		{"lookups", testLookup},
+		{"row of a payout", testRow},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			w := fresh(t)
+			s := w.Open(t)
+			t.Cleanup(func() {
+				if !t.Failed() {
+					Check(t, s)
+				}
+			})
+			tt.test(t, w, s)
+		})
+	}
+}
+
+func testLoadAllOrNothing(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 25_000)
+	broken := errors.New("the file changed")
+	_, err := s.Load(t.Context(), BatchOf("a", rows), func(yield func(store.Row, error) bool) {
+		for _, r := range rows[:24_000] {
+			if !yield(r, nil) {
+				return
+			}
+		}
+		yield(store.Row{}, broken)
+	})
+	require.ErrorIs(t, err, broken)
+	require.Empty(t, collect(t, s.Batches(t.Context())))
+	require.Empty(t, collect(t, s.List(t.Context(), store.Filter{})))
+	_, err = s.Get(t.Context(), rows[0].Key)
+	require.ErrorIs(t, err, store.ErrUnknown)
+	b := Load(t, s, "a", rows)
+	require.Equal(t, 25_000, b.Rows)
+	lines := collect(t, s.Lines(t.Context(), b.ID))
+	for i, l := range lines {
+		require.Equal(t, rows[i].Cells, l.Cells)
+		require.Equal(t, rows[i].Key, l.Payout.Key)
+		require.Equal(t, rows[i].Line, l.Line)
+		require.True(t, l.Here)
+	}
+}
+
+func testLoadKnows(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 10)
+	Load(t, s, "monday", rows)
+	more := append(slices.Clone(rows), Rows(s, "b", 5)...)
+	l, err := s.Load(t.Context(), BatchOf("tuesday", more), All(more))
+	require.NoError(t, err)
+	require.Equal(t, 5, l.New)
+	require.Equal(t, 10, l.Known)
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{})), 15)
+	for i, line := range collect(t, s.Lines(t.Context(), l.Batch.ID)) {
+		require.Equal(t, i >= 10, line.Here)
+		require.Equal(t, more[i].Cells, line.Cells)
+	}
+}
+
+func testLoadConflict(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	Load(t, s, "monday", rows)
+	other := []store.Row{Row(s, "new", 5, 2), Row(s, rows[1].Key.PaymentID, 99, 3)}
+	_, err := s.Load(t.Context(), BatchOf("tuesday", other), All(other))
+	var conflict *store.ConflictError
+	require.ErrorAs(t, err, &conflict)
+	require.EqualValues(t, 99, conflict.Row.Amount.Minor)
+	require.EqualValues(t, 1001, conflict.Known.Amount.Minor)
+	require.Len(t, collect(t, s.Batches(t.Context())), 1)
+	_, err = s.Get(t.Context(), other[0].Key)
+	require.ErrorIs(t, err, store.ErrUnknown)
+}
+
+func testLoadTwice(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	Load(t, s, "a", rows)
+	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
+	require.ErrorIs(t, err, store.ErrLoaded)
+}
+
+func testLoadUnderWay(t *testing.T, w World, s store.Store) {
+	rows := Rows(s, "a", 20_001)
+	other := w.Open(t)
+	looked := false
+	_, err := s.Load(t.Context(), BatchOf("a", rows), func(yield func(store.Row, error) bool) {
+		for i, r := range rows {
+			if i == 20_000 { // two commits are behind
+				_, err := other.Get(t.Context(), rows[0].Key)
+				require.ErrorIs(t, err, store.ErrUnknown)
+				require.Empty(t, collect(t, other.List(t.Context(), store.Filter{})))
+				require.Empty(t, collect(t, other.Batches(t.Context())))
+				c := Apply(t, other, verdict(rows[5].Key, payout.StatePaid))
+				require.True(t, c.Kept, "a callback waits until the load is whole")
+				looked = true
+			}
+			if !yield(r, nil) {
+				return
+			}
+		}
+	})
+	require.NoError(t, err)
+	require.True(t, looked)
+	r, err := s.Get(t.Context(), rows[5].Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StatePaid, r.State)
+}
+
+func testSkipped(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	rows[1] = store.Row{Line: 3, Cells: []string{"payout", "", "", "", "", "", "", ""}, Skip: "it is empty"}
+	b := Load(t, s, "a", rows)
+	lines := collect(t, s.Lines(t.Context(), b.ID))
+	require.Equal(t, "it is empty", lines[1].Skip)
+	require.Equal(t, rows[1].Cells, lines[1].Cells)
+	require.Len(t, Claim(t, s, b, 10), 2)
+}
+
+func testClaim(t *testing.T, w World, s store.Store) {
+	rows := Rows(s, "a", 10)
+	b := Load(t, s, "a", rows)
+	first := Claim(t, s, b, 4)
+	second := Claim(t, w.Open(t), b, 4)
+	third := Claim(t, s, b, 4)
+	require.Empty(t, Claim(t, s, b, 4))
+	all := slices.Concat(first, second, third)
+	require.Len(t, all, 10)
+	for i, c := range all {
+		require.Equal(t, rows[i].Key, c.Key)
+		require.Equal(t, rows[i].Cells, c.Cells)
+		require.Equal(t, Columns, c.Columns)
+		require.Equal(t, payout.StateSending, c.State)
+		require.Equal(t, 1, c.Attempt)
+	}
+	require.NotEqual(t, first[0].Owner, second[0].Owner)
+}
+
+func testClaimSkip(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 6)
+	b := Load(t, s, "a", rows)
+	skip := func(k payout.Key) bool { return k == rows[0].Key || k == rows[2].Key }
+	for range 2 {
+		c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: host, Skip: skip})
+		require.NoError(t, err)
+		require.Len(t, c, 2)
+	}
+	c := Claim(t, s, b, 10)
+	require.Len(t, c, 2, "what was left out is still there")
+	require.Equal(t, rows[0].Key, c[0].Key)
+}
+
+func testClaimConcurrent(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 400))
+	var mu sync.Mutex
+	held := map[payout.Key]int{}
+	var wg sync.WaitGroup
+	for range 4 {
+		mine := w.Open(t)
+		wg.Go(func() {
+			for {
+				c, err := mine.Claim(t.Context(), store.Claim{Batch: b.ID, N: 7, Host: host})
+				if err != nil || len(c) == 0 {
+					return
+				}
+				mu.Lock()
+				for _, p := range c {
+					held[p.Key]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, held, 400)
+	for k, n := range held {
+		require.Equal(t, 1, n, k)
+	}
+}
+
+func testFreed(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 5))
+	c := Claim(t, s, b, 5)
+	Apply(t, s, answer(c[3], payout.Released))
+	Apply(t, s, answer(c[1], payout.Unsent))
+	again := Claim(t, s, b, 5)
+	require.Len(t, again, 2)
+	require.Equal(t, c[1].Key, again[0].Key)
+	require.Equal(t, 2, again[0].Attempt)
+	require.Equal(t, c[3].Key, again[1].Key)
+	late := Apply(t, s, answer(c[1], payout.Unsent)) // of attempt 1
+	require.Equal(t, payout.Ignored, late.Effect)
+	require.Empty(t, Claim(t, s, b, 5))
+}
+
+func testTwoBatches(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 4)
+	monday := Load(t, s, "monday", rows)
+	tuesday := Load(t, s, "tuesday", append(slices.Clone(rows), Row(s, "extra", 7, 6)))
+	c := Claim(t, s, monday, 2)
+	require.Len(t, Claim(t, s, tuesday, 10), 3, "the rest and the new one")
+	require.Empty(t, Claim(t, s, monday, 10))
+	Apply(t, s, answer(c[0], payout.Released))
+	freed := Claim(t, s, tuesday, 10)
+	require.Len(t, freed, 1, "freed for every batch that it stands in")
+	require.Equal(t, c[0].Key, freed[0].Key)
+	require.Empty(t, Claim(t, s, monday, 10))
+	Apply(t, s, verdict(c[1].Key, payout.StatePaid))
+	for _, id := range []string{monday.ID, tuesday.ID} {
+		b, err := s.Batch(t.Context(), id)
+		require.NoError(t, err)
+		require.Equal(t, 1, b.InState(payout.StatePaid))
+	}
+}
+
+func testRecover(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 5))
+	dying := w.Open(t)
+	require.Len(t, Claim(t, dying, b, 3), 3)
+	w.Kill(t, dying)
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, n)
+	require.Len(t, Claim(t, s, b, 10), 2, "what the dead held may have been sent")
+	for _, r := range collect(t, s.List(t.Context(), store.Filter{States: []payout.State{payout.StateUnknown}, Events: true})) {
+		require.Equal(t, payout.Orphaned, r.Events[len(r.Events)-1].Kind)
+		require.False(t, r.AskAt.IsZero())
+	}
+	n, err = s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+func testRecoverLiving(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 5))
+	living := w.Open(t)
+	require.Len(t, Claim(t, living, b, 3), 3)
+	require.Len(t, Claim(t, s, b, 1), 1)
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n)
+}
+
+func testEarly(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 2)
+	c := Apply(t, s, verdict(rows[1].Key, payout.StatePaid))
+	require.True(t, c.Kept)
+	require.Equal(t, payout.Changed, c.Effect)
+	c = Apply(t, s, verdict(rows[1].Key, payout.StatePaid))
+	require.True(t, c.Kept)
+	require.Equal(t, payout.Ignored, c.Effect, "a repeat is kept once")
+	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Silent, Source: payout.FromStatus, At: time.Now()})
+	require.False(t, c.Kept, "only the gate's word waits")
+	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.Early)
+	claimed := Claim(t, s, l.Batch, 10)
+	require.Len(t, claimed, 1)
+	require.Equal(t, rows[0].Key, claimed[0].Key, "what the gate has paid is not sent")
+	r, err := s.Get(t.Context(), rows[1].Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StatePaid, r.State)
+	require.NotZero(t, r.Flags&payout.Restored)
+}
+
+func testCancelled(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	b := Load(t, s, "monday", rows)
+	sent := Claim(t, s, b, 1)
+	Apply(t, s, answer(sent[0], payout.Accepted))
+	for _, r := range rows {
+		Apply(t, s, payout.Event{Key: r.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
+	}
+	require.Empty(t, Claim(t, s, b, 10))
+	changed := []store.Row{Row(s, rows[1].Key.PaymentID, 5, 2)}
+	broken := errors.New("broken")
+	_, err := s.Load(t.Context(), BatchOf("broken", changed), func(yield func(store.Row, error) bool) {
+		if yield(changed[0], nil) {
+			yield(store.Row{}, broken)
+		}
+	})
+	require.ErrorIs(t, err, broken)
+	r, err := s.Get(t.Context(), rows[1].Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StateCancelled, r.State, "an undone load brings nothing back")
+	tuesday := Load(t, s, "tuesday", changed)
+	c := Claim(t, s, tuesday, 10)
+	require.Len(t, c, 1)
+	require.EqualValues(t, 5, c[0].Amount.Minor)
+	lines := collect(t, s.Lines(t.Context(), b.ID))
+	require.Equal(t, payout.StateCancelled, lines[1].Payout.State, "the old batch's report stays")
+	require.Equal(t, payout.StateAccepted, lines[0].Payout.State)
+}
+
+func testDue(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 4))
+	now := time.Now()
+	c := Claim(t, s, b, 4)
+	for i, wait := range []time.Duration{3, 1, 2} {
+		e := answer(c[i], payout.Accepted)
+		e.At = now.Add(wait * time.Minute)
+		Apply(t, s, e)
+	}
+	due := collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour)}))
+	require.Equal(t, []payout.Key{c[1].Key, c[2].Key, c[0].Key}, []payout.Key{due[0].Key, due[1].Key, due[2].Key})
+	require.Len(t, due, 3)
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour), Limit: 2})), 2)
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: due[0].AskAt})), 1)
+	at, err := s.NextDue(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, due[0].AskAt, at)
+	Apply(t, s, verdict(c[1].Key, payout.StatePaid))
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour)})), 2)
+}
+
+func testHosts(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 2))
+	hosts, err := s.OpenHosts(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, hosts)
+	c := Claim(t, s, b, 1)
+	hosts, _ = s.OpenHosts(t.Context())
+	require.Equal(t, []string{host}, hosts)
+	Apply(t, s, answer(c[0], payout.Accepted))
+	Apply(t, s, verdict(c[0].Key, payout.StateDeclined))
+	hosts, _ = s.OpenHosts(t.Context())
+	require.Empty(t, hosts)
+}
+
+func testBatchPrefix(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 1))
+	for _, n := range []int{4, 5, 12, 64} {
+		got, err := s.Batch(t.Context(), b.ID[:n])
+		require.NoError(t, err)
+		require.Equal(t, b.ID, got.ID)
+	}
+	for _, id := range []string{"", "abc", "zzzz", b.ID + "0", strings.Repeat("0", 64)} {
+		_, err := s.Batch(t.Context(), id)
+		require.ErrorIs(t, err, store.ErrNoBatch, id)
+	}
+}
+
+func testRuns(t *testing.T, _ World, s store.Store) {
+	r := store.Run{Command: "run", User: "u", Host: "h", PID: 7, Version: "v", Config: "c", File: "f", Batch: "b", At: time.Now().UTC().Truncate(time.Second)}
+	require.NoError(t, s.Record(t.Context(), r))
+	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())))
+}
+
+func testSealed(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 50))
+	c := Claim(t, s, b, 50)
+	Apply(t, s, answer(c[0], payout.Accepted))
+	for _, file := range w.Files(t) {
+		require.NotContains(t, string(file), "Secretname")
+		require.NotContains(t, string(file), "996555123456")
+	}
+}
+
+func testApplyConcurrent(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 60))
+	c := Claim(t, s, b, 60)
+	var wg sync.WaitGroup
+	for _, mine := range []store.Store{s, w.Open(t), w.Open(t)} {
+		wg.Go(func() {
+			for _, p := range c {
+				_, err := mine.Apply(t.Context(), answer(p, payout.Accepted), verdict(p.Key, payout.StatePaid))
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got, err := s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Equal(t, 60, got.InState(payout.StatePaid))
+	for _, r := range collect(t, s.List(t.Context(), store.Filter{Events: true})) {
+		require.Len(t, r.Events, 3, "claimed, accepted, verdict: repeats are not kept")
+	}
+}
+
+func testLookup(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	Load(t, s, "a", rows)
+	found, err := s.Lookup(t.Context(), []payout.Digest{
+		s.DigestID(rows[2].Key), s.DigestID(payout.Key{ProjectID: 1234, PaymentID: "none"}), s.DigestID(payout.Key{ProjectID: 9, PaymentID: rows[2].Key.PaymentID}),
+	})
+	require.NoError(t, err)
+	require.Equal(t, rows[2].Key, found[0].Key)
+	require.Equal(t, rows[2].Content, found[0].Content)
+	require.Zero(t, found[1].Number)
+	require.Zero(t, found[2].Number, "the same id in another project is another payout")
+}
+
+func testRow(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	Load(t, s, "a", rows)
+	r, err := s.Get(t.Context(), rows[1].Key)
+	require.NoError(t, err)
+	columns, cells, err := s.Row(t.Context(), r.Payout)
+	require.NoError(t, err)
+	require.Equal(t, Columns, columns)
+	require.Equal(t, rows[1].Cells, cells)
+}
