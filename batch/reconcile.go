@@ -186,7 +186,7 @@ func (r *running) reconcile(ctx context.Context) error {
 				return unlessDone(ctx, err)
 			}
 		}
-		if !r.idle.Load() {
+		if !r.idle.Load() && !r.halted.Load() {
 			continue
 		}
 		if err := r.askDue(ctx, q); err != nil {
@@ -198,7 +198,7 @@ func (r *running) reconcile(ctx context.Context) error {
 // askDue asks about what is due, group by group, until nothing is or something
 // became free to send.
 func (r *running) askDue(ctx context.Context, q *Reconciler) error {
-	for ctx.Err() == nil && r.idle.Load() {
+	for ctx.Err() == nil && (r.idle.Load() || r.halted.Load()) {
 		var due []payout.Record
 		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce}) {
 			if errors.Is(err, store.ErrBusy) {

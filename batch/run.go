@@ -117,7 +117,7 @@ func (r *running) untilDone(ctx context.Context) error {
 }
 
 func (r *running) done(ctx context.Context) (bool, error) {
-	if !r.idle.Load() || r.inFlight.Load() > 0 {
+	if !r.nothingToSend() {
 		return false, nil
 	}
 	if r.Wait <= 0 {
@@ -133,9 +133,15 @@ func (r *running) done(ctx context.Context) (bool, error) {
 	unsent := b.InState(payout.StateNew)
 	if b.Open() == 0 || b.Open() == unsent {
 		// Nothing waits for the gate; what is unsent was given up for this run.
-		return r.idle.Load() && r.inFlight.Load() == 0, nil
+		return r.nothingToSend(), nil
 	}
 	return time.Since(time.Unix(0, r.lastSend.Load())) >= r.Wait, nil
+}
+
+// nothingToSend reports whether sending rests: nothing is claimed and nothing
+// can be.
+func (r *running) nothingToSend() bool {
+	return (r.idle.Load() || r.halted.Load()) && r.inFlight.Load() == 0
 }
 
 // wakeUp makes the claiming hand look again.

@@ -57,7 +57,6 @@ func (r *running) ahead() int {
 func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead int) error {
 	for ctx.Err() == nil {
 		if r.halted.Load() {
-			r.idle.Store(true)
 			<-ctx.Done()
 			return nil
 		}
@@ -133,7 +132,9 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
 	), uint64(max(r.Attempts, 1)-1))
 	var a gate.Answer
+	var started time.Time
 	for ctx.Err() == nil && !r.halted.Load() {
+		started = time.Now()
 		a = r.Gate.Send(ctx, draft, r.Timeout)
 		if a.Sent {
 			e.Tries++
@@ -153,7 +154,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	e.At = time.Now()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
 	e.Kind = kindOf(a, e.Tries)
-	r.judge(c.Key, a)
+	r.judge(c.Key, a, started)
 	return e
 }
 
@@ -180,7 +181,7 @@ func kindOf(a gate.Answer, tries int) payout.Kind {
 }
 
 // judge draws the conclusions for the run from one answer.
-func (r *running) judge(key payout.Key, a gate.Answer) {
+func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	switch {
 	case a.Cancelled, a == (gate.Answer{}):
 		return
@@ -193,7 +194,7 @@ func (r *running) judge(key payout.Key, a gate.Answer) {
 		r.spent.add(key)
 		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
 	}
-	if n := r.tally.count(a); r.MaxRefusals > 0 && n >= r.MaxRefusals {
+	if n := r.tally.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
 		r.halt(&r.out.Alike, fmt.Sprintf("%d answers alike in a row (%s, HTTP %d, code %s: %s); sending stopped", n, a.Outcome, a.HTTPStatus, orNone(a.Code), a.Message))
 	}
 }
@@ -210,15 +211,24 @@ type tally struct {
 	mu    sync.Mutex
 	alike string
 	n     int
+	good  time.Time // when the last request that went well was started
 	until time.Time
 }
 
 // count returns how many answers of a bad kind came in a row, this included.
-func (t *tally) count(a gate.Answer) int {
+// A request that was started before one that went well counts no more: many
+// that hang come back together, long after the gate has recovered.
+func (t *tally) count(a gate.Answer, started time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if a.Outcome == gate.Accepted || a.Outcome == gate.Taken {
 		t.alike, t.n = "", 0
+		if started.After(t.good) {
+			t.good = started
+		}
+		return 0
+	}
+	if started.Before(t.good) {
 		return 0
 	}
 	if kind := a.Alike(); kind != t.alike {

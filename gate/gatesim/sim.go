@@ -389,7 +389,7 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 		if code == gate.CodeExists && !p.foreign {
 			// Somebody else used the id before, for another customer.
 			p.foreign, p.customer = true, "somebody-else"
-			p.accepted, p.steps = time.Now(), story("", s.cfg.VerdictAfter)
+			p.accepted, p.steps, p.at = time.Now(), story("", 0), 1
 			p.request = fmt.Sprintf("%015x", p.n)
 		}
 		s.mu.Unlock()

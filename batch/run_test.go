@@ -1,0 +1,428 @@
+package batch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/batch"
+	"masspay/gate"
+	"masspay/gate/gatesim"
+	"masspay/payout"
+	"masspay/store"
+)
+
+func TestPoliteGate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	text := file("p", 300)
+	b := w.load(text)
+	out := w.run(b)
+	require.Equal(t, 300, out.Sent)
+	require.Equal(t, map[string]int{"paid": 300}, states(w.result(b)))
+	w.check(b, text)
+}
+
+// Every verdict that the platform can give, one row each.
+func TestEveryVerdict(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: 60 * time.Millisecond})
+	w.tweak = func(r *batch.Runner) { r.Wait = 2 * time.Second }
+	text := header
+	wanted := []struct {
+		suffix        int
+		state, action string
+	}{
+		{20, "paid", "nothing"}, {1, "declined", "new id"}, {2, "paid", "nothing"}, {3, "paid", "nothing"}, {4, "declined", "new id"},
+		{5, "partly paid", "check first"}, {6, "rejected", "fix row"}, {7, "returned", "check first"}, {8, "paid", "nothing"},
+		{9, "check", "check first"}, {10, "open", "wait"}, {11, "rejected", "fix row"}, {12, "declined", "never pay again"},
+		{14, "declined", "check first"}, {15, "check", "check first"},
+	}
+	for _, v := range wanted {
+		text += line(fmt.Sprintf("v-%02d", v.suffix), 5000, v.suffix)
+	}
+	b := w.load(text)
+	w.run(b)
+	for i, row := range w.result(b) {
+		require.Equal(t, wanted[i].state, row["result.state"], "suffix %02d: %v", wanted[i].suffix, row)
+		require.Equal(t, wanted[i].action, row["result.action"], "suffix %02d", wanted[i].suffix)
+	}
+	w.check(b, text)
+}
+
+// The heart of the matter: a gate that pays every POST it accepts, that cuts,
+// hangs, lies and forgets, and 10,000 rows.
+func TestHostileGateThatPaysEveryPost(t *testing.T) {
+	t.Parallel()
+	n, seed := 10_000, uint64(time.Now().UnixNano())
+	if testing.Short() {
+		n = 1_000
+	}
+	t.Logf("seed %d", seed)
+	rates := gatesim.Hostile()
+	rates[gatesim.TooMany] = 0.001 // each pauses everybody for a second
+	w := newWorld(t, gatesim.Config{
+		Seed: seed, Rates: rates, PayEvery: true, VerdictAfter: 50 * time.Millisecond, StatusLag: 500 * time.Millisecond,
+		LateBy: 1500 * time.Millisecond, DelayBy: time.Second, HangFor: 10 * time.Second, CallbackGap: 100 * time.Millisecond,
+	})
+	text := file("h", n)
+	b := w.load(text)
+	out := w.run(b)
+	st := w.sim.Stats()
+	t.Logf("%+v; %d requests, faults %v", out, st.Requests, st.Faults)
+	require.Equal(t, map[string]int{"paid": n}, states(w.result(b)), "every row settles as the gate has it")
+	require.Equal(t, n, st.Payouts)
+	require.Zero(t, st.Doubles)
+	require.Zero(t, st.OtherBody)
+	w.check(b, text)
+}
+
+func TestSameFileAgainSendsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := file("s", 50)
+	b := w.load(text)
+	w.run(b)
+	before := w.sim.Stats().Requests
+	out := w.run(b)
+	require.Zero(t, out.Sent)
+	require.Equal(t, before, w.sim.Stats().Requests)
+	in := input(t, "another-name.csv", text)
+	id, err := in.ID()
+	require.NoError(t, err)
+	require.Equal(t, b.ID, id, "a batch is its bytes, whatever its name")
+	w.check(b, text)
+}
+
+func TestChangedAmountIsRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.run(w.load(file("c", 5)))
+	in := input(t, "changed.csv", strings.Replace(file("c", 5), ";1003;", ";9003;", 1))
+	_, err := (&batch.Checker{Store: w.s, Projects: project1234}).Check(t.Context(), in)
+	var refused *batch.FileError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, 1, refused.Count)
+	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content: 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; a new payout needs a new id`, refused.Problems[0].String())
+}
+
+func TestCorrectedFileSendsOnlyWhatIsNew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	monday := w.load(file("k", 40))
+	w.run(monday)
+	text := file("k", 40) + line("k-new-1", 700, 33) + line("k-new-2", 800, 34)
+	tuesday := w.load(text)
+	out := w.run(tuesday)
+	require.Equal(t, 2, out.Sent)
+	rows := w.result(tuesday)
+	require.Equal(t, map[string]int{"paid": 42}, states(rows), "the report tells of all rows")
+	require.Equal(t, "sent by batch "+monday.Short(), rows[0]["result.note"])
+	w.check(tuesday, text)
+}
+
+// Three runs of one file and a reconcile beside them: nothing twice, and the
+// rate as seen from the gate.
+func TestManyProcessesKeepTheRate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, Rates: map[gatesim.Fault]float64{gatesim.Never: 0.2}})
+	w.rate = 150
+	text := file("m", 300)
+	b := w.load(text)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var wg sync.WaitGroup
+	errs := make(chan error, 4)
+	for range 3 {
+		r := w.runner(w.open())
+		wg.Go(func() {
+			_, err := r.Run(ctx, b.ID)
+			errs <- err
+		})
+	}
+	q := &batch.Reconciler{Store: w.open(), Gate: w.client(), Workers: 4, Timeout: timeout, StatusAfter: statusAfter}
+	stop := make(chan struct{})
+	reconciling := make(chan struct{})
+	go func() {
+		defer close(reconciling)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if _, err := q.Round(ctx, ""); err != nil {
+					errs <- err
+					return
+				}
+			}
+		}
+	}()
+	wg.Wait()
+	close(stop)
+	<-reconciling
+	close(errs)
+	for err := range errs {
+		require.NoError(t, err)
+	}
+	st := w.sim.Stats()
+	require.Zero(t, st.Doubles)
+	require.Equal(t, 300, st.Payouts)
+	// The gate sees arrivals, not departures: a scheduler's hiccup of some
+	// milliseconds moves a few requests into their neighbours' second.
+	require.LessOrEqual(t, st.MaxPerSec, 150+1+15)
+	require.Equal(t, map[string]int{"paid": 300}, states(w.result(b)))
+	w.check(b, text)
+}
+
+func TestConfigurationRefusalStopsTheRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Workers = 1 }
+	text := header + line("r-1", 100, 20) + line("r-2", 100, 16) + line("r-3", 100, 20)
+	b := w.load(text)
+	out := w.run(b)
+	require.Contains(t, out.Refused, "3262")
+	require.Equal(t, map[string]int{"paid": 1, "open": 2}, states(w.result(b)))
+	r, err := w.s.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: "r-2"})
+	require.NoError(t, err)
+	require.Equal(t, payout.StateNew, r.State, "the refused row is free again")
+	w.check(b, text)
+}
+
+func TestNoMoneyPausesTheRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Workers = 1 }
+	text := header + line("n-1", 100, 20) + line("n-2", 100, 13) + line("n-3", 100, 20)
+	b := w.load(text)
+	out := w.run(b)
+	require.Contains(t, out.NoMoney, "504")
+	require.Equal(t, map[string]int{"paid": 1, "open": 2}, states(w.result(b)))
+	w.check(b, text)
+}
+
+func TestRefusalsAlikePauseTheRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := header
+	for i := range 200 {
+		text += line(fmt.Sprintf("a-%03d", i), 100, 11)
+	}
+	b := w.load(text)
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate = 4, 20 }
+	out := w.run(b)
+	require.Contains(t, out.Alike, "20 answers alike")
+	n := states(w.result(b))
+	require.GreaterOrEqual(t, n["rejected"], 20)
+	require.Greater(t, n["open"], 100, "the rest was left alone")
+	w.check(b, text)
+}
+
+// A gate that answers everything with 500 puts some rows in doubt and leaves
+// the rest of the file alone.
+func TestAGateThatIsDownDoesNotPutAWholeFileInDoubt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{Rates: map[gatesim.Fault]float64{gatesim.Error500: 1}})
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate, r.Wait = 4, 20, time.Second }
+	text := file("d", 200)
+	b := w.load(text)
+	out := w.run(b)
+	require.NotEmpty(t, out.Alike)
+	unknown := 0
+	for r, err := range w.s.List(t.Context(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
+		require.NoError(t, err)
+		require.True(t, r.Doubted)
+		unknown++
+	}
+	require.Less(t, unknown, 60)
+	w.check(b, text)
+}
+
+func TestARefusedConnectionIsSurelyUnsent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Attempts, r.Wait = 2, time.Second }
+	text := file("u", 3)
+	b := w.load(text)
+	w.api.Close()
+	w.run(b)
+	for r, err := range w.s.List(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		require.Equal(t, payout.StateNew, r.State, "nothing is in doubt")
+		require.Zero(t, r.Tries)
+		require.NotEmpty(t, r.Message)
+	}
+}
+
+func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: time.Hour})
+	w.tweak = func(r *batch.Runner) { r.Wait = 0 }
+	text := file("w", 20)
+	b := w.load(text)
+	out := w.run(b)
+	require.Equal(t, 20, out.Sent)
+	require.Zero(t, out.Asked)
+	for _, row := range w.result(b) {
+		require.Equal(t, "open", row["result.state"], "accepted is not paid")
+		require.Equal(t, "accepted by the gate, not paid yet", row["result.note"])
+	}
+	w.check(b, text)
+}
+
+func TestAnInterruptedRunGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond})
+	w.rate = 100
+	text := file("i", 60)
+	b := w.load(text)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		for w.sim.Stats().Requests < 10 {
+			time.Sleep(time.Millisecond) //nolint:forbidigo // waits for the gate, not for a while
+		}
+		cancel()
+	}()
+	out, err := w.runner(w.s).Run(ctx, b.ID)
+	require.NoError(t, err)
+	require.True(t, out.Interrupted)
+	require.Less(t, out.Sent, 60)
+	for r, err := range w.s.List(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		require.NotEqual(t, payout.StateSending, r.State, "nothing is left held")
+		require.NotEqual(t, payout.StateUnknown, r.State, "a signal creates no doubt")
+	}
+	w.run(b)
+	require.Equal(t, map[string]int{"paid": 60}, states(w.result(b)))
+	w.check(b, text)
+}
+
+// 429 holds all of them back; the rows are sent in the end, once each.
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{Seed: 3, PayEvery: true, Rates: map[gatesim.Fault]float64{gatesim.TooMany: 0.1}})
+	text := file("t", 40)
+	b := w.load(text)
+	w.run(b)
+	require.NotZero(t, w.sim.Stats().Faults[gatesim.TooMany])
+	require.Equal(t, map[string]int{"paid": 40}, states(w.result(b)))
+	w.check(b, text)
+}
+
+// A store that came back from last week sends nothing that the lost one sent,
+// even to a gate that pays every POST.
+func TestRestoredStoreAsksFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, StatusLag: 300 * time.Millisecond})
+	text := file("z", 30)
+	b := w.load(text)
+	backup := w.o.Path + ".backup"
+	require.NoError(t, w.s.Backup(t.Context(), backup))
+	w.tweak = func(r *batch.Runner) { r.Wait = 0 }
+	w.run(b) // all sent
+	extra := file("z", 30) + line("z-more", 900, 40)
+	restore(t, backup, w.o.Path)
+	_, err := w.runner(w.s).Run(t.Context(), b.ID)
+	require.ErrorIs(t, err, store.ErrRestored)
+	w.tweak = func(r *batch.Runner) { r.AskFirst = true }
+	tuesday := w.load(extra)
+	w.run(tuesday)
+	require.Equal(t, map[string]int{"paid": 31}, states(w.result(tuesday)))
+	require.Zero(t, w.sim.Stats().Doubles)
+	w.check(tuesday, extra)
+}
+
+func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: time.Hour})
+	w.tweak = func(r *batch.Runner) { r.Wait, r.Workers = 0, 1 }
+	text := header + line("x-1", 100, 20) + line("x-2", 100, 13) + line("x-3", 100, 20)
+	b := w.load(text)
+	w.run(b) // stops at the second, for want of money
+	done, left, err := batch.Cancel(t.Context(), w.s, b.ID)
+	require.NoError(t, err)
+	require.Equal(t, 1, done)
+	require.Equal(t, 2, left)
+	w.check(b, text)
+}
+
+// The gate speaks before the file is loaded.
+func TestCallbackBeforeLoad(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
+	text := file("e", 3)
+	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Status: "success", Sum: payout.Amount{Minor: 1001, Currency: "KGS"}}
+	_, err := w.s.Apply(t.Context(), n.Event(payout.FromCallback, "", time.Now()))
+	require.NoError(t, err)
+	b := w.load(text)
+	out := w.run(b)
+	require.Equal(t, 2, out.Sent)
+	rows := w.result(b)
+	require.Equal(t, "paid", rows[1]["result.state"])
+	require.Equal(t, "the gate knew of it before this store did", rows[1]["result.note"])
+}
+
+// failing is a store that cannot write what the gate answered.
+type failing struct {
+	store.Store
+	after int
+	mu    sync.Mutex
+}
+
+var errDisk = errors.New("no space left on device")
+
+func (f *failing) Apply(ctx context.Context, events ...payout.Event) ([]store.Change, error) {
+	f.mu.Lock()
+	f.after--
+	broken := f.after < 0
+	f.mu.Unlock()
+	if broken {
+		return nil, errDisk
+	}
+	return f.Store.Apply(ctx, events...)
+}
+
+func TestAStoreThatCannotWriteStopsTheRun(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, StatusLag: 100 * time.Millisecond})
+	w.rate = 200
+	text := file("f", 200)
+	b := w.load(text)
+	dying := w.open()
+	_, err := w.runner(&failing{Store: dying, after: 3}).Run(t.Context(), b.ID)
+	require.ErrorIs(t, err, errDisk)
+	require.Less(t, w.sim.Stats().Requests, 150, "nothing more is sent")
+	require.NoError(t, dying.Close())
+	w.run(b)
+	require.Equal(t, map[string]int{"paid": 200}, states(w.result(b)))
+	w.check(b, text)
+}
+
+// A load balancer answers status questions with its own 404: that frees nothing.
+func TestA404OfSomeProxyFreesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{PayEvery: true, Rates: map[gatesim.Fault]float64{gatesim.CutBefore: 1, gatesim.StatusHTML: 1}})
+	w.tweak = func(r *batch.Runner) { r.Wait = quietPeriod + 2*time.Second }
+	text := file("q", 2)
+	b := w.load(text)
+	w.run(b)
+	for _, e := range w.sim.History() {
+		require.NotEqual(t, "answered 0", e.Did)
+	}
+	require.Equal(t, map[string]int{"open": 2}, states(w.result(b)))
+	w.check(b, text)
+}
+
+// restore puts a copy in the store's place.
+func restore(t *testing.T, from, to string) {
+	b, err := os.ReadFile(from)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(to, b, 0o600))
+}
