@@ -70,7 +70,7 @@ func TestHostileGateThatPaysEveryPost(t *testing.T) {
 	rates[gatesim.TooMany] = 0.001 // each pauses everybody for a second
 	w := newWorld(t, gatesim.Config{
 		Seed: seed, Rates: rates, PayEvery: true, VerdictAfter: 50 * time.Millisecond, StatusLag: 500 * time.Millisecond,
-		LateBy: 1500 * time.Millisecond, DelayBy: time.Second, HangFor: 10 * time.Second, CallbackGap: 100 * time.Millisecond,
+		LateBy: 2500 * time.Millisecond, DelayBy: time.Second, HangFor: 10 * time.Second, CallbackGap: 100 * time.Millisecond,
 	})
 	text := file("h", n)
 	b := w.load(text)
