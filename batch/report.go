@@ -33,6 +33,9 @@ var resultColumns = []string{
 	"result.request_id", "result.attempts", "result.first_sent_at", "result.settled_at", "result.note",
 }
 
+// ResultColumns are the columns that a result has behind those of the input.
+func ResultColumns() []string { return slices.Clone(resultColumns) }
+
 // Summary adds up a result file.
 type Summary struct {
 	Rows   int

@@ -54,6 +54,9 @@ const (
 	ActNever   = "never pay again"
 )
 
+// Actions lists them.
+var Actions = []string{ActNothing, ActWait, ActFix, ActNewID, ActCheck, ActNever}
+
 // Action is result.action of a payout.
 func Action(p payout.Payout) string {
 	if p.NeedsCheck() {

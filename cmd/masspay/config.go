@@ -128,8 +128,10 @@ func configError(file string, problems []string) error {
 	if len(problems) == 1 {
 		n = "1 problem"
 	}
-	return &failure{exitConfig, fmt.Errorf("%s: %s, nothing was sent: %s", file, n, strings.Join(problems, "; ")),
-		"the README explains every key of the configuration"}
+	return &failure{
+		code: exitConfig, err: fmt.Errorf("%s: %s, nothing was sent", file, n), lines: problems,
+		hint: "the README explains every key of the configuration",
+	}
 }
 
 // loadConfig reads file and environment, and returns all that is wrong with
@@ -250,8 +252,10 @@ func envNames(t reflect.Type, prefix string) (names []string) {
 	return names
 }
 
+var configType = reflect.TypeFor[config]()
+
 func unknownEnv(env map[string]string) (problems []string) {
-	known := append(envNames(reflect.TypeFor[config](), "MASSPAY"), "MASSPAY_CONFIG", envStoreKey, "CREDENTIALS_DIRECTORY")
+	known := append(envNames(configType, "MASSPAY"), "MASSPAY_CONFIG", envStoreKey, "CREDENTIALS_DIRECTORY")
 	for name := range env {
 		if !slices.Contains(known, name) && !strings.HasPrefix(name, envSecret) {
 			problems = append(problems, "environment variable "+name+" is unknown")

@@ -29,9 +29,10 @@ const (
 // failure is an error that a command ends with: what to say, what to do about
 // it, and the exit code.
 type failure struct {
-	code int
-	err  error
-	hint string
+	code  int
+	err   error
+	hint  string
+	lines []string // one for each problem
 }
 
 func (f *failure) Error() string { return f.err.Error() }
@@ -56,45 +57,59 @@ func explain(err error) *failure {
 	}
 	var file *batch.FileError
 	if errors.As(err, &file) {
-		return &failure{exitFile, err, "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
+		return &failure{code: exitFile, err: err, lines: problemLines(file),
+			hint: "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
 	var network *bolt.NetworkError
 	switch {
 	case errors.As(err, &network):
-		return &failure{exitConfig, err, "move store.path to a local disk; nothing was sent"}
+		return &failure{code: exitConfig, err: err,
+			hint: "move store.path to a local disk; nothing was sent"}
 	case errors.Is(err, store.ErrRestored):
-		return &failure{exitConfig, fmt.Errorf("%w: its marker is newer, so the lost store may have sent what this one believes unsent; nothing was sent", err),
-			"masspay run FILE --ask-first asks the gate about each payout before sending it"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w: its marker is newer, so the lost store may have sent what this one believes unsent; nothing was sent", err),
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it"}
 	case errors.Is(err, store.ErrNoMarker):
-		return &failure{exitConfig, fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
-			"mount the disk that holds store.marker; if it is lost and you are sure that this store is the newest, masspay init --trust-store writes it again"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
+			hint: "mount the disk that holds store.marker; if it is lost and you are sure that this store is the newest, masspay init --trust-store writes it again"}
 	case errors.Is(err, store.ErrMissing):
-		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err),
-			"if this is the first run, masspay init makes a store; if not, is the disk mounted?"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "if this is the first run, masspay init makes a store; if not, is the disk mounted?"}
 	case errors.Is(err, store.ErrKey):
-		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err), "put back the key file that this store was made with (store.key_file)"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "put back the key file that this store was made with (store.key_file)"}
 	case errors.Is(err, store.ErrNewer):
-		return &failure{exitConfig, fmt.Errorf("%w; nothing was sent", err), "install the masspay that wrote it, or a newer one"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "install the masspay that wrote it, or a newer one"}
 	case errors.Is(err, store.ErrDamaged):
-		return &failure{exitUnexpected, err, "do not delete the store: it remembers what was paid; restore the newest backup and run with --ask-first"}
+		return &failure{code: exitUnexpected, err: err,
+			hint: "do not delete the store: it remembers what was paid; restore the newest backup and run with --ask-first"}
 	case errors.Is(err, store.ErrNoBatch):
-		return &failure{exitConfig, err, "masspay status lists the batches"}
+		return &failure{code: exitConfig, err: err,
+			hint: "masspay status lists the batches"}
 	case errors.Is(err, store.ErrBusy):
-		return &failure{exitBusy, fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err), "run the same command again"}
+		return &failure{code: exitBusy, err: fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err),
+			hint: "run the same command again"}
 	case errors.Is(err, batch.ErrChanged):
-		return &failure{exitFile, fmt.Errorf("%w: somebody is still writing it; nothing was sent", err), "wait until the file is complete, then run the same command again"}
+		return &failure{code: exitFile, err: fmt.Errorf("%w: somebody is still writing it; nothing was sent", err),
+			hint: "wait until the file is complete, then run the same command again"}
 	case errors.Is(err, syscall.ENOSPC):
-		return &failure{exitUnexpected, fmt.Errorf("%w: the disk is full", err), "free some space and run the same command again; what was sent is remembered"}
+		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk is full", err),
+			hint: "free some space and run the same command again; what was sent is remembered"}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return &failure{exitConfig, err, "check the owner and the mode of the file and its folder (the store, its lock files and the result are written by the user that runs masspay)"}
+		return &failure{code: exitConfig, err: err,
+			hint: "check the owner and the mode of the file and its folder (the store, its lock files and the result are written by the user that runs masspay)"}
 	case errors.Is(err, syscall.EADDRINUSE):
-		return &failure{exitConfig, err, "another process listens there: stop it, or change callbacks.listen or admin.listen"}
+		return &failure{code: exitConfig, err: err,
+			hint: "another process listens there: stop it, or change callbacks.listen or admin.listen"}
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
-		return &failure{exitConfig, err, ""}
+		return &failure{code: exitConfig, err: err,
+			hint: ""}
 	case errors.Is(err, context.Canceled):
-		return &failure{exitInterrupted, errors.New("interrupted"), "run the same command again; it goes on where it stopped"}
+		return &failure{code: exitInterrupted, err: errors.New("interrupted"),
+			hint: "run the same command again; it goes on where it stopped"}
 	}
-	return &failure{exitUnexpected, err, "run the same command again; what was sent is remembered"}
+	return &failure{code: exitUnexpected, err: err,
+		hint: "run the same command again; what was sent is remembered"}
 }
 
 // verdictCode is the exit code of a batch as it stands. With accepted, rows
@@ -120,19 +135,24 @@ func verdictCode(b store.Batch, accepted bool) int {
 
 // print tells a person what went wrong: the message, and a command that works.
 func (f *failure) print(w world) {
-	var file *batch.FileError
 	_, _ = fmt.Fprintf(w.stderr, "masspay: %s\n", oneLine(f.err.Error()))
-	if errors.As(f.err, &file) {
-		for _, p := range file.Problems {
-			_, _ = fmt.Fprintln(w.stderr, p)
-		}
-		if more := file.Count - len(file.Problems); more > 0 {
-			_, _ = fmt.Fprintf(w.stderr, "... and %s more\n", payout.Count(more))
-		}
+	for _, l := range f.lines {
+		_, _ = fmt.Fprintln(w.stderr, l)
 	}
 	if f.hint != "" {
 		_, _ = fmt.Fprintf(w.stderr, "hint: %s\n", f.hint)
 	}
+}
+
+func problemLines(e *batch.FileError) []string {
+	lines := make([]string, 0, len(e.Problems)+1)
+	for _, p := range e.Problems {
+		lines = append(lines, p.String())
+	}
+	if more := e.Count - len(e.Problems); more > 0 {
+		lines = append(lines, "... and "+payout.Count(more)+" more")
+	}
+	return lines
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

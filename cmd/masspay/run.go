@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -89,6 +91,11 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err := mayRun(ctx, s, f.askFirst); err != nil {
 		return err
 	}
+	if !f.dryRun {
+		if err := canWrite(f.output); err != nil {
+			return err
+		}
+	}
 	b, done, err := a.load(ctx, c, s, files, f)
 	if err != nil || done {
 		return err
@@ -106,10 +113,33 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	p.start(ctx)
 	out, err := runner.Run(ctx, b.ID)
 	p.stop()
+	if err == nil {
+		err = a.finish(ctx, s, b, f, out)
+	}
+	return afterSending(err, b)
+}
+
+// canWrite tries whether the result can be written, before anything is sent.
+func canWrite(output string) error {
+	if output == "" {
+		return nil
+	}
+	f, err := os.CreateTemp(filepath.Dir(output), ".masspay-*")
 	if err != nil {
+		return failf(exitConfig, "choose another place with -o", "the result could not be written: %w; nothing was sent", err)
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+// afterSending keeps the errors of a run that may have sent something from
+// being explained as if it had not.
+func afterSending(err error, b store.Batch) error {
+	var f *failure
+	var e *ended
+	if err == nil || errors.As(err, &f) || errors.As(err, &e) || errors.Is(err, store.ErrRestored) || errors.Is(err, store.ErrNoMarker) {
 		return err
 	}
-	return a.finish(ctx, s, b, f, out)
+	return failf(exitUnexpected, "masspay run --batch "+b.Short()+" goes on; what was sent is remembered", "%w", err)
 }
 
 // mayRun says early what Claim would refuse.

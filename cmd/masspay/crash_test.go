@@ -1,0 +1,189 @@
+package main
+
+import (
+	"bytes"
+	"encoding/csv"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate/gatesim"
+)
+
+// night is a folder in which the real program runs against a simulator that
+// pays every POST.
+type night struct {
+	t      *testing.T
+	folder string
+	sim    *gatesim.Sim
+}
+
+func newNight(t *testing.T, rate int, cfg gatesim.Config) *night {
+	t.Helper()
+	cfg.Projects = map[uint32]string{1234: "secret"}
+	cfg.PayEvery = true
+	n := &night{t: t, folder: t.TempDir(), sim: gatesim.New(cfg)}
+	server := httptest.NewServer(n.sim)
+	t.Cleanup(func() {
+		n.sim.Close()
+		server.CloseClientConnections()
+		server.Close()
+	})
+	require.NoError(t, prepare(n.folder, server.URL))
+	config := strings.Replace(fmt.Sprintf(testConfig, server.URL), "rate: 1000", fmt.Sprint("rate: ", rate), 1)
+	require.NoError(t, os.WriteFile(filepath.Join(n.folder, "masspay.yaml"), []byte(config), 0o600))
+	require.Equal(t, 0, n.masspay("init"))
+	return n
+}
+
+func (n *night) file(name string, rows int) {
+	var b strings.Builder
+	b.WriteString("operation_type;general.project_id;method;general.payment_id;payment.amount;payment.currency;account.number;account.bank_code;customer.id;customer.ip_address;customer.first_name;customer.last_name;customer.email\n")
+	for i := range rows {
+		_, _ = fmt.Fprintf(&b, "payout;1234;sbp-p2p;k-%04d;%d;KGS;9965551234%02d;mbank;c-%d;198.51.100.7;Aibek;Asanov;aibek@example.com\n", i, 1000+i, 20+i%80, i)
+	}
+	require.NoError(n.t, os.WriteFile(filepath.Join(n.folder, name), []byte(b.String()), 0o600))
+}
+
+func (n *night) command(args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(n.t.Context(), "masspay", args...)
+	cmd.Dir = n.folder
+	return cmd
+}
+
+// masspay runs the program to its end and returns its exit code.
+func (n *night) masspay(args ...string) int {
+	n.t.Helper()
+	out, err := n.command(args...).CombinedOutput()
+	if err == nil {
+		return 0
+	}
+	n.t.Logf("masspay %v: %v\n%s", args, err, out)
+	var exit *exec.ExitError
+	require.ErrorAs(n.t, err, &exit)
+	return exit.ExitCode()
+}
+
+// after waits until the gate has seen so many requests.
+func (n *night) after(requests int) {
+	require.Eventually(n.t, func() bool { return n.sim.Stats().Requests >= requests }, 30*time.Second, time.Millisecond)
+}
+
+func (n *night) check(name, result string) {
+	n.t.Helper()
+	st := n.sim.Stats()
+	require.Zero(n.t, st.Doubles, "paid twice")
+	require.Zero(n.t, st.OtherBody)
+	read := func(name string) [][]string {
+		b, err := os.ReadFile(filepath.Join(n.folder, name))
+		require.NoError(n.t, err)
+		r := csv.NewReader(bytes.NewReader(b))
+		r.Comma = ';'
+		rows, err := r.ReadAll()
+		require.NoError(n.t, err)
+		return rows[1:]
+	}
+	in, out := read(name), read(result)
+	require.Len(n.t, out, len(in))
+	require.Len(n.t, n.sim.Ledger(), len(in))
+	for i := range in {
+		require.Equal(n.t, in[i], out[i][:len(in[i])])
+		require.Equal(n.t, "paid", out[i][len(in[i])], "row %d: %v", i+1, out[i])
+	}
+}
+
+// kill -9 in the middle of run, again and again, then run to the end: the same
+// end as without it.
+func TestKilledInTheMiddle(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond, StatusLag: 200 * time.Millisecond})
+	n.file("payouts.csv", 150)
+	for i := range 5 {
+		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+		require.NoError(t, cmd.Start())
+		n.after(10 + 20*i)
+		require.NoError(t, cmd.Process.Kill())
+		_ = cmd.Wait()
+	}
+	require.Less(t, n.sim.Stats().Payouts, 150, "it was killed in the middle")
+	require.Equal(t, 0, n.masspay("run", "payouts.csv", "-o", "result.csv"))
+	n.check("payouts.csv", "result.csv")
+}
+
+// Ctrl-C: claiming stops, what is in flight is recorded, exit 130, and a result.
+func TestInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		n := newNight(t, 50, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+		n.file("payouts.csv", 60)
+		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+		var said bytes.Buffer
+		cmd.Stderr = &said
+		require.NoError(t, cmd.Start())
+		n.after(5)
+		require.NoError(t, cmd.Process.Signal(signal))
+		var exit *exec.ExitError
+		require.ErrorAs(t, cmd.Wait(), &exit)
+		require.Equal(t, exitInterrupted, exit.ExitCode(), said.String())
+		require.Contains(t, said.String(), "masspay: interrupted;")
+		require.FileExists(t, filepath.Join(n.folder, "result.csv"))
+		require.Equal(t, 0, n.masspay("run", "payouts.csv", "-o", "result.csv"))
+		n.check("payouts.csv", "result.csv")
+	}
+}
+
+// Cron overlap: three processes with one file.
+func TestThreeProcessesOnOneFile(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond, StatusLag: 100 * time.Millisecond})
+	n.file("payouts.csv", 120)
+	codes := make(chan int, 3)
+	for i := range 3 {
+		go func() { codes <- n.masspay("run", "payouts.csv", "-o", fmt.Sprint("result", i, ".csv")) }()
+	}
+	for range 3 {
+		require.Equal(t, 0, <-codes)
+	}
+	for i := range 3 {
+		n.check("payouts.csv", fmt.Sprint("result", i, ".csv"))
+	}
+}
+
+// The result could not be written: known before anything is sent.
+func TestAResultThatCannotBeWritten(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 100, gatesim.Config{})
+	n.file("payouts.csv", 3)
+	out, err := n.command("run", "payouts.csv", "-o", "nowhere/result.csv").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, exitConfig, exit.ExitCode())
+	require.Contains(t, string(out), "the result could not be written")
+	require.Contains(t, string(out), "nothing was sent")
+	require.Contains(t, string(out), "hint: ")
+	require.Zero(t, n.sim.Stats().Requests)
+}
+
+func TestAPortThatIsTaken(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 100, gatesim.Config{})
+	l, err := gatesim.Listen("127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, l.Close()) }()
+	cmd := n.command("serve")
+	cmd.Env = append(os.Environ(), "MASSPAY_CALLBACKS_LISTEN="+l.Addr().String())
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit)
+	require.Equal(t, exitConfig, exit.ExitCode())
+	require.Contains(t, string(out), "address already in use")
+	require.Contains(t, string(out), "hint: another process listens there")
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/bolt"
+)
+
+// Every error that a person can meet has an exit code, one sentence and a hint.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		err  error
+		code int
+		want string
+	}{
+		{&batch.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
+		{store.ErrRestored, exitConfig, "nothing was sent"},
+		{store.ErrNoMarker, exitConfig, "nothing was sent"},
+		{store.ErrMissing, exitConfig, "nothing was sent"},
+		{store.ErrKey, exitConfig, "nothing was sent"},
+		{store.ErrNewer, exitConfig, "nothing was sent"},
+		{store.ErrDamaged, exitUnexpected, "damaged"},
+		{store.ErrNoBatch, exitConfig, "no such batch"},
+		{store.ErrBusy, exitBusy, "nothing was sent by this run"},
+		{batch.ErrChanged, exitFile, "nothing was sent"},
+		{syscall.ENOSPC, exitUnexpected, "the disk is full"},
+		{syscall.EROFS, exitConfig, "read-only"},
+		{fs.ErrPermission, exitConfig, "permission"},
+		{syscall.EADDRINUSE, exitConfig, "address already in use"},
+		{&bolt.NetworkError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a network file system (NFS)"},
+		{context.Canceled, exitInterrupted, "interrupted"},
+		{errors.New("who knows"), exitUnexpected, "who knows"},
+	} {
+		f := explain(fmt.Errorf("somewhere: %w", tt.err))
+		require.Equal(t, tt.code, f.code, tt.err)
+		require.Contains(t, f.err.Error(), tt.want)
+		require.NotEmpty(t, f.hint, tt.err)
+	}
+}
+
+// After something may have been sent, no error says that nothing was.
+func TestErrorsAfterSending(t *testing.T) {
+	t.Parallel()
+	for _, err := range []error{store.ErrBusy, store.ErrMissing, syscall.ENOSPC, fs.ErrPermission, errors.New("who knows")} {
+		f := explain(afterSending(err, store.Batch{ID: "abcdef"}))
+		require.Equal(t, exitUnexpected, f.code)
+		require.NotContains(t, f.err.Error(), "nothing was sent")
+	}
+}
+
+func TestVerdictCode(t *testing.T) {
+	t.Parallel()
+	counts := func(states ...payout.State) store.Batch {
+		var b store.Batch
+		for _, s := range states {
+			b.Counts = append(b.Counts, store.Count{State: s, N: 1})
+		}
+		return b
+	}
+	check := counts(payout.StatePaid)
+	check.Counts[0].Check = 1
+	skipped := counts(payout.StatePaid)
+	skipped.Skipped = 1
+	for _, tt := range []struct {
+		name     string
+		b        store.Batch
+		accepted bool
+		want     int
+	}{
+		{"paid", counts(payout.StatePaid), false, exitDone},
+		{"accepted", counts(payout.StateAccepted), false, exitOpen},
+		{"accepted, no wait", counts(payout.StateAccepted), true, exitDone},
+		{"unknown, no wait", counts(payout.StateUnknown), true, exitOpen},
+		{"new, no wait", counts(payout.StateNew), true, exitOpen},
+		{"declined", counts(payout.StatePaid, payout.StateDeclined), false, exitNotAllPaid},
+		{"declined and open", counts(payout.StateDeclined, payout.StateUnknown), false, exitOpen},
+		{"partly", counts(payout.StatePartial), false, exitNotAllPaid},
+		{"returned", counts(payout.StateReturned), false, exitNotAllPaid},
+		{"cancelled", counts(payout.StateCancelled), false, exitNotAllPaid},
+		{"check", check, false, exitOpen},
+		{"skipped", skipped, false, exitNotAllPaid},
+	} {
+		require.Equal(t, tt.want, verdictCode(tt.b, tt.accepted), tt.name)
+	}
+}
+
+// The README's tables are those of the code.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("../../README.md")
+	require.NoError(t, err)
+	readme := string(b)
+	for _, code := range []int{exitDone, exitUnexpected, exitNotAllPaid, exitOpen, exitFile, exitBusy, exitConfig, exitInterrupted} {
+		require.Regexp(t, regexp.MustCompile(`(?m)^\| `+strconv.Itoa(code)+` \|`), readme)
+	}
+	for _, name := range envNames(configType, "MASSPAY") {
+		if name == "MASSPAY_PROJECTS" {
+			continue
+		}
+		require.Contains(t, readme, "`"+name+"`", "the configuration table")
+	}
+	for _, column := range append(batch.ResultColumns(), "result.state") {
+		require.Contains(t, readme, "`"+column+"`")
+	}
+	for _, word := range batch.Words {
+		require.Contains(t, readme, "`"+word+"`")
+	}
+	for _, action := range batch.Actions {
+		require.Contains(t, readme, "`"+action+"`")
+	}
+	root := (&app{}).root()
+	for _, c := range root.Commands() {
+		if !c.Hidden && c.Name() != "completion" && c.Name() != "help" {
+			require.Contains(t, readme, "masspay "+c.Name(), "the command line")
+		}
+	}
+	require.Contains(t, readme, "make demo")
+	require.Contains(t, readme, "make test")
+	require.False(t, strings.Contains(readme, "TODO"))
+}

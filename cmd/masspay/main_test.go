@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"masspay/gate/gatesim"
+	"masspay/samples"
+)
+
+// The test binary is the program too: scripts and crash tests run it as a
+// process of its own.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"masspay": main})
+}
+
+const testConfig = `gate:
+  base_url: %s
+  rate: 1000
+  timeout: 2s
+  status_after: 200ms
+  quiet_period: 2s
+projects:
+  - id: 1234
+    secret_file: 1234.secret
+store:
+  path: masspay.db
+  key_file: store.key
+callbacks:
+  listen: 127.0.0.1:0
+`
+
+// simOf is a script's simulator, made on the first use of the environment.
+type simOf struct{ sim *gatesim.Sim }
+
+// TestScripts runs testdata/script: every rule of the command line as a text
+// file that a person can read. Each script has a polite simulator, a working
+// configuration, and the samples.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			sim := gatesim.New(gatesim.Config{
+				Projects: map[uint32]string{1234: "secret"}, VerdictAfter: 100 * time.Millisecond, PayEvery: true,
+			})
+			server := httptest.NewServer(sim)
+			e.Defer(func() {
+				sim.Close()
+				server.CloseClientConnections()
+				server.Close()
+			})
+			e.Values["sim"] = &simOf{sim}
+			e.Setenv("GATE", server.URL)
+			return prepare(e.WorkDir, server.URL)
+		},
+		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
+			"exits":    exits,
+			"requests": requests,
+			"mode":     mode,
+		},
+	})
+}
+
+func prepare(folder, gate string) error {
+	files := map[string]string{"masspay.yaml": fmt.Sprintf(testConfig, gate), "1234.secret": "secret\n"}
+	for _, name := range []string{"kyrgyzstan.csv", "methods.csv", "problems.csv"} {
+		b, err := samples.Files.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		files[name] = string(b)
+	}
+	for name, text := range files {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// exits CODE COMMAND [ARG ...] runs a command and wants an exit code.
+func exits(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	code := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+// requests N wants that the simulator has seen N payout requests, none twice.
+func requests(ts *testscript.TestScript, _ bool, args []string) {
+	s, _ := ts.Value("sim").(*simOf)
+	n := 0
+	for _, r := range s.sim.History() {
+		if strings.HasSuffix(r.Path, "/payout") {
+			n++
+		}
+	}
+	if st := s.sim.Stats(); fmt.Sprint(n) != args[0] || st.Doubles > 0 {
+		ts.Fatalf("the gate has seen %d payout requests and paid %d twice, want %s and 0", n, st.Doubles, args[0])
+	}
+}
+
+// mode FILE PERM wants a file's permissions.
+func mode(ts *testscript.TestScript, _ bool, args []string) {
+	st, err := os.Stat(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", st.Mode().Perm()); got != args[1] {
+		ts.Fatalf("%s has mode %s, want %s", args[0], got, args[1])
+	}
+}
