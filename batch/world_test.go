@@ -277,3 +277,5 @@ func states(rows []map[string]string) map[string]int {
 	}
 	return n
 }
+
+func writeFile(path, text string) error { return os.WriteFile(path, []byte(text), 0o600) }

@@ -35,7 +35,7 @@ func TestVectors(t *testing.T) {
 	signed := 0
 	for _, v := range vectors(t) {
 		t.Run(v.ID, func(t *testing.T) {
-			canonical := ""
+			var canonical string
 			if string(v.Input) != "null" {
 				got, err := Canonical(v.Input)
 				require.NoError(t, err)

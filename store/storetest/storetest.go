@@ -515,9 +515,9 @@ func testDue(t *testing.T, _ World, s store.Store) {
 	b := Load(t, s, "a", Rows(s, "a", 4))
 	now := time.Now()
 	c := Claim(t, s, b, 4)
-	for i, wait := range []time.Duration{3, 1, 2} {
+	for i, minutes := range []int{3, 1, 2} {
 		e := answer(c[i], payout.Accepted)
-		e.At = now.Add(wait * time.Minute)
+		e.At = now.Add(time.Duration(minutes) * time.Minute)
 		Apply(t, s, e)
 	}
 	due := collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour)}))
