@@ -15,14 +15,14 @@ import (
 	"masspay/store/bolt"
 )
 
-// benchWorld is a store and a bare gate that answers at once.
+// benchWorld is a store and a polite gate that accepts at once.
 func benchWorld(b *testing.B) (*batch.Checker, *batch.Runner) {
 	b.Helper()
 	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: bolt.NewKey()}
 	require.NoError(b, bolt.Create(b.Context(), o))
 	s, err := bolt.Open(b.Context(), o)
 	require.NoError(b, err)
-	sim := gatesim.New(gatesim.Config{Bare: true})
+	sim := gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: secret}})
 	api := httptest.NewServer(sim)
 	l, err := bolt.OpenLimiter(o.Path, 100_000, 1000)
 	require.NoError(b, err)

@@ -171,7 +171,7 @@ func plainValue(s string) bool {
 // waits to be sent: sends go before questions. It looks for dead processes too.
 func (r *running) reconcile(ctx context.Context) error {
 	q := &Reconciler{Store: r.Store, Gate: r.Gate, Workers: r.Workers, Timeout: r.Timeout, StatusAfter: r.StatusAfter}
-	tick := time.NewTicker(poll)
+	tick := time.NewTicker(min(max(r.StatusAfter/8, 50*time.Millisecond), 2*time.Second))
 	defer tick.Stop()
 	recovered := time.Now()
 	for {

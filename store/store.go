@@ -38,6 +38,8 @@ var (
 	ErrNoBatch = errors.New("no such batch")
 	// ErrLoaded: the same file is a whole batch already; nothing was loaded.
 	ErrLoaded = errors.New("the same file is already loaded")
+	// ErrDoubled: an id stands twice in one load; nothing was loaded.
+	ErrDoubled = errors.New("a payment id stands twice")
 	// ErrUnknown: no payout has that key.
 	ErrUnknown = errors.New("no such payout")
 )
@@ -193,7 +195,7 @@ type Store interface {
 
 	// Load takes a whole file or nothing. It streams: memory is 24 bytes a row.
 	// An error from rows undoes the load and is returned; so does a
-	// *ConflictError. The batch and its ids count only from the moment Load
+	// *ConflictError, and ErrDoubled. The batch and its ids count only from the moment Load
 	// returns. Callbacks that were kept for its ids are applied. One load runs
 	// at a time; others wait.
 	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)

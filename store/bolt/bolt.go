@@ -70,8 +70,9 @@ var (
 type Options struct {
 	Path   string
 	Key    Key
-	Marker string       // path of the marker; empty: Path + ".marker"
-	Rules  payout.Rules // for payout.Next
+	Marker string        // path of the marker; empty: Path + ".marker"
+	Rules  payout.Rules  // for payout.Next
+	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
 }
 
 func (o Options) marker() string {
@@ -136,7 +137,7 @@ func Create(ctx context.Context, o Options) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
-	t := newTurn(o.Path)
+	t := newTurn(o)
 	if err := t.take(ctx); err != nil {
 		return err
 	}
@@ -165,7 +166,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
 		return nil, err
 	}
-	s := &Store{sealer: seal, o: o, turn: newTurn(o.Path), columns: map[uint32]store.Batch{}}
+	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		meta := tx.Bucket(bucketMeta)
 		if meta == nil || len(meta.Get(metaFormat)) != 8 {

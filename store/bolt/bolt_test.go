@@ -1,11 +1,16 @@
 package bolt
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
@@ -182,4 +187,49 @@ func TestASealedRowOpensOnlyInItsPlace(t *testing.T) {
 		_, err := try()
 		require.ErrorIs(t, err, store.ErrDamaged)
 	}
+}
+
+func TestBusyIsSaidAfterAWhile(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	for _, file := range []string{".turn", ".queue"} {
+		held := flock.New(w.o.Path + file)
+		require.NoError(t, held.Lock())
+		o := w.o
+		o.Wait = 50 * time.Millisecond
+		_, err := Open(t.Context(), o)
+		require.ErrorIs(t, err, store.ErrBusy)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = s.NextDue(ctx)
+		require.ErrorIs(t, err, context.Canceled, "who gives up is not kept")
+		require.NoError(t, held.Unlock())
+		_, err = s.NextDue(t.Context())
+		require.NoError(t, err, "and takes nothing with him")
+	}
+}
+
+// Two processes at one store: neither starves.
+func TestTurnsAreFair(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	var done [2]atomic.Int64
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range done {
+		s := w.Open(t)
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := s.NextDue(ctx); err == nil && done[0].Load()+done[1].Load() > 400 {
+					stop()
+				}
+				done[i].Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	stop()
+	require.Greater(t, done[0].Load(), int64(80), "of 400 turns")
+	require.Greater(t, done[1].Load(), int64(80), "of 400 turns")
 }

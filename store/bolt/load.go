@@ -229,6 +229,11 @@ func (l *load) count(w *writer, p payout.Payout) error {
 // random keys cost eight times as much.
 func (l *load) index(ctx context.Context) error {
 	slices.SortFunc(l.fresh, func(a, b entry) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for i := 1; i < len(l.fresh); i++ {
+		if l.fresh[i].id == l.fresh[i-1].id {
+			return store.ErrDoubled // two payouts under one id would be two payments
+		}
+	}
 	for chunk := range slices.Chunk(l.fresh, loadCommit) {
 		err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 			ids := tx.Bucket(bucketIDs)

@@ -11,7 +11,8 @@ import (
 	"masspay/store"
 )
 
-// busyAfter is how long a caller waits for its turn.
+// busyAfter is how long a caller waits for its turn, unless Options say
+// otherwise.
 const busyAfter = 10 * time.Second
 
 // turn lets one process at a time at the store's file, and fairly: who holds
@@ -19,15 +20,22 @@ const busyAfter = 10 * time.Second
 // process gets its own lock back before a waiting one wakes up.
 type turn struct {
 	path   string
+	wait   time.Duration
 	held   *flock.Flock
 	inside chan struct{} // one goroutine of this process at a time
 }
 
-func newTurn(path string) *turn { return &turn{path: path, inside: make(chan struct{}, 1)} }
+func newTurn(o Options) *turn {
+	t := &turn{path: o.Path, wait: o.Wait, inside: make(chan struct{}, 1)}
+	if t.wait <= 0 {
+		t.wait = busyAfter
+	}
+	return t
+}
 
-// take waits for the turn, at most busyAfter; then it returns store.ErrBusy.
+// take waits for the turn, at most as long as it is told to; then it returns store.ErrBusy.
 func (t *turn) take(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, busyAfter, store.ErrBusy)
+	ctx, cancel := context.WithTimeoutCause(ctx, t.wait, store.ErrBusy)
 	defer cancel()
 	select {
 	case t.inside <- struct{}{}:

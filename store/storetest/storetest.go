@@ -201,6 +201,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"load knows ids for ever", testLoadKnows},
 		{"load refuses other content", testLoadConflict},
 		{"the same batch loads once", testLoadTwice},
+		{"load refuses an id that stands twice", testLoadDoubled},
 		{"a load under way does not count", testLoadUnderWay},
 		{"skipped rows are kept", testSkipped},
 		{"claim goes in line order and once", testClaim},
@@ -297,6 +298,13 @@ func testLoadTwice(t *testing.T, _ World, s store.Store) {
 	Load(t, s, "a", rows)
 	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.ErrorIs(t, err, store.ErrLoaded)
+}
+
+func testLoadDoubled(t *testing.T, _ World, s store.Store) {
+	rows := append(Rows(s, "a", 12_000), Row(s, "a-000003", 1003, 12_002))
+	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
+	require.ErrorIs(t, err, store.ErrDoubled)
+	require.Empty(t, collect(t, s.List(t.Context(), store.Filter{})))
 }
 
 func testLoadUnderWay(t *testing.T, w World, s store.Store) {

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate"
+)
+
+func TestKeyring(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	write := func(name, text string, at time.Time) string {
+		path := filepath.Join(folder, name)
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		require.NoError(t, os.Chtimes(path, at, at))
+		return path
+	}
+	begun := time.Now().Add(-time.Hour)
+	current, previous := write("current", "new\n", begun), write("previous", "old", begun)
+	c := &config{Projects: []projectConfig{{ID: 1234, SecretFile: current, PreviousSecretFile: previous}}}
+	k, err := c.secrets()
+	require.NoError(t, err)
+	require.Equal(t, []gate.Secret{gate.NewSecret("new"), gate.NewSecret("old")}, k.Accepted(1234))
+	require.Empty(t, k.Accepted(9))
+	signing, ok := k.Signing(1234)
+	require.True(t, ok)
+	require.Equal(t, gate.NewSecret("new"), signing)
+
+	// The key is rotated while serve runs.
+	write("previous", "new", time.Now())
+	write("current", "newest\r\n", time.Now())
+	k.checked = time.Time{}
+	require.Equal(t, []gate.Secret{gate.NewSecret("newest"), gate.NewSecret("new")}, k.Accepted(1234))
+
+	// A file that is empty for a moment keeps the old keys in force.
+	write("current", "", time.Now().Add(time.Second))
+	k.checked = time.Time{}
+	require.Equal(t, []gate.Secret{gate.NewSecret("newest"), gate.NewSecret("new")}, k.Accepted(1234))
+
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", k.keys, k.keys, k.keys), "newest")
+}
+
+func TestSecretsFromTheEnvironmentAndCredentials(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "7.secret"), []byte("credential"), 0o400))
+	c := &config{
+		Projects: []projectConfig{{ID: 1234}, {ID: 7}},
+		env:      map[string]string{"MASSPAY_SECRET_1234": "from-env", "CREDENTIALS_DIRECTORY": folder},
+	}
+	k, err := c.secrets()
+	require.NoError(t, err)
+	require.Equal(t, []gate.Secret{gate.NewSecret("from-env")}, k.Accepted(1234))
+	require.Equal(t, []gate.Secret{gate.NewSecret("credential")}, k.Accepted(7))
+	c.Projects = append(c.Projects, projectConfig{ID: 8})
+	_, err = c.secrets()
+	require.ErrorContains(t, err, "project 8 has no secret; nothing was sent")
+}
