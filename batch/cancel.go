@@ -11,15 +11,23 @@ import (
 // cancelledAtOnce is how many payouts share one commit.
 const cancelledAtOnce = 5_000
 
-// Cancel gives up the payouts of a batch of which no attempt was ever made. It
-// returns how many, and how many open ones had to be left.
-func Cancel(ctx context.Context, s store.Store, batch string) (done, left int, err error) {
+// Cancelling says what Cancel did.
+type Cancelling struct {
+	Done      int // payouts given up
+	Shared    int // left, because another batch asks for them too
+	Attempted int // left open, because they were attempted
+}
+
+// Cancel gives up the payouts of a batch of which no attempt was ever made. A
+// payout that another batch asks for too is given up only with shared, because
+// that batch loses it as well.
+func Cancel(ctx context.Context, s store.Store, batch string, shared bool) (c Cancelling, err error) {
 	var events []payout.Event
 	apply := func() error {
 		changes, err := s.Apply(ctx, events...)
-		for _, c := range changes {
-			if c.Effect == payout.Changed {
-				done++
+		for _, change := range changes {
+			if change.Effect == payout.Changed {
+				c.Done++
 			}
 		}
 		events = events[:0]
@@ -27,18 +35,23 @@ func Cancel(ctx context.Context, s store.Store, batch string) (done, left int, e
 	}
 	for rec, err := range s.List(ctx, store.Filter{Batch: batch, States: []payout.State{payout.StateNew}}) {
 		if err != nil {
-			return done, 0, err
+			return c, err
+		}
+		if len(rec.Places) > 1 && !shared {
+			c.Shared++
+			continue
 		}
 		events = append(events, payout.Event{Key: rec.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
 		if len(events) == cancelledAtOnce {
 			if err := apply(); err != nil {
-				return done, 0, err
+				return c, err
 			}
 		}
 	}
 	if err := apply(); err != nil {
-		return done, 0, err
+		return c, err
 	}
 	b, err := s.Batch(ctx, batch)
-	return done, b.Open(), err
+	c.Attempted = b.Open() - c.Shared
+	return c, err
 }

@@ -130,7 +130,8 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"missing column", strings.NewReplacer("general.payment_id;", "", ";p1;", ";").Replace(header + good), "line 1: general.payment_id: the column is missing"},
 		{"column of the method missing", strings.NewReplacer(";customer.email", "", ";aibek@example.com", "").Replace(header + good), "line 1: customer.email: the column is missing: method sbp-p2p needs it (first on line 2)"},
 		{"unknown column", replace("customer.email", "customer.e-mail"), "line 1: customer.e-mail: unknown column: did you mean customer.email?"},
-		{"a note of one's own", replace("customer.email", "comment by Olga"), "line 1: comment by Olga: unknown column: names are dotted paths"},
+		{"a note of one's own", replace("customer.email", "comment by Olga"), "line 1: comm***lga: unknown column: names are dotted paths"},
+		{"no header at all", good + line("p2", 100, 20), "line 1: the first line has no column names"},
 		{"column without a name", replace("customer.email", ""), "line 1: column 13 has no name"},
 		{"signature column", replace("customer.email", "general.signature"), "line 1: general.signature: a file has no signatures"},
 		{"object column", strings.NewReplacer("customer.email", "payment_data", "sbp-p2p", "unify").Replace(header + good), "line 1: payment_data: the field is an object"},
@@ -273,6 +274,32 @@ func TestSkipInvalid(t *testing.T) {
 	require.Contains(t, rows[2]["result.note"], "the same id stands also on line 6")
 	require.Equal(t, "fix row", rows[5]["result.action"])
 	w.check(l.Batch, text)
+}
+
+// What a row that is left out has in its cells must not keep the result from
+// being written.
+func TestSkipInvalidWithOddLineEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := header + line("s-1", 100, 20) + strings.Replace(line("s-2", 100, 20), "Asanov", "\"Asa\r\r\nnov\"", 1)
+	in := input(t, "file.csv", text)
+	k, err := (&batch.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
+	require.NoError(t, err)
+	l, err := k.Load(t.Context(), w.s, in)
+	require.NoError(t, err)
+	w.run(l.Batch)
+	require.Equal(t, map[string]int{"paid": 1, "skipped": 1}, states(w.result(l.Batch)))
+}
+
+func TestAnIDStandsTwiceEvenInARowThatIsNoPayout(t *testing.T) {
+	t.Parallel()
+	c := checker(t)
+	c.Skip = true
+	text := header + line("ok", 100, 20) + line("a1", 100, 20) + strings.Replace(line("a1", 100, 21), "payout;", "Payout;", 1)
+	k, err := c.Check(t.Context(), input(t, "file.csv", text))
+	require.NoError(t, err)
+	require.Equal(t, 2, k.Skipped, "all rows of a doubled id are left out")
+	require.Equal(t, 1, k.New)
 }
 
 func TestSkipInvalidNeverSkipsStructure(t *testing.T) {

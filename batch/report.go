@@ -151,7 +151,7 @@ func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer)
 			return sum, nil, err
 		}
 		cells.row(l.Cells)
-		record = append(append(record[:0], l.Cells...), resultCells(l, batches)...)
+		record = append(append(record[:0], l.Cells...), resultCells(l, b.Number, batches)...)
 		if err := w.Write(record); err != nil {
 			return sum, nil, err
 		}
@@ -177,14 +177,10 @@ func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
 	return m, nil
 }
 
-func resultCells(l store.Line, batches map[uint32]string) []string {
+func resultCells(l store.Line, batch uint32, batches map[uint32]string) []string {
 	p := l.Payout
 	if l.Skip != "" {
-		return []string{WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, "")}
-	}
-	sentBy := ""
-	if len(p.Places) > 0 {
-		sentBy = batches[p.Places[0].Batch]
+		return []string{WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, batch, batches)}
 	}
 	amount := ""
 	if p.Got != (payout.Amount{}) {
@@ -196,7 +192,7 @@ func resultCells(l store.Line, batches map[uint32]string) []string {
 	return []string{
 		Word(p), harmless(p.GateStatus), harmless(p.Code), harmless(p.Message), Action(p),
 		amount, harmless(p.Got.Currency), harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
-		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, sentBy),
+		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, batch, batches),
 	}
 }
 
@@ -226,6 +222,9 @@ func newCellHash() *cellHash { return &cellHash{h: sha256.New()} }
 func (c *cellHash) row(cells []string) {
 	c.buf = c.buf[:0]
 	for _, s := range cells {
+		if strings.Contains(s, "\r\n") {
+			s = strings.ReplaceAll(s, "\r\n", "\n") // as every CSV reader does inside quotes
+		}
 		c.buf = binary.AppendUvarint(c.buf, uint64(len(s)))
 		c.buf = append(c.buf, s...)
 	}

@@ -69,6 +69,10 @@ func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *wa
 // header checks the columns. It reports whether rows can be read at all.
 func (r *rules) header() bool {
 	usable := true
+	if !slices.ContainsFunc(baseColumns, func(c string) bool { return r.base[c] >= 0 }) {
+		r.problems.add(Problem{Line: 1, structure: true, Text: "the first line has no column names: it must be the header, with " + strings.Join(baseColumns, ", ") + " and what the method needs"})
+		return false
+	}
 	seen := map[string]bool{}
 	structural := func(column, text string) {
 		r.problems.add(Problem{Line: 1, Column: column, Text: text, structure: true})
@@ -85,7 +89,8 @@ func (r *rules) header() bool {
 			structural(c, "a file has no signatures: remove the column, masspay signs each request itself")
 		case c == gate.ColOperation || c == gate.ColMethod:
 		case !gate.KnownColumn(c):
-			structural(c, "unknown column: "+suggest(c))
+			name, remedy := suggest(c)
+			structural(name, "unknown column: "+remedy)
 		}
 		seen[c] = true
 	}
@@ -98,12 +103,20 @@ func (r *rules) header() bool {
 	return usable
 }
 
-func suggest(column string) string {
+var dottedPath = regexp.MustCompile(`^[a-z][a-z_]*(\.[a-z0-9_]+)+$`)
+
+// suggest returns a column's name as it may be shown, and what to do about it.
+// A name that is none may be a value, in a file that lost its header.
+func suggest(column string) (shown, remedy string) {
 	known := append([]string{gate.ColOperation, gate.ColMethod}, gate.Columns()...)
 	if c := nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
-		return fmt.Sprintf("did you mean %s?", c)
+		return column, fmt.Sprintf("did you mean %s?", c)
 	}
-	return "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
+	shown = column
+	if !dottedPath.MatchString(column) {
+		shown = payout.Mask(column)
+	}
+	return shown, "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
 }
 
 // nearest finds the closest of some words within a distance, "" for none.
@@ -149,6 +162,9 @@ func distance(a, b string, limit int) int {
 func (r *rules) check(in row) (out draft, ok bool) {
 	before := r.problems.count
 	cell := func(column string) string { return in.cells[r.base[column]] }
+	// The id counts even if the rest is wrong: it must not stand twice.
+	n, _ := strconv.ParseUint(cell(gate.ColProject), 10, 32)
+	out.key = payout.Key{ProjectID: uint32(n), PaymentID: cell(gate.ColPaymentID)}
 	if strings.Join(in.cells, "") == "" {
 		r.problem(in.line, "", "", "the row is empty: delete it")
 		return out, false
@@ -204,10 +220,10 @@ func (r *rules) problem(line int, column, value, text string) {
 // personal reports whether a column's values must not be printed whole.
 func personal(column string) bool {
 	switch column {
-	case "", gate.ColOperation, gate.ColMethod, "account.bank_code", "customer.id", "card.month", "card.year":
+	case "", gate.ColOperation, gate.ColMethod, gate.ColAmount, gate.ColCurrency, "account.bank_code", "customer.id", "card.month", "card.year":
 		return false
 	}
-	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "payment.") && !strings.HasPrefix(column, "callback.")
+	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "callback.")
 }
 
 // totalWords begin the line that spreadsheets put under a column of numbers.

@@ -131,8 +131,9 @@ func (r *running) done(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	unsent := b.InState(payout.StateNew)
-	if b.Open() == 0 || b.Open() == unsent {
-		// Nothing waits for the gate; what is unsent was given up for this run.
+	if b.Open() == 0 || b.Open() == unsent && (r.halted.Load() || unsent <= r.spent.len()) {
+		// Nothing waits for the gate, and what is unsent was given up for this
+		// run. A payout that became free a moment ago is neither.
 		return r.nothingToSend(), nil
 	}
 	return time.Since(time.Unix(0, r.lastSend.Load())) >= r.Wait, nil

@@ -77,6 +77,7 @@ func TestHostileGateThatPaysEveryPost(t *testing.T) {
 	out := w.run(b)
 	st := w.sim.Stats()
 	t.Logf("%+v; %d requests, faults %v", out, st.Requests, st.Faults)
+	w.explainOpen()
 	require.Equal(t, map[string]int{"paid": n}, states(w.result(b)), "every row settles as the gate has it")
 	require.Equal(t, n, st.Payouts)
 	require.Zero(t, st.Doubles)
@@ -346,10 +347,13 @@ func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
 	text := header + line("x-1", 100, 20) + line("x-2", 100, 13) + line("x-3", 100, 20)
 	b := w.load(text)
 	w.run(b) // stops at the second, for want of money
-	done, left, err := batch.Cancel(t.Context(), w.s, b.ID)
+	tuesday := w.load(text + line("x-4", 100, 20))
+	c, err := batch.Cancel(t.Context(), w.s, b.ID, false)
 	require.NoError(t, err)
-	require.Equal(t, 1, done)
-	require.Equal(t, 2, left)
+	require.Equal(t, batch.Cancelling{Shared: 2, Attempted: 1}, c, "Tuesday's batch asks for them too")
+	c, err = batch.Cancel(t.Context(), w.s, tuesday.ID, true)
+	require.NoError(t, err)
+	require.Equal(t, batch.Cancelling{Done: 2, Attempted: 2}, c)
 	w.check(b, text)
 }
 
@@ -425,4 +429,20 @@ func restore(t *testing.T, from, to string) {
 	b, err := os.ReadFile(from)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(to, b, 0o600))
+}
+
+// A gate that says nothing but 429, for longer than a claim may wait: the run
+// ends all the same, and nothing is in doubt.
+func TestEndless429Ends(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{Rates: map[gatesim.Fault]float64{gatesim.TooMany: 1}, RetryAfter: 2 * time.Second})
+	w.tweak = func(r *batch.Runner) { r.Attempts, r.Wait, r.Workers = 2, time.Second, 1 }
+	text := file("l", 1)
+	b := w.load(text)
+	out := w.run(b)
+	require.Equal(t, 2, out.Sent)
+	r, err := w.s.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: "l-00000"})
+	require.NoError(t, err)
+	require.Equal(t, payout.StateNew, r.State)
+	w.check(b, text)
 }

@@ -8,25 +8,38 @@ import (
 	"masspay/store"
 )
 
-// spent are the payouts that had all their attempts of this run.
+// spent counts the attempts that payouts had in this run over all their claims,
+// and knows those that had all of theirs.
 type spent struct {
-	mu   sync.Mutex
-	keys map[payout.Key]bool
+	mu    sync.Mutex
+	tries map[payout.Key]int
+	done  map[payout.Key]bool
 }
 
-func (s *spent) add(k payout.Key) {
+// add counts surely unsent attempts; with as many as a run may make of one
+// payout, it is spent.
+func (s *spent) add(k payout.Key, tries, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.keys == nil {
-		s.keys = map[payout.Key]bool{}
+	if s.tries == nil {
+		s.tries, s.done = map[payout.Key]int{}, map[payout.Key]bool{}
 	}
-	s.keys[k] = true
+	if s.tries[k] += tries; s.tries[k] >= most {
+		s.done[k] = true
+	}
+}
+
+// len is how many payouts are spent.
+func (s *spent) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.done)
 }
 
 func (s *spent) has(k payout.Key) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.keys[k]
+	return s.done[k]
 }
 
 // composers keeps one composer for each method of the batch.

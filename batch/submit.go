@@ -124,14 +124,14 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	composer, err := r.composers.of(c)
 	if err != nil {
 		e.Message, e.At = err.Error(), time.Now()
-		r.spent.add(c.Key)
+		r.spent.add(c.Key, r.Attempts, r.Attempts)
 		return e
 	}
 	draft := composer.Draft(c.Key, c.Cells)
-	wait := backoff.WithMaxRetries(backoff.NewExponentialBackOff(
+	wait := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
-	), uint64(max(r.Attempts, 1)-1))
-	var a gate.Answer
+	)
+	var a, throttled gate.Answer
 	var started time.Time
 	for ctx.Err() == nil && !r.halted.Load() {
 		started = time.Now()
@@ -141,20 +141,25 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 			r.sent.Add(1)
 			r.lastSend.Store(time.Now().UnixNano())
 		}
-		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || !a.Paused.IsZero() {
+		if a.Retry > 0 {
+			throttled = a
+		}
+		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || !a.Paused.IsZero() {
 			break
 		}
-		next := wait.NextBackOff()
-		if next == backoff.Stop {
-			r.spent.add(c.Key)
+		r.spent.add(c.Key, 1, r.Attempts)
+		if r.spent.has(c.Key) {
 			break
 		}
-		sleep(ctx, next)
+		sleep(ctx, wait.NextBackOff())
 	}
 	e.At = time.Now()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
 	e.Kind = kindOf(a, e.Tries)
 	r.judge(c.Key, a, started)
+	if !a.Paused.IsZero() && throttled.Retry > 0 {
+		r.judge(c.Key, throttled, started) // the pause is its doing
+	}
 	return e
 }
 
@@ -191,7 +196,7 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	case a.Stop:
 		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
 	case a.NoMoney:
-		r.spent.add(key)
+		r.spent.add(key, r.Attempts, r.Attempts)
 		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
 	}
 	if n := r.tally.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {

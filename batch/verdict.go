@@ -89,7 +89,7 @@ func afterRefusal(g gate.Group) string {
 }
 
 // note is result.note: every oddity of a line, in words.
-func note(l store.Line, sentBy string) string {
+func note(l store.Line, batch uint32, names map[uint32]string) string {
 	if l.Skip != "" {
 		return "left out, not sent: " + l.Skip
 	}
@@ -101,7 +101,7 @@ func note(l store.Line, sentBy string) string {
 		}
 	}
 	f := func(flag payout.Flags) bool { return p.Flags&flag != 0 }
-	add(!l.Here, "sent by batch "+sentBy)
+	add(p.SentBy != 0 && p.SentBy != batch, "sent by batch "+names[p.SentBy])
 	add(f(payout.Contradicted), "the gate gave two verdicts that cannot both be true")
 	add(f(payout.AmountDiffers), "the gate's amount is not what was asked for ("+p.Amount.String()+")")
 	add(f(payout.NotOurs), "the id was used before by a payment that is not this row's")

@@ -270,6 +270,24 @@ func (w *world) check(b store.Batch, text string) {
 	}
 }
 
+// explainOpen logs the history of every payout that is open.
+func (w *world) explainOpen() {
+	w.t.Helper()
+	f := store.Filter{Events: true, States: []payout.State{payout.StateNew, payout.StateSending, payout.StateUnknown, payout.StateAccepted}}
+	for r, err := range w.s.List(w.t.Context(), f) {
+		require.NoError(w.t, err)
+		w.t.Logf("open: %+v", r.Payout)
+		for _, e := range r.Events {
+			w.t.Logf("  %+v", e)
+		}
+		for _, h := range w.sim.History() {
+			if h.Key == r.Key {
+				w.t.Logf("  gate: %+v", h)
+			}
+		}
+	}
+}
+
 func states(rows []map[string]string) map[string]int {
 	n := map[string]int{}
 	for _, r := range rows {

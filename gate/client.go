@@ -159,15 +159,15 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 	res, sent, err := c.post(context.WithoutCancel(ctx), d.Endpoint(), body)
 	if err != nil {
 		if !sent {
-			return Answer{Outcome: Unsent, Message: clean(plain(err))}
+			return Answer{Outcome: Unsent, Message: cleanText(plain(err))}
 		}
-		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: clean(plain(err))}
+		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: cleanText(plain(err))}
 	}
 	a := classify(res, d.Key)
 	a.Sent = true
 	if a.Retry > 0 {
 		if err := c.limiter.Pause(ctx, time.Now().Add(a.Retry)); err != nil && a.Message == "" {
-			a.Message = clean(err.Error())
+			a.Message = cleanText(err.Error())
 		}
 	}
 	return a

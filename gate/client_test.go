@@ -366,6 +366,7 @@ func TestStatusNotSeenOnlyInThePlainForm(t *testing.T) {
 	}{
 		{"plain", answers(200, js, `{"status":"error","code":"3061","message":"Transaction not found"}`), true},
 		{"plain, as a number", answers(200, js, `{"status":"error","code":3061}`), true},
+		{"of another payment", answers(200, js, `{"status":"error","code":"3061","payment_id":"p2"}`), false},
 		{"3062", answers(200, js, `{"status":"error","code":"3062"}`), false},
 		{"404 with 3061", answers(404, js, `{"status":"error","code":"3061"}`), false},
 		{"400 with 3061", answers(400, js, `{"status":"error","code":"3061"}`), false},

@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -78,7 +79,7 @@ func (d *document) notice(keys Keys) (Notice, error) {
 	n.Provider = clean(d.values[op+"provider:payment_id"])
 	n.Request = clean(d.values[op+"request_id"])
 	n.Code = clean(d.values[op+"code"])
-	n.Message = clean(d.values[op+"message"])
+	n.Message = cleanText(d.values[op+"message"])
 	if n.Code == "" {
 		n.Code, n.Message = d.refusal()
 	}
@@ -144,7 +145,7 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 	switch n.Status {
 	case "success":
 		// Paid means both: the payment's word, and that of its operation.
-		if n.OperationStatus != "" && (n.OperationStatus != "success" || n.Code != codeSuccess && n.Code != "") {
+		if n.OperationStatus != "" && n.OperationStatus != "success" || n.Code != "" && n.Code != codeSuccess {
 			return payout.Progress, 0
 		}
 		return payout.Verdict, payout.StatePaid
@@ -170,9 +171,9 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 // first of an array of errors. Both may be missing.
 func (d *document) refusal() (code, message string) {
 	if c := d.values["code"]; c != "" {
-		return clean(c), clean(d.values["message"])
+		return clean(c), cleanText(d.values["message"])
 	}
-	code, message = clean(d.values["errors:0:code"]), clean(d.first("errors:0:message", "errors:0:description", "message"))
+	code, message = clean(d.values["errors:0:code"]), cleanText(d.first("errors:0:message", "errors:0:description", "message"))
 	if field := d.values["errors:0:field"]; field != "" {
 		message = clean(field) + ": " + message
 	}
@@ -182,9 +183,8 @@ func (d *document) refusal() (code, message string) {
 // maxText bounds what is kept of a text that the gate sends.
 const maxText = 255
 
-// clean makes a text of the gate fit to keep and to print: one line, no
-// control characters, bounded, and what looks like an account number or an
-// e-mail address masked.
+// clean makes a word of the gate, an id or a code, fit to keep and to print: one
+// line, no control characters, bounded.
 func clean(s string) string {
 	if s == "" {
 		return ""
@@ -199,24 +199,13 @@ func clean(s string) string {
 	if r := []rune(s); len(r) > maxText {
 		s = string(r[:maxText])
 	}
-	if !strings.ContainsAny(s, " @") {
-		return s // one word: a code, a status, an id
-	}
-	words := strings.Split(s, " ")
-	for i, w := range words {
-		if strings.Contains(w, "@") || countDigits(w) >= 9 {
-			words[i] = payout.Mask(w)
-		}
-	}
-	return strings.Join(words, " ")
+	return s
 }
 
-func countDigits(s string) int {
-	n := 0
-	for i := range len(s) {
-		if s[i] >= '0' && s[i] <= '9' {
-			n++
-		}
-	}
-	return n
-}
+// personalText is what a message may repeat of a row: an e-mail address, or nine
+// and more digits, grouped or not, as accounts, cards and phones have.
+var personalText = regexp.MustCompile(`[^\s@:;,<>"']+@[^\s@:;,<>"']+|\+?[0-9](?:[ .()-]{0,2}[0-9]){8,}`)
+
+// cleanText does the same to a message for people, and masks what looks
+// personal. Names it cannot know.
+func cleanText(s string) string { return personalText.ReplaceAllStringFunc(clean(s), payout.Mask) }

@@ -178,6 +178,7 @@ func TestNoticeMeaning(t *testing.T) {
 		{"paid", nil, payout.Verdict, payout.StatePaid},
 		{"paid without an operation", map[string]any{"operation": nil}, payout.Verdict, payout.StatePaid},
 		{"success of a declined operation", map[string]any{"operation.status": "decline", "operation.code": "20000"}, payout.Progress, 0},
+		{"success with a code and no status", map[string]any{"operation.status": nil, "operation.code": "20000"}, payout.Progress, 0},
 		{"success with another code", map[string]any{"operation.code": "20000"}, payout.Progress, 0},
 		{"partly", map[string]any{"payment.status": "partially_paid_out"}, payout.Verdict, payout.StatePartial},
 		{"partly, with spaces", map[string]any{"payment.status": "partially paid out"}, payout.Verdict, payout.StatePartial},
@@ -217,7 +218,18 @@ func TestNoticeAmountThatIsNone(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	t.Parallel()
-	require.Equal(t, "account 996***67 of a***om", strings.ReplaceAll(clean("account 996555123467 of aib@ek.com"), "aib***om", "a***om"))
+	for text, want := range map[string]string{
+		"account 996555123467 of aib@ek.com": "account 996***67 of aib***om",
+		"996555123467":                       "996***67",
+		"account:996555123467":               "account:996***67",
+		"card 4111 1111 1111 1111 declined":  "card 4111***111 declined",
+		"to +996 555 123 456, unknown":       "to +996***456, unknown",
+		"4111-1111-1111-1111":                "4111***111",
+		"amount 12500 over 100000":           "amount 12500 over 100000",
+		"code 3041":                          "code 3041",
+	} {
+		require.Equal(t, want, cleanText(text))
+	}
 	require.Equal(t, "two lines", clean("two\nlines"))
 	require.Len(t, []rune(clean(strings.Repeat("é ", 400))), 255)
 	require.Equal(t, "1234567890123456", clean("1234567890123456"), "an id of one word stays")

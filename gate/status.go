@@ -54,7 +54,7 @@ func (c *Client) Status(ctx context.Context, key payout.Key, patience time.Durat
 		}
 		return map[string]any{"general": general}
 	}
-	n, err := c.ask(ctx, statusPath, key.ProjectID, body, patience)
+	n, err := c.ask(ctx, statusPath, key, body, patience)
 	if err != nil {
 		return Notice{}, err
 	}
@@ -74,15 +74,15 @@ func (c *Client) StatusByRequest(ctx context.Context, project uint32, request st
 		}
 		return m
 	}
-	n, err := c.ask(ctx, statusRequestPath, project, body, patience)
+	n, err := c.ask(ctx, statusRequestPath, payout.Key{ProjectID: project}, body, patience)
 	if err == nil && n.Key.ProjectID != project {
 		return Notice{}, fmt.Errorf("the gate answered about another project than %d", project)
 	}
 	return n, err
 }
 
-func (c *Client) ask(ctx context.Context, path string, project uint32, body func(signature string) any, patience time.Duration) (Notice, error) {
-	key, ok := c.keys.Signing(project)
+func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func(signature string) any, patience time.Duration) (Notice, error) {
+	secret, ok := c.keys.Signing(key.ProjectID)
 	if !ok {
 		return Notice{}, ErrProject
 	}
@@ -94,7 +94,7 @@ func (c *Client) ask(ctx context.Context, path string, project uint32, body func
 	if err != nil {
 		return Notice{}, err
 	}
-	signed, err := json.Marshal(body(key.Sign(canonical)))
+	signed, err := json.Marshal(body(secret.Sign(canonical)))
 	if err != nil {
 		return Notice{}, err
 	}
@@ -103,9 +103,9 @@ func (c *Client) ask(ctx context.Context, path string, project uint32, body func
 	}
 	res, _, err := c.post(ctx, path, signed)
 	if err != nil {
-		return Notice{}, errors.New(clean(plain(err)))
+		return Notice{}, errors.New(cleanText(plain(err)))
 	}
-	n, err := parseStatus(res, c.keys)
+	n, err := parseStatus(res, key, c.keys)
 	var e *Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
 		err = errors.Join(err, c.limiter.Pause(ctx, time.Now().Add(e.RetryAfter)))
@@ -116,7 +116,7 @@ func (c *Client) ask(ctx context.Context, path string, project uint32, body func
 // parseStatus reads a status answer. ErrNotSeen only comes from the plain
 // documented form; a 404, HTML, 3062 or an "error" payment with 3061 never
 // make it.
-func parseStatus(res response, keys Keys) (Notice, error) {
+func parseStatus(res response, key payout.Key, keys Keys) (Notice, error) {
 	failed := &Error{HTTPStatus: res.status, Message: http.StatusText(res.status)}
 	if res.status == http.StatusTooManyRequests {
 		failed.RetryAfter = retryAfter(res.header, time.Now())
@@ -136,7 +136,7 @@ func parseStatus(res response, keys Keys) (Notice, error) {
 		return Notice{}, failed
 	}
 	if d.first("payment:id", "payment:status") == "" {
-		if d.values["status"] == "error" && failed.Code == CodeNotFound {
+		if d.values["status"] == "error" && failed.Code == CodeNotFound && d.isAbout(key) {
 			return Notice{}, ErrNotSeen
 		}
 		return Notice{}, failed

@@ -83,6 +83,7 @@ type Event struct {
 	Attempt int    // the attempt that a FromRun event is about; 0 elsewhere
 	Tries   int    // payout requests made since the claim
 	Owner   uint64 // of a Claimed event
+	Batch   uint32 // of a Claimed event: the batch that it is claimed for
 	Host    string // gate host that was asked
 	Epoch   uint64 // of a Suspected event
 	Outcome State  // of a Verdict

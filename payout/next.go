@@ -72,11 +72,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	case Cancelled:
 		return cancelled(p, e)
 	case Irrelevant:
-		if p.Flags&OtherType != 0 {
-			return p, Ignored
-		}
-		p.Flags |= OtherType
-		return p, Changed
+		return irrelevant(r, p, e)
 	}
 	return p, Ignored
 }
@@ -87,7 +83,7 @@ func claimed(p Payout, e Event) (Payout, Effect) {
 	}
 	p.State = StateSending
 	p.Attempt++
-	p.Owner = e.Owner
+	p.Owner, p.SentBy = e.Owner, e.Batch
 	p.Host = e.Host
 	p.NotSeenAt = time.Time{}
 	if p.FirstSent.IsZero() {
@@ -209,8 +205,8 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.State == StateNew || p.State == StateCancelled {
 		p.Flags |= Restored
 	}
-	if e.Kind == Taken && !p.Flags.has(WasDoubted) && p.Epoch == 0 && !p.Seen {
-		p.Unproven = true // no attempt of ours can have made that payment
+	if e.Kind == Taken && !p.Flags.has(WasDoubted) && p.Epoch == 0 {
+		p.Unproven = true // it is not shown that an attempt of ours made that payment
 	}
 	if current(p, e) && e.Source == FromRun {
 		p = ended(p, e)
@@ -344,6 +340,24 @@ func suspected(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.Epoch, p.Host, p.EndedAt = e.Epoch, e.Host, e.At
 	p.Asks, p.NotSeenAt = 0, time.Time{}
 	return p.askAfter(r, e.At), Changed
+}
+
+// irrelevant notes that the gate knows the id for something that is no payout.
+func irrelevant(r Rules, p Payout, e Event) (Payout, Effect) {
+	before := p.Flags
+	p.Flags |= OtherType
+	if p.Unproven && e.Source == FromStatus {
+		p.Flags |= NotOurs
+	}
+	effect := Changed
+	if p.Flags == before {
+		effect = Ignored
+	}
+	if e.Source == FromStatus && (p.State == StateUnknown || p.State == StateAccepted) {
+		p.Asks++
+		return p.askAfter(r, e.At), max(effect, Noted)
+	}
+	return p, effect
 }
 
 func cancelled(p Payout, e Event) (Payout, Effect) {

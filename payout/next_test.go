@@ -415,3 +415,33 @@ func TestNextPromises(t *testing.T) {
 		}
 	})
 }
+
+func TestAWordThatIsNoPayoutIsNotAskedForAtOnce(t *testing.T) {
+	t.Parallel()
+	p := in(StateUnknown)
+	p.Unproven = true
+	e := event(Irrelevant, time.Minute)
+	e.Source = FromStatus
+	p, effect := Next(rules, p, e)
+	require.Equal(t, Changed, effect)
+	require.Equal(t, StateUnknown, p.State)
+	require.True(t, p.NeedsCheck(), "the id belongs to something else")
+	require.Equal(t, t0.Add(time.Minute+30*time.Second), p.AskAt)
+	e.At = p.AskAt
+	p, effect = Next(rules, p, e)
+	require.Equal(t, Noted, effect)
+	require.Equal(t, e.At.Add(time.Minute), p.AskAt)
+}
+
+// The gate accepts, and tells by callback that the id was used before: the
+// payment that it then speaks of may be somebody else's.
+func TestTakenByCallbackAfterAcceptanceMustBeProved(t *testing.T) {
+	t.Parallel()
+	p, _ := Next(rules, in(StateSending), event(Accepted, time.Second))
+	taken := event(Taken, 2*time.Second)
+	taken.Source = FromCallback
+	p, _ = Next(rules, p, taken)
+	require.Equal(t, StateAccepted, p.State)
+	p, _ = Next(rules, p, verdictOf(StatePaid, 3*time.Second))
+	require.True(t, p.NeedsCheck())
+}

@@ -41,6 +41,7 @@ type Payout struct {
 	Attempt int    // claims so far; also the number of the current or last attempt
 	Tries   int    // payout requests made, over all attempts
 	Owner   uint64 // who holds the claim while Sending
+	SentBy  uint32 // number of the batch that it was last claimed for
 
 	Doubted    bool      // an attempt of it may have become a payment
 	Seen       bool      // the gate has acknowledged the id at least once

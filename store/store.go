@@ -120,7 +120,6 @@ type Line struct {
 	Cells  []string
 	Skip   string        // why it was left out; then there is no payout
 	Payout payout.Payout // as it is now
-	Here   bool          // the payout is sent from this row, not from another batch's
 }
 
 // Loaded says what became of a file's rows.

@@ -62,6 +62,18 @@ Try it:      masspay demo
 Begin:       masspay init, then put your project and its secret into masspay.yaml
 Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 		SilenceUsage: true, SilenceErrors: true,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			hint := "masspay --help lists the commands"
+			if like := c.SuggestionsFor(args[0]); len(like) > 0 {
+				hint = "did you mean masspay " + like[0] + "? " + hint
+			}
+			return failf(exitConfig, hint, "masspay %s: no such command; nothing was sent", args[0])
+		},
+		SuggestionsMinimumDistance: 2,
 	}
 	root.PersistentFlags().StringVar(&a.configFlag, "config", "", "configuration `FILE` (default: MASSPAY_CONFIG, ./masspay.yaml, /etc/masspay/masspay.yaml)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

@@ -287,8 +287,8 @@ func (c *config) validate() (problems []string) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	g := c.Gate
 	loopback := c.validateURL(bad)
-	if g.Rate <= 0 || g.Rate > 100_000 {
-		bad("gate.rate %v: want requests per second, more than 0", g.Rate)
+	if g.Rate < 0.01 || g.Rate > 100_000 {
+		bad("gate.rate %v: want requests per second, 0.01 to 100,000", g.Rate)
 	}
 	if g.Burst < 1 {
 		bad("gate.burst %d: want at least 1", g.Burst)

@@ -61,7 +61,11 @@ func explain(err error) *failure {
 			hint: "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
 	var network *bolt.NetworkError
+	var conflict *store.ConflictError
 	switch {
+	case errors.As(err, &conflict), errors.Is(err, store.ErrDoubled):
+		return &failure{code: exitFile, err: fmt.Errorf("%w: another process brought it a moment ago; nothing was sent", err),
+			hint: "masspay check FILE shows both sides of it"}
 	case errors.As(err, &network):
 		return &failure{code: exitConfig, err: err,
 			hint: "move store.path to a local disk; nothing was sent"}

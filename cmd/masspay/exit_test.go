@@ -30,6 +30,8 @@ func TestExplain(t *testing.T) {
 	}{
 		{&batch.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
 		{store.ErrRestored, exitConfig, "nothing was sent"},
+		{store.ErrDoubled, exitFile, "nothing was sent"},
+		{&store.ConflictError{}, exitFile, "nothing was sent"},
 		{store.ErrNoMarker, exitConfig, "nothing was sent"},
 		{store.ErrMissing, exitConfig, "nothing was sent"},
 		{store.ErrKey, exitConfig, "nothing was sent"},
@@ -56,10 +58,11 @@ func TestExplain(t *testing.T) {
 // After something may have been sent, no error says that nothing was.
 func TestErrorsAfterSending(t *testing.T) {
 	t.Parallel()
-	for _, err := range []error{store.ErrBusy, store.ErrMissing, syscall.ENOSPC, fs.ErrPermission, errors.New("who knows")} {
-		f := explain(afterSending(err, store.Batch{ID: "abcdef"}))
+	for _, err := range []error{store.ErrRestored, store.ErrNoMarker, store.ErrBusy, store.ErrMissing, syscall.ENOSPC, fs.ErrPermission, errors.New("who knows")} {
+		f := explain(afterSending(err, store.Batch{ID: "abcdef"}, 3))
 		require.Equal(t, exitUnexpected, f.code)
 		require.NotContains(t, f.err.Error(), "nothing was sent")
+		require.Contains(t, f.err.Error(), "this run has sent 3 requests")
 	}
 }
 

@@ -28,6 +28,8 @@ type runFlags struct {
 	skip     bool
 	askFirst bool
 	json     bool
+
+	rateSet, workersSet bool
 }
 
 func (a *app) runCommand() *cobra.Command {
@@ -48,6 +50,7 @@ goes to standard output. FILE may be - for standard input.`,
 			if f.json && f.output == "" {
 				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o, because both would go to standard output; nothing was sent")
 			}
+			f.rateSet, f.workersSet = cmd.Flags().Changed("rate"), cmd.Flags().Changed("workers")
 			return a.run(cmd.Context(), args, f)
 		},
 	}
@@ -71,10 +74,10 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	if f.rate > 0 {
+	if f.rateSet {
 		c.Gate.Rate = f.rate
 	}
-	if f.workers > 0 {
+	if f.workersSet {
 		c.Gate.Workers = f.workers
 	}
 	if problems := c.validate(); len(problems) > 0 {
@@ -116,7 +119,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err == nil {
 		err = a.finish(ctx, s, b, f, out)
 	}
-	return afterSending(err, b)
+	return afterSending(err, b, out.Sent)
 }
 
 // canWrite tries whether the result can be written, before anything is sent.
@@ -131,15 +134,15 @@ func canWrite(output string) error {
 	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
-// afterSending keeps the errors of a run that may have sent something from
-// being explained as if it had not.
-func afterSending(err error, b store.Batch) error {
-	var f *failure
+// afterSending keeps the errors of a run that has sent something from being
+// explained as if it had not.
+func afterSending(err error, b store.Batch, sent int) error {
 	var e *ended
-	if err == nil || errors.As(err, &f) || errors.As(err, &e) || errors.Is(err, store.ErrRestored) || errors.Is(err, store.ErrNoMarker) {
+	if err == nil || sent == 0 || errors.As(err, &e) {
 		return err
 	}
-	return failf(exitUnexpected, "masspay run --batch "+b.Short()+" goes on; what was sent is remembered", "%w", err)
+	return failf(exitUnexpected, "masspay run --batch "+b.Short()+" -o RESULT.csv goes on and writes the result; nothing is sent twice",
+		"%w (this run has sent %s; what became of them is in the store, or the next run asks)", err, count(sent, "request"))
 }
 
 // mayRun says early what Claim would refuse.
@@ -197,7 +200,9 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
 		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
-	a.say("%s at %g requests a second take about %s to send", count(loaded.New, "payout"), c.Gate.Rate, sendingTime(loaded.New, c.Gate.Rate))
+	if n := loaded.Batch.InState(payout.StateNew); n > 0 {
+		a.say("%s at %g requests a second take about %s to send", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+	}
 	return loaded.Batch, false, nil
 }
 
@@ -229,13 +234,17 @@ func (a *app) known(c *config, b store.Batch, f runFlags) error {
 // finish writes the result and says how it ended.
 func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFlags, out batch.Outcome) error {
 	ctx = context.WithoutCancel(ctx) // an interrupted run has a result too
-	b, err := s.Batch(ctx, b.ID)
+	id := b.ID
+	b, err := s.Batch(ctx, id)
+	for tries := 0; errors.Is(err, store.ErrBusy) && tries < 5; tries++ {
+		b, err = s.Batch(ctx, id) // a long backup, say
+	}
 	if err != nil {
 		return err
 	}
 	sum, err := a.writeReport(ctx, s, b, f.output)
 	if err != nil {
-		return fmt.Errorf("%w (the payouts are safe in the store; masspay report %s writes the result again)", err, b.Short())
+		return fmt.Errorf("the result was not written, masspay report %s writes it again: %w", b.Short(), err)
 	}
 	code := verdictCode(b, f.wait <= 0)
 	switch {

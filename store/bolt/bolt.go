@@ -142,7 +142,7 @@ func Create(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = t.release() }()
-	if err := writeMarker(o.marker(), 0); err != nil {
+	if err := errors.Join(writeMarker(o.marker(), 0), syncFile(o.marker()), syncFolder(o.marker())); err != nil {
 		return err
 	}
 	if err := os.Link(temporary, o.Path); err != nil { // unlike rename, never over another
@@ -198,7 +198,12 @@ func (s *Store) Close() error {
 	if s.ownLock == nil {
 		return nil
 	}
-	err := s.ownLock.Unlock()
+	// A missing file means the same as a free lock: this process is gone.
+	err := os.Remove(s.ownLock.Path())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	err = errors.Join(err, s.ownLock.Unlock())
 	s.ownLock, s.owner = nil, 0
 	return err
 }
@@ -277,6 +282,14 @@ func eventKey(n uint64, seq int) []byte { return binary.BigEndian.AppendUint32(b
 
 // dueKey sorts by time.
 func dueKey(at time.Time, n uint64) []byte { return pair64(uint64(at.UnixMicro()), n) }
+
+func syncFile(path string) error {
+	f, err := os.Open(path) //nolint:gosec // the configured path
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
 
 // syncFolder makes a new name in a file's folder durable.
 func syncFolder(path string) error {

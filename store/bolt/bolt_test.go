@@ -189,6 +189,22 @@ func TestASealedRowOpensOnlyInItsPlace(t *testing.T) {
 	}
 }
 
+func TestOwnersLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	dying := w.Open(t)
+	require.Len(t, storetest.Claim(t, dying, b, 1), 1)
+	require.NoError(t, dying.Close())
+	left, err := filepath.Glob(w.o.Path + ".owner-*")
+	require.NoError(t, err)
+	require.Empty(t, left)
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 1, n, "what it still held is in doubt")
+}
+
 func TestBusyIsSaidAfterAWhile(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)

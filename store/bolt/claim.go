@@ -28,8 +28,9 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, erro
 	if err != nil {
 		return nil, err
 	}
+	scan := &claimScan{c: c, header: header, owner: owner, from: be32(header.Number)}
 	for {
-		claimed, more, err := s.claimBurst(ctx, c, header, owner)
+		claimed, more, err := s.claimBurst(ctx, scan)
 		if err != nil {
 			return nil, err
 		}
@@ -41,19 +42,19 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, erro
 
 // claimBurst scans one burst's worth of rows; more says that the scan has not
 // reached the end of the batch.
-func (s *Store) claimBurst(ctx context.Context, c store.Claim, header store.Batch, owner uint64) (out []store.Claimed, more bool, err error) {
+func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Claimed, more bool, err error) {
 	err = s.burst(ctx, func(db *bbolt.DB) error {
 		var generation uint64
+		begun := *scan
 		err := db.Update(func(tx *bbolt.Tx) error {
-			out, more = nil, false
-			epoch, err := s.guard(tx, c.AskFirst)
+			*scan = begun
+			epoch, err := s.guard(tx, scan.c.AskFirst)
 			if err != nil {
 				return err
 			}
 			w := s.writer(tx)
-			scan := &claimScan{w: w, c: c, header: header, epoch: epoch, now: time.Now(), owner: owner}
-			more, err = scan.run()
-			if err != nil {
+			scan.w, scan.epoch, scan.now, scan.out, scan.wrote, scan.read = w, epoch, time.Now(), nil, false, 0
+			if more, err = scan.run(); err != nil {
 				return err
 			}
 			out = scan.out
@@ -71,67 +72,99 @@ func (s *Store) claimBurst(ctx context.Context, c store.Claim, header store.Batc
 		// The store's number first, the marker after it: a crash between leaves
 		// the marker behind, which is harmless; the other way round would make
 		// this store look like a copy.
-		return writeMarker(s.o.marker(), generation)
+		if err := writeMarker(s.o.marker(), generation); err != nil {
+			return errors.Join(err, db.Update(func(tx *bbolt.Tx) error { return s.release(tx, out) }))
+		}
+		return nil
 	})
-	return out, more, err
+	if err != nil {
+		return nil, false, err
+	}
+	return out, more, nil
+}
+
+// release gives claims back of which nothing was sent.
+func (s *Store) release(tx *bbolt.Tx, claimed []store.Claimed) error {
+	w := s.writer(tx)
+	for _, c := range claimed {
+		_, err := w.applyByKey(payout.Event{Key: c.Key, Kind: payout.Released, Source: payout.FromRun, At: time.Now(), Attempt: c.Attempt})
+		if err != nil {
+			return err
+		}
+	}
+	return w.flush()
 }
 
 // claimScan walks a batch's rows for payouts to claim.
 type claimScan struct {
-	w      *writer
 	c      store.Claim
 	header store.Batch
-	epoch  uint64 // not 0: the store is a restored copy
-	now    time.Time
 	owner  uint64
-	out    []store.Claimed
-	wrote  bool
+	from   []byte // where in the freed rows to go on; nil: they are through
+
+	w     *writer
+	epoch uint64 // not 0: the store is a restored copy
+	now   time.Time
+	out   []store.Claimed
+	wrote bool
+	read  int // rows looked at in this burst
 }
 
 func (s *claimScan) run() (more bool, err error) {
-	if err := s.freed(); err != nil {
-		return false, err
+	if more, err = s.freed(); more || err != nil {
+		return more, err
 	}
 	p, err := s.w.batch(s.header.Number)
 	if err != nil || p == nil {
 		return false, errors.Join(err, errIf(p == nil, store.ErrNoBatch))
 	}
-	for scanned := 0; len(s.out) < s.c.N && int(p.cursor) < s.header.Rows; scanned++ {
-		if scanned >= burstReads {
+	for ; len(s.out) < s.c.N && int(p.cursor) < s.header.Rows; s.read++ {
+		if s.read >= burstReads {
 			return true, nil
 		}
 		at := p.cursor
 		p.cursor++
-		if _, err := s.take(at); err != nil {
+		keep, err := s.take(at)
+		if err != nil {
 			return false, err
+		}
+		if keep {
+			if err := s.w.tx.Bucket(bucketFreed).Put(pair32(s.header.Number, at), nil); err != nil {
+				return false, err
+			}
 		}
 	}
 	return false, nil
 }
 
-// freed claims the rows that became New again behind the cursor.
-func (s *claimScan) freed() error {
+// freed claims the rows that became New again behind the cursor; more says that
+// the burst ended before they did.
+func (s *claimScan) freed() (more bool, err error) {
 	bucket := s.w.tx.Bucket(bucketFreed)
 	prefix := be32(s.header.Number)
-	for next := prefix; len(s.out) < s.c.N; {
+	for ; s.from != nil && len(s.out) < s.c.N; s.read++ {
+		if s.read >= burstReads {
+			return true, nil
+		}
 		// A new cursor each time: the bucket changes on the way.
-		k, _ := bucket.Cursor().Seek(next)
+		k, _ := bucket.Cursor().Seek(s.from)
 		if len(k) != 8 || string(k[:4]) != string(prefix) {
-			return nil
+			s.from = nil
+			break
 		}
 		key := append([]byte(nil), k...)
 		keep, err := s.take(binary.BigEndian.Uint32(key[4:]))
 		if err != nil {
-			return err
+			return false, err
 		}
 		if !keep {
 			if err := bucket.Delete(key); err != nil {
-				return err
+				return false, err
 			}
 		}
-		next = append(key, 0) //nolint:gocritic // the key's successor; key is done with
+		s.from = append(key, 0) //nolint:gocritic // the key's successor; key is done with
 	}
-	return nil
+	return false, nil
 }
 
 // take claims the payout of one row if it is New. It reports whether the row
@@ -151,13 +184,13 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 		return false, err
 	}
 	if s.c.Skip != nil && s.c.Skip(r.Key) {
-		return true, s.w.tx.Bucket(bucketFreed).Put(key, nil)
+		return true, nil
 	}
 	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
 	if s.epoch != 0 && r.Epoch != s.epoch {
 		e.Kind, e.Source, e.Epoch = payout.Suspected, payout.FromStore, s.epoch
 	} else {
-		e.Kind, e.Attempt, e.Owner = payout.Claimed, r.Attempt+1, s.owner
+		e.Kind, e.Attempt, e.Owner, e.Batch = payout.Claimed, r.Attempt+1, s.owner, s.header.Number
 	}
 	cells, err := s.w.s.open(l.sealed, r.Key, s.header.Number, index)
 	if err != nil {
@@ -193,15 +226,14 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	if marker > generation {
-		if !askFirst {
-			return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
-		}
-		epoch = marker + 1
-		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
-	}
-	if epoch != 0 && !askFirst {
+	copied := marker > generation
+	switch {
+	case !askFirst && (copied || epoch != 0):
 		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
+	case askFirst && (copied || epoch == 0):
+		// A person says that it is a copy, even if the marker came back with it.
+		epoch = max(marker, generation) + 1
+		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
 	}
 	return epoch, nil
 }
@@ -260,7 +292,7 @@ func readMarker(path string) (uint64, error) {
 	}
 	var n uint64
 	if _, err := fmt.Sscanf(string(b), "%d", &n); err != nil {
-		return 0, fmt.Errorf("%s: %w: not a marker", path, store.ErrDamaged)
+		return 0, fmt.Errorf("%s: %w", path, fs.ErrNotExist) // a power cut emptied it: as good as missing
 	}
 	return n, nil
 }

@@ -59,7 +59,8 @@ type load struct {
 	first  uint64 // payout number that the next new payout of this load got first
 	next   uint64
 	index0 uint32
-	fresh  []entry // 24 bytes a row
+	fresh  []entry  // 24 bytes a row
+	reborn []uint64 // of those, the payouts whose ids had been cancelled before
 	known  int
 	early  int
 	totals map[string]int64
@@ -184,6 +185,7 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 			return n, l.again(w, r, row, at)
 		}
 		prev = n // given up before anything was attempted: the id starts anew
+		l.reborn = append(l.reborn, l.next)
 	}
 	p := payout.New(row.Key, row.Method, row.Amount)
 	p.Number, p.Masked, p.Content = l.next, row.Masked, row.Content
@@ -269,12 +271,34 @@ func (l *load) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if err := l.stillCancelled(tx); err != nil {
+			return err
+		}
 		if l.early, err = l.s.applyEarly(tx); err != nil {
 			return err
 		}
 		l.b, err = readBatch(tx, key)
 		return err
 	})
+}
+
+// stillCancelled makes sure that no id that starts anew came to life under its
+// old payout while the load ran: the gate's word about that one wins.
+func (l *load) stillCancelled(tx *bbolt.Tx) error {
+	for _, n := range l.reborn {
+		r, err := get(tx, n)
+		if err != nil {
+			return err
+		}
+		old, err := get(tx, r.prev)
+		if err != nil {
+			return err
+		}
+		if old.State != payout.StateCancelled {
+			return &store.ConflictError{Row: store.Row{Key: r.Key, Amount: r.Amount}, Known: old.Payout}
+		}
+	}
+	return nil
 }
 
 // applyEarly applies the callbacks whose ids have come to be known.

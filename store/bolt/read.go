@@ -321,7 +321,6 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([
 					return err
 				}
 				row.Payout = r.Payout
-				row.Here = len(r.Places) > 0 && r.Places[0] == payout.Place{Batch: header.Number, Index: uint32(row.Index)}
 			}
 			out = append(out, row)
 			sealed = append(sealed, slices.Clone(l.sealed))

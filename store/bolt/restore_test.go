@@ -78,16 +78,35 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 	}
 }
 
+// A snapshot of the folder brings the marker back too; then a person must say
+// that it is a copy, and is believed.
+func TestAskFirstIsBelieved(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 4))
+	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true})
+	require.NoError(t, err)
+	require.Empty(t, c)
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
+	require.ErrorIs(t, err, store.ErrRestored)
+}
+
 func TestAMissingMarkerDoesNotSend(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
 	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
-	require.NoError(t, os.Remove(w.o.marker()))
-	_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
-	require.ErrorIs(t, err, store.ErrNoMarker)
-	require.NoError(t, s.Trust(t.Context()))
-	require.Len(t, storetest.Claim(t, s, b, 1), 1)
+	for _, lose := range []func() error{
+		func() error { return os.Remove(w.o.marker()) },
+		func() error { return os.Truncate(w.o.marker(), 0) }, // as a power cut may
+	} {
+		require.NoError(t, lose())
+		_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+		require.ErrorIs(t, err, store.ErrNoMarker)
+		require.NoError(t, s.Trust(t.Context()))
+		require.Len(t, storetest.Claim(t, s, b, 1), 1)
+	}
 }
 
 func TestAMarkerThatLostItsLastWriteIsHarmless(t *testing.T) {
