@@ -102,11 +102,9 @@ func freed(r Rules, p Payout, e Event) (Payout, Effect) {
 	if !current(p, e) {
 		return p, Ignored
 	}
-	p = ended(p, e)
-	p.Code, p.Message = e.Code, e.Message
-	if p.Doubted || p.Seen {
-		p.State = StateUnknown
-		return p.askAfter(r, e.At), Changed
+	p, doubted := answered(r, p, e)
+	if doubted {
+		return p, Changed
 	}
 	p.State = StateNew
 	if p.Tries == 0 {
@@ -119,18 +117,28 @@ func refused(r Rules, p Payout, e Event) (Payout, Effect) {
 	if !current(p, e) {
 		return p, Ignored
 	}
-	p = ended(p, e)
-	p.Code, p.Message = e.Code, e.Message
-	if p.Doubted || p.Seen {
-		// The refusal is about this request; an earlier one may have been paid.
-		p.State = StateUnknown
-		return p.askAfter(r, e.At), Changed
+	p, doubted := answered(r, p, e)
+	if doubted {
+		return p, Changed
 	}
 	p.State = StateRejected
 	p.SettledAt = e.At
 	p.GateStatus = e.Status
 	p.AskAt = time.Time{}
 	return p, Changed
+}
+
+// answered closes the attempt under way, which surely did not become a payment.
+// That says nothing of an earlier one: where such a one may have been paid, the
+// payout is Unknown.
+func answered(r Rules, p Payout, e Event) (q Payout, doubted bool) {
+	p = ended(p, e)
+	p.Code, p.Message = e.Code, e.Message
+	if p.Doubted || p.Seen {
+		p.State = StateUnknown
+		return p.askAfter(r, e.At), true
+	}
+	return p, false
 }
 
 func doubtful(r Rules, p Payout, e Event) (Payout, Effect) {
