@@ -279,6 +279,9 @@ func (a *app) writeReport(ctx context.Context, s store.Store, b store.Batch, pat
 // farewell says in one or two lines what a person should know and do.
 func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.Outcome, code int) {
 	again := "masspay run --batch " + b.Short()
+	if f.output != "" {
+		again += " -o " + f.output
+	}
 	unsent := b.InState(payout.StateNew)
 	switch {
 	case out.Interrupted:
@@ -290,11 +293,14 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 	case out.NoMoney != "", out.Alike != "":
 		a.say("masspay: %s; %s not sent", out.NoMoney+out.Alike, count(unsent, "payout"))
 		a.say("hint: when the cause is gone, %s sends the rest", again)
-	case code == exitOpen && sum.N(batch.WordCheck) > 0:
-		a.say("masspay: %s must be checked by a person: see result.note", count(sum.N(batch.WordCheck), "payout"))
 	case code == exitOpen:
-		a.say("masspay: %s still open; not paid and not refused yet", count(sum.N(batch.WordOpen), "payout"))
-		a.say("hint: %s asks again later", again)
+		if n := sum.N(batch.WordCheck); n > 0 {
+			a.say("masspay: %s must be checked by a person: see result.note", count(n, "payout"))
+		}
+		if n := sum.N(batch.WordOpen); n > 0 {
+			a.say("masspay: %s still open: not paid and not refused yet; do not pay elsewhere", count(n, "payout"))
+			a.say("hint: %s asks again later", again)
+		}
 	case code == exitNotAllPaid:
 		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
 	case sum.N(batch.WordOpen) > 0:

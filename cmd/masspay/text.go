@@ -131,7 +131,8 @@ func major(minor int64, currency string) string {
 func plainStyle() table.Style {
 	s := table.StyleDefault
 	s.Format.Header, s.Format.Footer = text.FormatDefault, text.FormatDefault
-	s.Options = table.Options{SeparateHeader: true, SeparateFooter: true}
-	s.Box.PaddingLeft, s.Box.PaddingRight = "", "  "
+	s.Options = table.Options{SeparateHeader: true, SeparateFooter: true, SeparateColumns: true}
+	s.Box.PaddingLeft, s.Box.PaddingRight = "", ""
+	s.Box.MiddleVertical, s.Box.MiddleSeparator = "  ", "--"
 	return s
 }
