@@ -8,10 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/wlynxg/chardet"
@@ -35,7 +37,7 @@ func OpenInput(path string, stdin io.Reader) (*Input, error) {
 	}
 	st, err := f.Stat()
 	if err == nil && st.IsDir() {
-		err = fmt.Errorf("%s is a folder", path)
+		err = &fs.PathError{Op: "read", Path: path, Err: syscall.EISDIR}
 	}
 	if err == nil && !st.Mode().IsRegular() {
 		// A pipe can be read once only.

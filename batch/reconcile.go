@@ -28,6 +28,8 @@ type Answers struct {
 	News    int    // payouts about which the gate had news
 	Freed   int    // of those, payouts that the gate never saw and that may be sent again
 	Refused string // why the gate refuses the configuration
+
+	TooEarly int // payouts that were sent a moment ago and not asked about
 }
 
 // Round asks once about every open payout of a batch, or of all batches when
@@ -55,6 +57,7 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 			return sum, err
 		}
 		if now.Sub(rec.EndedAt) < q.StatusAfter {
+			sum.TooEarly++
 			continue
 		}
 		if group = append(group, rec); len(group) < askedAtOnce {

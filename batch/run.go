@@ -40,7 +40,8 @@ type Outcome struct {
 
 	Refused     string // why the gate refuses the configuration; sending stopped
 	NoMoney     string // the account's balance did not cover a payout; sending stopped
-	Alike       string // so many refusals alike in a row; sending stopped
+	Alike       string // so many answers alike in a row; sending stopped
+	Unreached   string // why the gate could not be reached, the last time that it could not
 	Interrupted bool   // the context ended before the work did
 }
 
@@ -52,7 +53,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1)}
+	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
 	run.lastSend.Store(time.Now().UnixNano())
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
@@ -70,6 +71,9 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 	})
 	err := g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
+	if why := run.unreached.Load(); why != nil {
+		run.out.Unreached = *why
+	}
 	run.out.Sent, run.out.Asked = int(run.sent.Load()), int(run.asked.Load())
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -87,11 +91,14 @@ type running struct {
 	idle     atomic.Bool   // the last claim found nothing to send
 	halted   atomic.Bool   // sending stopped for the rest of the run
 	inFlight atomic.Int64  // claims not yet recorded
+	waiting  atomic.Int64  // of those, the ones that the limiter has not let go
+	room     chan struct{} // one of them has gone
 	sent     atomic.Int64
 	asked    atomic.Int64
 	lastSend atomic.Int64 // unix nanoseconds
 
 	tally     tally
+	unreached atomic.Pointer[string]
 	spent     spent
 	composers composers
 }

@@ -219,7 +219,7 @@ func TestRefusalsAlikePauseTheRun(t *testing.T) {
 	b := w.load(text)
 	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate = 4, 20 }
 	out := w.run(b)
-	require.Contains(t, out.Alike, "20 answers alike")
+	require.Contains(t, out.Alike, "20 payouts in a row were refused alike")
 	n := states(w.result(b))
 	require.GreaterOrEqual(t, n["rejected"], 20)
 	require.Greater(t, n["open"], 100, "the rest was left alone")

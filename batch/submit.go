@@ -46,7 +46,7 @@ func (r *running) submit(ctx context.Context) error {
 	return hands.Wait()
 }
 
-// ahead is how many payouts are claimed at once: what the limiter lets go in
+// ahead is how many claimed payouts may wait for the limiter: what it lets go in
 // half a second, so that a crash leaves few in doubt and one commit serves many.
 func (r *running) ahead() int {
 	return int(min(max(math.Ceil(r.Rate/2), 1), 512))
@@ -64,18 +64,24 @@ func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead in
 			sleep(ctx, wait)
 			continue
 		}
+		waiting := int(r.waiting.Load())
+		if waiting > ahead/2 {
+			await(ctx, r.room, recheck)
+			continue
+		}
 		claimed, err := patiently(ctx, func(ctx context.Context) ([]store.Claimed, error) {
 			return r.Store.Claim(ctx, store.Claim{
-				Batch: r.batch, N: ahead, Host: r.Gate.Host(), AskFirst: r.AskFirst, Skip: r.spent.has,
+				Batch: r.batch, N: ahead - waiting, Host: r.Gate.Host(), AskFirst: r.AskFirst, Skip: r.spent.has,
 			})
 		})
 		if err != nil {
 			return unlessDone(ctx, err)
 		}
 		r.inFlight.Add(int64(len(claimed)))
+		r.waiting.Add(int64(len(claimed)))
 		if len(claimed) == 0 {
 			r.idle.Store(true)
-			r.await(ctx)
+			await(ctx, r.wake, recheck)
 			continue
 		}
 		r.idle.Store(false)
@@ -96,13 +102,23 @@ func unlessDone(ctx context.Context, err error) error {
 // recheck is how often an idle run looks for payouts that other processes freed.
 const recheck = 2 * time.Second
 
-func (r *running) await(ctx context.Context) {
-	t := time.NewTimer(recheck)
+// await waits for a signal, for a while.
+func await(ctx context.Context, signal <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	case <-r.wake:
+	case <-signal:
+	}
+}
+
+// gone notes that a claim waits for the limiter no more.
+func (r *running) gone() {
+	r.waiting.Add(-1)
+	select {
+	case r.room <- struct{}{}:
+	default:
 	}
 }
 
@@ -121,13 +137,15 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	e := payout.Event{
 		Key: c.Key, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
 	}
+	leave := sync.OnceFunc(r.gone)
+	defer leave()
 	composer, err := r.composers.of(c)
 	if err != nil {
 		e.Message, e.At = err.Error(), time.Now()
 		r.spent.add(c.Key, r.Attempts, r.Attempts)
 		return e
 	}
-	draft := composer.Draft(c.Key, c.Cells)
+	draft := composer.Draft(c.Key, c.Cells).OnLeave(leave)
 	wait := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
 	)
@@ -143,6 +161,9 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		}
 		if a.Retry > 0 {
 			throttled = a
+		}
+		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled {
+			r.unreached.Store(&a.Message)
 		}
 		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || !a.Paused.IsZero() {
 			break
@@ -200,8 +221,25 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
 	}
 	if n := r.tally.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
-		r.halt(&r.out.Alike, fmt.Sprintf("%d answers alike in a row (%s, HTTP %d, code %s: %s); sending stopped", n, a.Outcome, a.HTTPStatus, orNone(a.Code), a.Message))
+		r.halt(&r.out.Alike, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, alike(a)))
 	}
+}
+
+// alike says in words what many answers have in common.
+func alike(a gate.Answer) string {
+	said := a.Message
+	if a.HTTPStatus > 0 {
+		said = fmt.Sprintf("HTTP %d, code %s: %s", a.HTTPStatus, orNone(a.Code), a.Message)
+	}
+	switch {
+	case a.Outcome == gate.Refused:
+		return "were refused alike (" + said + ")"
+	case a.Outcome == gate.InDoubt:
+		return "got no usable answer (" + said + ") and may be paid or not"
+	case !a.Sent:
+		return "could not be sent (" + said + ")"
+	}
+	return "were turned away alike (" + said + ")"
 }
 
 func orNone(code string) string {

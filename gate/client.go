@@ -153,21 +153,25 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 		return Answer{Outcome: Unsent, Stop: true, Message: fmt.Sprintf("project %d is not configured", d.Key.ProjectID)}
 	}
 	body := d.Signed(key)
-	if err := c.limiter.Wait(ctx, patience); err != nil {
+	err := c.limiter.Wait(ctx, patience)
+	if d.leave != nil {
+		d.leave()
+	}
+	if err != nil {
 		return unsent(err)
 	}
 	res, sent, err := c.post(context.WithoutCancel(ctx), d.Endpoint(), body)
 	if err != nil {
 		if !sent {
-			return Answer{Outcome: Unsent, Message: cleanText(plain(err))}
+			return Answer{Outcome: Unsent, Message: clean(plain(err))}
 		}
-		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: cleanText(plain(err))}
+		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: clean(plain(err))}
 	}
 	a := classify(res, d.Key)
 	a.Sent = true
 	if a.Retry > 0 {
 		if err := c.limiter.Pause(ctx, time.Now().Add(a.Retry)); err != nil && a.Message == "" {
-			a.Message = cleanText(err.Error())
+			a.Message = clean(err.Error())
 		}
 	}
 	return a

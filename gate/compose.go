@@ -108,12 +108,20 @@ type Draft struct {
 	Key   payout.Key
 	c     *Composer
 	cells []string
+	leave func()
 }
 
 // Draft binds a checked row to its method. The cells must be those of the
 // header that the composer was made for; they are not copied.
 func (c *Composer) Draft(key payout.Key, cells []string) Draft {
 	return Draft{Key: key, c: c, cells: cells}
+}
+
+// OnLeave returns the draft with a function that Send calls when the limiter has
+// let the request go, or when it will not.
+func (d Draft) OnLeave(fn func()) Draft {
+	d.leave = fn
+	return d
 }
 
 // Endpoint is the path that the request is posted to.

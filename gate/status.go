@@ -103,7 +103,7 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 	}
 	res, _, err := c.post(ctx, path, signed)
 	if err != nil {
-		return Notice{}, errors.New(cleanText(plain(err)))
+		return Notice{}, errors.New(clean(plain(err)))
 	}
 	n, err := parseStatus(res, key, c.keys)
 	var e *Error

@@ -76,7 +76,8 @@ type Count struct {
 	State  payout.State
 	Amount payout.Amount // sum
 	N      int
-	Check  int // of those, how many want a person's check
+	Check  int   // of those, how many want a person's check
+	Minor  int64 // and their sum, in minor units
 }
 
 // Open is how many payouts of the batch are open.

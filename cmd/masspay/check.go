@@ -10,6 +10,7 @@ import (
 	"masspay/batch"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/bolt"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -48,7 +49,18 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 		return err
 	}
 	a.found(c, k)
+	if err := a.wouldRun(ctx, c, s); err != nil {
+		a.say("warning: run would stop: %s", oneLine(explain(err).Error()))
+	}
 	return nil
+}
+
+// wouldRun says what would keep run from sending, apart from the file.
+func (a *app) wouldRun(ctx context.Context, c *config, s *bolt.Store) error {
+	if _, err := c.secrets(); err != nil {
+		return err
+	}
+	return mayRun(ctx, s, false)
 }
 
 // checked checks a file and tells its warnings.
@@ -74,7 +86,9 @@ func (a *app) found(c *config, k *batch.Checked) {
 		known = ", " + payout.Count(k.Known) + " of them known already"
 	}
 	a.say("%s: %s%s, %s; no problems, nothing was sent", k.Name, count(k.Rows, "payout"), known, amounts(k.Totals))
-	a.say("%s at %g requests a second take about %s to send", count(k.New, "payout"), c.Gate.Rate, sendingTime(k.New, c.Gate.Rate))
+	if n := k.New + k.Unsent; n > 0 {
+		a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+	}
 }
 
 // checkReport is what check --json prints.

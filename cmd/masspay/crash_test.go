@@ -162,13 +162,20 @@ func TestAResultThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, 100, gatesim.Config{})
 	n.file("payouts.csv", 3)
-	out, err := n.command("run", "payouts.csv", "-o", "nowhere/result.csv").CombinedOutput()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit)
-	require.Equal(t, exitConfig, exit.ExitCode())
-	require.Contains(t, string(out), "the result could not be written")
-	require.Contains(t, string(out), "nothing was sent")
-	require.Contains(t, string(out), "hint: ")
+	require.NoError(t, os.Symlink("masspay.db", filepath.Join(n.folder, "link.csv")))
+	for output, want := range map[string]string{
+		"nowhere/result.csv": "the result could not be written", ".": "is a folder",
+		"masspay.db": "would write over", "link.csv": "would write over", "masspay.db.marker": "would write over", "store.key": "would write over",
+		"masspay.yaml": "would write over", "1234.secret": "would write over", "./payouts.csv": "would write over",
+	} {
+		out, err := n.command("run", "payouts.csv", "-o", output).CombinedOutput()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit, output)
+		require.Equal(t, exitConfig, exit.ExitCode(), output)
+		require.Contains(t, string(out), want, output)
+		require.Contains(t, string(out), "nothing was sent", output)
+		require.Contains(t, string(out), "hint: ", output)
+	}
 	require.Zero(t, n.sim.Stats().Requests)
 }
 

@@ -105,9 +105,12 @@ func explain(err error) *failure {
 	case errors.Is(err, syscall.EADDRINUSE):
 		return &failure{code: exitConfig, err: err,
 			hint: "another process listens there: stop it, or change callbacks.listen or admin.listen"}
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist):
-		return &failure{code: exitConfig, err: err,
-			hint: ""}
+	case errors.Is(err, syscall.EISDIR):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err), hint: "name a file, not a folder"}
+	case errors.Is(err, fs.ErrNotExist):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err), hint: "check the name and the folder"}
+	case errors.Is(err, fs.ErrExist):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was written over", err), hint: "choose a name that is free"}
 	case errors.Is(err, context.Canceled):
 		return &failure{code: exitInterrupted, err: errors.New("interrupted"),
 			hint: "run the same command again; it goes on where it stopped"}

@@ -46,6 +46,9 @@ func TestExplain(t *testing.T) {
 		{syscall.EADDRINUSE, exitConfig, "address already in use"},
 		{&bolt.NetworkError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a network file system (NFS)"},
 		{context.Canceled, exitInterrupted, "interrupted"},
+		{syscall.EISDIR, exitConfig, "nothing was sent"},
+		{fs.ErrNotExist, exitConfig, "nothing was sent"},
+		{fs.ErrExist, exitConfig, "nothing was written over"},
 		{errors.New("who knows"), exitUnexpected, "who knows"},
 	} {
 		f := explain(fmt.Errorf("somewhere: %w", tt.err))

@@ -29,12 +29,15 @@ type progress struct {
 	wg    sync.WaitGroup
 	end   context.CancelFunc
 	begun time.Time
-	first int // payouts that were past New at the beginning
+	first int // payouts that had been sent at the beginning
+	last  string
+	told  time.Time
 }
 
 const (
 	barEvery  = 500 * time.Millisecond
 	lineEvery = 10 * time.Second
+	sameEvery = 5 * time.Minute // a line that says nothing new
 )
 
 func (a *app) progress(s store.Store, batch string, wait time.Duration) *progress {
@@ -54,9 +57,9 @@ func (p *progress) start(ctx context.Context) {
 	if p.a.w.terminal() {
 		every = barEvery
 		p.bar = progressbar.NewOptions(1,
-			progressbar.OptionSetWriter(p.a.w.stderr), progressbar.OptionSetWidth(20),
+			progressbar.OptionSetWriter(p.a.w.stderr), progressbar.OptionSetWidth(10),
 			progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(false),
-			progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+			progressbar.OptionClearOnFinish(),
 		)
 	}
 	p.wg.Go(func() {
@@ -101,38 +104,59 @@ func (p *progress) show(ctx context.Context) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	line := p.line(b, time.Now())
+	now := time.Now()
+	line := p.line(b, now)
 	if p.bar == nil {
-		p.a.say("%s masspay: %s", time.Now().Format(time.TimeOnly), line)
+		if line != p.last || now.Sub(p.told) >= sameEvery {
+			p.a.say("%s masspay: %s", now.Format(time.TimeOnly), line)
+			p.last, p.told = line, now
+		}
 		return
 	}
 	total := b.Rows - b.Skipped
 	p.bar.ChangeMax(max(total, 1))
-	p.bar.Describe(line)
+	p.bar.Describe(p.a.w.fit(line))
 	_ = p.bar.Set(total - b.Open())
 }
 
+// fit cuts a line so that it and the bar fit the terminal's width; a bar that
+// wraps leaves its old lines behind.
+func (w world) fit(line string) string {
+	const bar = 24 // percent, borders, cursor
+	width := 80
+	if f, ok := w.stderr.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil && n > 0 {
+			width = n
+		}
+	}
+	if room := max(width-bar, 10); len(line) > room {
+		return line[:room-1] + "…"
+	}
+	return line
+}
+
 // line is the state of a batch in words: what is settled, what waits for what,
-// and how long the sending will go on.
+// and how long the sending will go on. What matters most stands first.
 func (p *progress) line(b store.Batch, now time.Time) string {
 	total := b.Rows - b.Skipped
-	unsent := b.InState(payout.StateNew)
+	unsent := b.InState(payout.StateNew) + b.InState(payout.StateSending)
 	gone := total - unsent
 	if p.first < 0 {
 		p.first, p.begun = gone, now
 	}
 	parts := []string{fmt.Sprintf("%s of %s settled", payout.Count(total-b.Open()), payout.Count(total))}
-	for _, c := range []struct {
-		state payout.State
-		word  string
-	}{{payout.StateAccepted, "accepted"}, {payout.StateUnknown, "unknown"}, {payout.StateSending, "being sent"}, {payout.StateNew, "to send"}} {
-		if n := b.InState(c.state); n > 0 {
-			parts = append(parts, payout.Count(n)+" "+c.word)
+	if unsent > 0 {
+		parts = append(parts, payout.Count(unsent)+" to send")
+		if d := now.Sub(p.begun).Seconds(); d > 1 && gone > p.first {
+			rate := float64(gone-p.first) / d
+			parts = append(parts, sendingTime(unsent, rate)+" left", fmt.Sprintf("%.1f/s", rate))
 		}
 	}
-	if d := now.Sub(p.begun).Seconds(); d > 1 && gone > p.first && unsent > 0 {
-		rate := float64(gone-p.first) / d
-		parts = append(parts, fmt.Sprintf("%.1f a second", rate), "about "+sendingTime(unsent, rate)+" left to send")
+	if n := b.InState(payout.StateAccepted); n > 0 {
+		parts = append(parts, payout.Count(n)+" accepted")
+	}
+	if n := b.InState(payout.StateUnknown); n > 0 {
+		parts = append(parts, payout.Count(n)+" without an answer")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -11,11 +11,14 @@ func (a *app) reportCommand() *cobra.Command {
 		Short: "Write the result CSV again, from the store alone",
 		Args:  args(1, 1, "a batch; masspay status lists them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, s, err := a.open(cmd.Context())
+			c, s, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { _ = s.Close() }()
+			if err := canWrite(c, output); err != nil {
+				return err
+			}
 			b, err := s.Batch(cmd.Context(), args[0])
 			if err != nil {
 				return err

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,7 +43,10 @@ goes to standard output. FILE may be - for standard input.`,
 		Args: args(0, 1, "one file, - for standard input, or --batch ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 1) == (f.batch != "") {
-				return failf(exitConfig, "masspay run FILE -o RESULT.csv", "masspay run: want a file or --batch ID; nothing was sent")
+				return failf(exitConfig, "masspay run FILE -o RESULT.csv", "masspay run: want a file or --batch ID, one of the two; nothing was sent")
+			}
+			if f.wait < 0 {
+				return failf(exitConfig, "--wait 0 neither waits nor asks", "--wait %v: want a duration, not a negative one; nothing was sent", f.wait)
 			}
 			if f.json && f.output == "" {
 				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o, because both would go to standard output; nothing was sent")
@@ -95,7 +96,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		return err
 	}
 	if !f.dryRun {
-		if err := canWrite(f.output); err != nil {
+		if err := canWrite(c, f.output, files...); err != nil {
 			return err
 		}
 	}
@@ -120,18 +121,6 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		err = a.finish(ctx, s, b, f, out)
 	}
 	return afterSending(err, b, out.Sent)
-}
-
-// canWrite tries whether the result can be written, before anything is sent.
-func canWrite(output string) error {
-	if output == "" {
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(output), ".masspay-*")
-	if err != nil {
-		return failf(exitConfig, "choose another place with -o", "the result could not be written: %w; nothing was sent", err)
-	}
-	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // afterSending keeps the errors of a run that has sent something from being
@@ -201,7 +190,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
 		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
 	if n := loaded.Batch.InState(payout.StateNew); n > 0 {
-		a.say("%s at %g requests a second take about %s to send", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+		a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
 	}
 	return loaded.Batch, false, nil
 }
@@ -228,6 +217,9 @@ func (a *app) known(c *config, b store.Batch, f runFlags) error {
 		what = "dry run: " + count(b.InState(payout.StateNew), "payout") + " would be sent; nothing was written or sent"
 	}
 	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), b.Name, count(b.Rows, "row"), what)
+	if n := b.InState(payout.StateCancelled); n > 0 {
+		a.say("%s of it were cancelled and stay so; to pay them, put them into another file", count(n, "payout"))
+	}
 	return nil
 }
 
@@ -288,11 +280,18 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 		a.say("masspay: interrupted; %s not sent, the rest is remembered", count(unsent, "payout"))
 		a.say("hint: %s goes on where it stopped", again)
 	case out.Refused != "":
-		a.say("masspay: %s; %s not sent", out.Refused, count(unsent, "payout"))
+		a.say("masspay: %s; %s not paid", out.Refused, count(unsent, "payout"))
 		a.say("hint: check the project's number, its secret and its rights with the platform, then %s", again)
-	case out.NoMoney != "", out.Alike != "":
-		a.say("masspay: %s; %s not sent", out.NoMoney+out.Alike, count(unsent, "payout"))
-		a.say("hint: when the cause is gone, %s sends the rest", again)
+	case out.NoMoney+out.Alike != "":
+		a.say("masspay: %s", out.NoMoney+out.Alike)
+		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
+			a.say("masspay: %s still open: not paid and not refused yet; do not pay elsewhere", count(n, "payout"))
+		}
+		a.say("masspay: %s not sent", count(unsent, "payout"))
+		a.say("hint: when the cause is gone, %s goes on", again)
+	case unsent > 0 && out.Unreached != "":
+		a.say("masspay: %s not sent: %s", count(unsent, "payout"), out.Unreached)
+		a.say("hint: when the gate can be reached, %s sends the rest", again)
 	case code == exitOpen:
 		if n := sum.N(batch.WordCheck); n > 0 {
 			a.say("masspay: %s must be checked by a person: see result.note", count(n, "payout"))
@@ -313,7 +312,7 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 	}
 }
 
-// runJSON is what run, status and reconcile print with --json.
+// runJSON is what run prints with --json.
 type runJSON struct {
 	Batch       string             `json:"batch"`
 	File        string             `json:"file"`
@@ -333,12 +332,16 @@ type sumJSON struct {
 }
 
 func runReport(b store.Batch, sum batch.Summary, out batch.Outcome, code int, result string) runJSON {
-	r := runJSON{
+	return runJSON{
 		Batch: b.ID, File: b.Name, Result: result, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
-		Stopped: out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: map[string]sumJSON{},
+		Stopped: out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
+}
+
+func statesJSON(sum batch.Summary) map[string]sumJSON {
+	states := map[string]sumJSON{}
 	for word, s := range sum.ByWord {
-		r.States[word] = sumJSON{s.Rows, s.Amounts}
+		states[word] = sumJSON{s.Rows, s.Amounts}
 	}
-	return r
+	return states
 }

@@ -43,7 +43,7 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 	}
 	sum := tally(b)
 	if asJSON {
-		return a.printJSON(runReport(b, sum, batch.Outcome{}, verdictCode(b, false), ""))
+		return a.printJSON(statusReport(b))
 	}
 	w := world{stderr: a.w.stdout}
 	(&app{w: w}).say("batch %s, %s, loaded %s", b.Short(), b.Name, b.LoadedAt.Format(time.RFC3339))
@@ -52,6 +52,20 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s tells which", count(n, "payout"), b.Short())
 	}
 	return nil
+}
+
+// statusJSON is what status prints with --json.
+type statusJSON struct {
+	Batch    string             `json:"batch"`
+	File     string             `json:"file"`
+	LoadedAt time.Time          `json:"loaded_at"`
+	Rows     int                `json:"rows"`
+	ExitCode int                `json:"exit_code"` // that a run would end with now
+	States   map[string]sumJSON `json:"states"`
+}
+
+func statusReport(b store.Batch) statusJSON {
+	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, verdictCode(b, false), statesJSON(tally(b))}
 }
 
 func checks(b store.Batch) (n int) {
@@ -65,25 +79,34 @@ func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
 	t := table.NewWriter()
 	t.SetStyle(plainStyle())
 	t.SetOutputMirror(a.w.stdout)
-	t.AppendHeader(table.Row{"batch", "loaded", "file", "rows", "paid", "not paid", "open", "check", "asked for"})
+	t.AppendHeader(table.Row{"batch", "loaded", "file", "rows", "paid", "partly", "returned", "not paid", "open", "check", "asked for"})
 	right := []table.ColumnConfig{}
-	for n := 4; n <= 9; n++ {
+	for n := 4; n <= 11; n++ {
 		right = append(right, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
 	}
 	t.SetColumnConfigs(right)
-	all := []runJSON{}
+	all := []statusJSON{}
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
 			return err
 		}
 		if asJSON {
-			all = append(all, runReport(b, tally(b), batch.Outcome{}, verdictCode(b, false), ""))
+			all = append(all, statusReport(b))
 			continue
 		}
-		paid, open := b.InState(payout.StatePaid), b.Open()
+		sum := tally(b)
+		n := func(words ...string) (n string) {
+			total := 0
+			for _, w := range words {
+				total += sum.N(w)
+			}
+			return payout.Count(total)
+		}
 		t.AppendRow(table.Row{
-			b.Short(), b.LoadedAt.Format("2006-01-02 15:04"), b.Name, payout.Count(b.Rows), payout.Count(paid),
-			payout.Count(b.Rows - paid - open), payout.Count(open), payout.Count(checks(b)), amounts(b.Totals),
+			b.Short(), b.LoadedAt.Format(time.RFC3339), b.Name, payout.Count(b.Rows),
+			n(batch.WordPaid), n(batch.WordPartly), n(batch.WordReturned),
+			n(batch.WordDeclined, batch.WordRejected, batch.WordCancelled, batch.WordSkipped),
+			n(batch.WordOpen), n(batch.WordCheck), amounts(b.Totals),
 		})
 	}
 	if asJSON {

@@ -40,14 +40,16 @@ func amounts(list []payout.Amount) string {
 
 // sendingTime is how long so many requests take at a rate, for people.
 func sendingTime(n int, rate float64) string {
-	return span(time.Duration(float64(n) / rate * float64(time.Second)))
+	d := time.Duration(float64(n) / rate * float64(time.Second))
+	if d < time.Second {
+		return "less than a second"
+	}
+	return "about " + span(d)
 }
 
 // span is a duration for people: two units at the most.
 func span(d time.Duration) string {
 	switch {
-	case d < time.Second:
-		return "less than a second"
 	case d < time.Minute:
 		return fmt.Sprintf("%d s", int(d.Seconds()))
 	case d < time.Hour:
@@ -61,16 +63,22 @@ func span(d time.Duration) string {
 // tally is a batch's counts by the words that finance reads.
 func tally(b store.Batch) batch.Summary {
 	s := batch.Summary{ByWord: map[string]batch.Sum{}}
-	for _, c := range b.Counts {
-		word := batch.StateWord(c.State)
+	add := func(word string, n int, minor int64, currency string) {
+		if n == 0 {
+			return
+		}
 		sum := s.ByWord[word]
 		if sum.Amounts == nil {
 			sum.Amounts = map[string]int64{}
 		}
-		sum.Rows += c.N
-		sum.Amounts[c.Amount.Currency] += c.Amount.Minor
+		sum.Rows += n
+		sum.Amounts[currency] += minor
 		s.ByWord[word] = sum
-		s.Rows += c.N
+		s.Rows += n
+	}
+	for _, c := range b.Counts {
+		add(batch.StateWord(c.State), c.N-c.Check, c.Amount.Minor-c.Minor, c.Amount.Currency)
+		add(batch.WordCheck, c.Check, c.Minor, c.Amount.Currency)
 	}
 	if b.Skipped > 0 {
 		s.ByWord[batch.WordSkipped] = batch.Sum{Rows: b.Skipped}

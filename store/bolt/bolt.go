@@ -256,10 +256,13 @@ func openFile(path string, flags int) (*bbolt.DB, error) {
 		return nil, err
 	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("%s: %w: another program has it open", path, store.ErrBusy)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%s: %w: %w", path, store.ErrDamaged, err)
 	}
-	return nil, fmt.Errorf("%s: %w", path, err)
+	var system syscall.Errno
+	if errors.As(err, &system) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	// Whatever else bbolt does not like of a file is damage.
+	return nil, fmt.Errorf("%s: %w: %w", path, store.ErrDamaged, err)
 }
 
 // be64 and its kin are key parts.

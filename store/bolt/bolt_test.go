@@ -98,9 +98,14 @@ func TestOpenRefuses(t *testing.T) {
 	require.Error(t, Create(t.Context(), w.o), "never over another")
 	text := filepath.Join(t.TempDir(), "text.db")
 	require.NoError(t, os.WriteFile(text, []byte(strings.Repeat("no store", 4096)), 0o600))
-	w.o.Path = text
-	_, err = Open(t.Context(), w.o)
-	require.ErrorIs(t, err, store.ErrDamaged)
+	cut := filepath.Join(t.TempDir(), "cut.db")
+	copyFile(t, w.o.Path, cut)
+	require.NoError(t, os.Truncate(cut, 5000))
+	for _, path := range []string{text, cut} {
+		w.o.Path = path
+		_, err = Open(t.Context(), w.o)
+		require.ErrorIs(t, err, store.ErrDamaged)
+	}
 }
 
 func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {

@@ -368,6 +368,7 @@ type count struct {
 	n     int64
 	minor int64
 	check int64
+	aside int64 // minor units of what is to be checked
 }
 
 func (p *progress) add(q payout.Payout, by int64) {
@@ -377,6 +378,7 @@ func (p *progress) add(q payout.Payout, by int64) {
 	c.minor += by * q.Amount.Minor
 	if q.NeedsCheck() {
 		c.check += by
+		c.aside += by * q.Amount.Minor
 	}
 	if c == (count{}) {
 		delete(p.counts, k)
@@ -395,6 +397,7 @@ func (p *progress) encode(key []byte) []byte {
 		e.int(int64(c.N))
 		e.int(c.Amount.Minor)
 		e.int(int64(c.Check))
+		e.int(c.Minor)
 	}
 	return e.sum(key)
 }
@@ -404,7 +407,7 @@ func decodeProgress(key, value []byte) (*progress, error) {
 	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]count{}}
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		k := countKey{payout.State(d.uint()), d.string()}
-		p.counts[k] = count{n: d.int(), minor: d.int(), check: d.int()}
+		p.counts[k] = count{n: d.int(), minor: d.int(), check: d.int(), aside: d.int()}
 	}
 	return p, d.done("counts of batch", key)
 }

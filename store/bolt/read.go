@@ -422,7 +422,7 @@ func (p *progress) sorted() []store.Count {
 	counts := make([]store.Count, 0, len(p.counts))
 	for k, c := range p.counts {
 		counts = append(counts, store.Count{
-			State: k.state, N: int(c.n), Check: int(c.check),
+			State: k.state, N: int(c.n), Check: int(c.check), Minor: c.aside,
 			Amount: payout.Amount{Minor: c.minor, Currency: k.currency},
 		})
 	}

@@ -164,6 +164,7 @@ func Check(t testing.TB, s store.Store) {
 			c.Amount.Minor += l.Payout.Amount.Minor
 			if l.Payout.NeedsCheck() {
 				c.Check++
+				c.Minor += l.Payout.Amount.Minor
 			}
 			counted[g] = c
 		}
