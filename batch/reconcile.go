@@ -29,7 +29,8 @@ type Answers struct {
 	Freed   int    // of those, payouts that the gate never saw and that may be sent again
 	Refused string // why the gate refuses the configuration
 
-	TooEarly int // payouts that were sent a moment ago and not asked about
+	Paused   time.Time // until when requests are paused, so that not all were asked about
+	TooEarly int       // payouts that were sent a moment ago and not asked about
 }
 
 // Round asks once about every open payout of a batch, or of all batches when
@@ -47,7 +48,7 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 		sum.Asked += a.Asked
 		sum.News += a.News
 		sum.Freed += a.Freed
-		sum.Refused = a.Refused
+		sum.Refused, sum.Paused = a.Refused, a.Paused
 		group = group[:0]
 		return err
 	}
@@ -63,7 +64,7 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 		if group = append(group, rec); len(group) < askedAtOnce {
 			continue
 		}
-		if err := ask(); err != nil || sum.Refused != "" || ctx.Err() != nil {
+		if err := ask(); err != nil || sum.Refused != "" || !sum.Paused.IsZero() || ctx.Err() != nil {
 			return sum, err
 		}
 	}
@@ -77,12 +78,12 @@ const askedAtOnce = 64
 func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers, error) {
 	var sum Answers
 	events := make([]payout.Event, len(records))
-	refused := make([]string, len(records))
+	refused, paused := make([]string, len(records)), make([]time.Time, len(records))
 	var g errgroup.Group
 	g.SetLimit(max(q.Workers, 1))
 	for i, rec := range records {
 		g.Go(func() error {
-			events[i], refused[i] = q.question(ctx, rec.Payout)
+			events[i], refused[i], paused[i] = q.question(ctx, rec.Payout)
 			return nil
 		})
 	}
@@ -91,7 +92,7 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers,
 	if i := slices.IndexFunc(refused, func(s string) bool { return s != "" }); i >= 0 {
 		sum.Refused = refused[i]
 	}
-	sum.Asked = len(events)
+	sum.Asked, sum.Paused = len(events), slices.MaxFunc(append(paused, time.Time{}), time.Time.Compare)
 	changes, err := patiently(context.WithoutCancel(ctx), func(ctx context.Context) ([]store.Change, error) {
 		return q.Store.Apply(ctx, events...)
 	})
@@ -109,7 +110,7 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers,
 // question asks about one payout. An event of kind 0 means that nothing was
 // asked, because requests are paused or the context ended. The text says why
 // the gate refuses to answer this configuration at all, and is mostly empty.
-func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Event, refused string) {
+func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Event, refused string, until time.Time) {
 	n, err := q.Gate.Status(ctx, p.Key, q.Timeout)
 	e = payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Host: q.Gate.Host(), Kind: payout.Silent}
 	var paused gate.Paused
@@ -120,8 +121,10 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 		e.Ours, e.Theirs = q.whose(ctx, p, n)
 	case errors.Is(err, gate.ErrNotSeen):
 		e.Kind, e.Code = payout.NotSeen, gate.CodeNotFound
-	case errors.As(err, &paused), ctx.Err() != nil:
-		return payout.Event{}, ""
+	case errors.As(err, &paused):
+		return payout.Event{}, "", paused.PausedUntil()
+	case ctx.Err() != nil:
+		return payout.Event{}, "", until
 	case errors.As(err, &said):
 		e.Code, e.Message = said.Code, said.Message
 		if said.Stop {
@@ -130,7 +133,7 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 	default:
 		e.Message = err.Error()
 	}
-	return e, refused
+	return e, refused, until
 }
 
 // whose compares the gate's payment with our row, when the id was taken before
@@ -157,8 +160,16 @@ func (q *Reconciler) whose(ctx context.Context, p payout.Payout, n gate.Notice) 
 	if n.Sum != (payout.Amount{}) && n.Sum != p.Amount {
 		return false, true
 	}
-	return compared > 0 && n.Sum == p.Amount, false
+	// An id that is used every month for one person and one amount: only the
+	// time tells last month's payment from this one.
+	if !n.Made.IsZero() && n.Made.Before(p.FirstSent.Add(-clockSlack)) {
+		return false, true
+	}
+	return compared > 0 && n.Sum == p.Amount && !n.Made.IsZero(), false
 }
+
+// clockSlack is how far the gate's clock may be behind ours.
+const clockSlack = 10 * time.Minute
 
 // plainValue reports whether the gate repeats a value whole, not masked.
 func plainValue(s string) bool {

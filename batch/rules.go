@@ -208,7 +208,7 @@ func (d draft) canonical(b []byte) []byte {
 }
 
 func (r *rules) problem(line int, column, value, text string) {
-	if value != "" && personal(column) {
+	if value != "" && (personal(column) || !looksRight(column, value)) {
 		value = payout.Mask(value)
 	}
 	if c := []rune(value); len(c) > 60 {
@@ -216,6 +216,29 @@ func (r *rules) problem(line int, column, value, text string) {
 	}
 	r.problems.add(Problem{Line: line, Column: column, Value: value, Text: text})
 }
+
+// looksRight reports whether a value may be what its column is for. In a row
+// whose cells have shifted, a phone number may stand under currency.
+func looksRight(column, value string) bool {
+	switch column {
+	case gate.ColOperation, gate.ColMethod:
+		lower := strings.ToLower(value)
+		return (value == lower || nearest(lower, append(gate.Methods(), "payout"), 3) != "") &&
+			!strings.ContainsAny(value, "@ ") && !longDigits.MatchString(value)
+	case gate.ColCurrency:
+		return len(value) <= 5
+	case gate.ColAmount:
+		return notAmount.FindString(value) == "" && len(value) <= 20
+	case gate.ColProject:
+		return len(value) <= 10
+	}
+	return true
+}
+
+var (
+	longDigits = regexp.MustCompile(`[0-9]{6,}`)
+	notAmount  = regexp.MustCompile(`[^\p{Nd}.,+\-eExX ]`)
+)
 
 // personal reports whether a column's values must not be printed whole.
 func personal(column string) bool {

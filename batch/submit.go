@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -154,6 +155,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	for ctx.Err() == nil && !r.halted.Load() {
 		started = time.Now()
 		a = r.Gate.Send(ctx, draft, r.Timeout)
+		a.Message = withoutCells(a.Message, c)
 		if a.Sent {
 			e.Tries++
 			r.sent.Add(1)
@@ -177,11 +179,28 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	e.At = time.Now()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
 	e.Kind = kindOf(a, e.Tries)
+	if e.Kind == payout.Doubtful {
+		r.spent.add(c.Key, 1, r.Attempts) // the gate may free it; not for ever
+	}
 	r.judge(c.Key, a, started)
 	if !a.Paused.IsZero() && throttled.Retry > 0 {
 		r.judge(c.Key, throttled, started) // the pause is its doing
 	}
 	return e
+}
+
+// withoutCells masks what a message of the gate repeats of the row's personal
+// cells, names among them.
+func withoutCells(message string, c store.Claimed) string {
+	if message == "" {
+		return ""
+	}
+	for i, cell := range c.Cells {
+		if len(cell) > 2 && personal(c.Columns[i]) {
+			message = strings.ReplaceAll(message, cell, payout.Mask(cell))
+		}
+	}
+	return message
 }
 
 // kindOf is the event that an answer makes. Dangerous to soften: an answer that
@@ -312,18 +331,32 @@ func (r *running) record(ctx context.Context, heard <-chan payout.Event, abort f
 				more = false
 			}
 		}
-		if failed == nil {
-			failed = r.apply(context.WithoutCancel(ctx), events)
-		}
-		r.inFlight.Add(-int64(len(events)))
-		if failed != nil {
+		if err := r.applyAll(context.WithoutCancel(ctx), events); err != nil && failed == nil {
+			failed = err
 			abort()
 		}
+		r.inFlight.Add(-int64(len(events)))
 	}
 	if failed != nil {
 		return fmt.Errorf("what the gate answered could not be written (the payouts are in doubt, the next run asks the gate): %w", failed)
 	}
 	return nil
+}
+
+// applyAll writes events together or, when one of them cannot be written, each
+// by itself: a damaged record must not take the others' answers with it.
+func (r *running) applyAll(ctx context.Context, events []payout.Event) error {
+	err := r.apply(ctx, events)
+	if err == nil || len(events) == 1 {
+		return err
+	}
+	var failed error
+	for _, e := range events {
+		if err := r.apply(ctx, []payout.Event{e}); err != nil {
+			failed = err
+		}
+	}
+	return failed
 }
 
 // apply writes events and wakes the claiming hand when a payout became free.

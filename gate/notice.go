@@ -27,6 +27,8 @@ type Notice struct {
 	Customer string // customer.id
 	Account  string // account.number, when the gate repeats it
 
+	Made time.Time // when the gate made the payment; zero when it does not say
+
 	OperationStatus string
 	Operation       string // id
 	Provider        string // payment id at the provider
@@ -72,6 +74,7 @@ func (d *document) notice(keys Keys) (Notice, error) {
 		Customer: d.values["customer:id"],
 		Account:  d.values["account:number"],
 	}
+	n.Made = timeOf(d.first("operation:created_date", "operations:0:created_date", "payment:date"))
 	n.Sum = amountOf(d.values["payment:sum:amount"], d.values["payment:sum:currency"])
 	op := d.lastOperation()
 	n.OperationStatus = strings.ToLower(clean(d.values[op+"status"]))
@@ -110,6 +113,15 @@ func (d *document) first(paths ...string) string {
 		}
 	}
 	return ""
+}
+
+// timeOf reads the platform's time format; anything else is the zero time.
+func timeOf(s string) time.Time {
+	t, err := time.Parse("2006-01-02T15:04:05-0700", s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t
 }
 
 // amountOf reads a sum as the gate writes it. What is not whole minor units is
@@ -202,9 +214,9 @@ func clean(s string) string {
 	return s
 }
 
-// personalText is what a message may repeat of a row: an e-mail address, or nine
+// personalText is what a message may repeat of a row: an e-mail address, or eight
 // and more digits, grouped or not, as accounts, cards and phones have.
-var personalText = regexp.MustCompile(`[^\s@:;,<>"']+@[^\s@:;,<>"']+|\+?[0-9](?:[ .()-]{0,2}[0-9]){8,}`)
+var personalText = regexp.MustCompile(`[^\s@:;,<>"']+@[^\s@:;,<>"']+|\+?[0-9](?:[\p{Z} ./()–-]{0,2}[0-9]){7,}`)
 
 // cleanText does the same to a message for people, and masks what looks
 // personal. Names it cannot know.

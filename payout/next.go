@@ -207,14 +207,18 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 			p.Flags |= Overtaken
 			return p, Changed
 		}
+		if e.Kind == Taken && !p.Unproven && mayBeTheirs(p) {
+			p.Unproven = true
+			return p, Conflicting
+		}
 		return p, Ignored
 	}
 	before := p
 	if p.State == StateNew || p.State == StateCancelled {
 		p.Flags |= Restored
 	}
-	if e.Kind == Taken && !p.Flags.has(WasDoubted) && p.Epoch == 0 {
-		p.Unproven = true // it is not shown that an attempt of ours made that payment
+	if e.Kind == Taken && mayBeTheirs(p) {
+		p.Unproven = true
 	}
 	if current(p, e) && e.Source == FromRun {
 		p = ended(p, e)
@@ -318,7 +322,7 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 		p = p.askAfter(r, e.At)
 		return p.askWhenQuiet(quietOver, e.At), Changed
 	}
-	if e.At.After(p.NotSeenAt) && !e.At.Before(quietOver) {
+	if e.At.Sub(p.NotSeenAt) >= r.statusAfter() && !e.At.Before(quietOver) {
 		p.State = StateNew
 		p.Doubted = false
 		p.NotSeenAt, p.AskAt, p.Asks = time.Time{}, time.Time{}, 0
@@ -414,12 +418,18 @@ func partOf(p Payout, e Event) bool {
 	return partial && e.Amount.Currency == p.Amount.Currency && e.Amount.Minor <= p.Amount.Minor
 }
 
+// mayBeTheirs reports whether a payment that was there before our attempt may
+// be somebody else's use of the id: no attempt of ours is in doubt that could
+// have made it, and it was not shown to be ours.
+func mayBeTheirs(p Payout) bool { return p.Epoch == 0 && !p.Flags.has(WasDoubted|Proved) }
+
 func proved(p Payout, e Event) Payout {
 	if e.Theirs {
 		p.Flags |= NotOurs
 	}
 	if e.Ours {
 		p.Unproven = false
+		p.Flags |= Proved
 	}
 	return p
 }

@@ -245,7 +245,8 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 	}{
 		{"twice, the second after the quiet period", nil, []Event{at(time.Minute), at(15 * time.Minute)}, StateNew},
 		{"once, long after", nil, []Event{at(time.Hour)}, StateUnknown},
-		{"twice, long after", nil, []Event{at(time.Hour), at(time.Hour + time.Second)}, StateNew},
+		{"twice, long after", nil, []Event{at(time.Hour), at(time.Hour + 15*time.Second)}, StateNew},
+		{"twice in a moment, by two who ask", nil, []Event{at(time.Hour), at(time.Hour + time.Second)}, StateUnknown},
 		{"twice, too early", nil, []Event{at(time.Minute), at(15*time.Minute - 1)}, StateUnknown},
 		{"twice at one instant", nil, []Event{at(time.Hour), at(time.Hour)}, StateUnknown},
 		{"after it was seen", func(p *Payout) { p.Seen = true }, []Event{at(time.Minute), at(time.Hour)}, StateUnknown},
@@ -431,6 +432,21 @@ func TestAWordThatIsNoPayoutIsNotAskedForAtOnce(t *testing.T) {
 	p, effect = Next(rules, p, e)
 	require.Equal(t, Noted, effect)
 	require.Equal(t, e.At.Add(time.Minute), p.AskAt)
+}
+
+func TestTakenAfterTheVerdictMustBeProved(t *testing.T) {
+	t.Parallel()
+	taken := event(Taken, 2*time.Second)
+	taken.Source = FromCallback
+	p, effect := Next(rules, in(StatePaid), taken)
+	require.Equal(t, Conflicting, effect)
+	require.True(t, p.NeedsCheck())
+	ours := verdictOf(StatePaid, time.Minute)
+	ours.Source, ours.Ours = FromStatus, true
+	p, _ = Next(rules, p, ours)
+	require.False(t, p.NeedsCheck())
+	_, effect = Next(rules, p, taken)
+	require.Equal(t, Ignored, effect, "repeated for eleven days, it changes nothing any more")
 }
 
 // The gate accepts, and tells by callback that the id was used before: the

@@ -88,6 +88,7 @@ const (
 	OtherType                       // a callback about the id was not about a payout
 	WasDoubted                      // an attempt got no answer; only the gate's word cleared it
 	Overtaken                       // the verdict came before the answer
+	Proved                          // the gate's payment was shown to be this row's
 	Restored                        // the gate knew of it before this store did
 )
 

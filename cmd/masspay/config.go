@@ -22,6 +22,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"masspay/payout"
+	"masspay/store/bolt"
 )
 
 // config is what masspay.yaml says. A name here is the key in the file, and
@@ -275,6 +276,7 @@ func (c *config) resolvePaths() {
 		}
 	}
 	abs(&c.Store.Path)
+	c.Store.Path = bolt.RealPath(c.Store.Path)
 	abs(&c.Store.KeyFile)
 	abs(&c.Store.Marker)
 	for i := range c.Projects {

@@ -70,8 +70,8 @@ func explain(err error) *failure {
 		return &failure{code: exitConfig, err: err,
 			hint: "move store.path to a local disk; nothing was sent"}
 	case errors.Is(err, store.ErrRestored):
-		return &failure{code: exitConfig, err: fmt.Errorf("%w: its marker is newer, so the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w: the lost store may have sent what this one believes unsent; nothing was sent", err),
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; when all that the lost store may have sent was asked about, masspay init --trust-store ends that"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
 			hint: "mount the disk that holds store.marker; if it is lost and you are sure that this store is the newest, masspay init --trust-store writes it again"}

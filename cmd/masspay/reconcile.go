@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -56,6 +57,9 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	a.say("asked the gate about %s, news of %s; nothing was sent", count(sum.Asked, "payout"), count(sum.News, "payout"))
 	if sum.TooEarly > 0 {
 		a.say("%s sent less than %v ago left for later: the gate may not know of them yet", count(sum.TooEarly, "payout"), c.Gate.StatusAfter)
+	}
+	if !sum.Paused.IsZero() {
+		a.say("not all were asked about: the gate wants requests to pause until %s", sum.Paused.UTC().Format(time.RFC3339))
 	}
 	if sum.Refused != "" {
 		return failf(exitConfig, "check the project's number, its secret and its rights with the platform", "%s; nothing was sent", sum.Refused)

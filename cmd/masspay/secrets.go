@@ -94,7 +94,8 @@ func (c *config) storeKey() (bolt.Key, error) {
 // keyring holds the projects' secrets and reads them again when their files
 // change, so that a key can be rotated while serve runs.
 type keyring struct {
-	c *config
+	c    *config
+	warn func(text string) // of secrets that cannot be read again; may be nil
 
 	mu      sync.Mutex
 	keys    map[uint32][]gate.Secret // the signing key first
@@ -132,6 +133,9 @@ func (k *keyring) read() error {
 		keys[p.ID] = []gate.Secret{gate.NewSecret(current)}
 		if p.PreviousSecretFile != "" {
 			previous, err := stampedSecret(p.PreviousSecretFile, stamps)
+			if errors.Is(err, fs.ErrNotExist) && k.keys != nil {
+				continue // the rotation is over
+			}
 			if err != nil {
 				return secretFailure("previous secret of project "+id, err)
 			}
@@ -167,7 +171,10 @@ func (k *keyring) Accepted(project uint32) []gate.Secret {
 	if now := time.Now(); now.Sub(k.checked) >= time.Second {
 		k.checked = now
 		if k.changed() {
-			_ = k.read() // a file half written: the old keys stay until the next look
+			// A file half written: the old keys stay until the next look.
+			if err := k.read(); err != nil && k.warn != nil {
+				k.warn(err.Error())
+			}
 		}
 	}
 	return k.keys[project]
@@ -175,7 +182,7 @@ func (k *keyring) Accepted(project uint32) []gate.Secret {
 
 func (k *keyring) changed() bool {
 	for path, was := range k.stamps {
-		if st, err := os.Stat(path); err == nil && !st.ModTime().Equal(was) {
+		if st, err := os.Stat(path); err != nil || !st.ModTime().Equal(was) {
 			return true
 		}
 	}

@@ -43,6 +43,12 @@ func TestKeyring(t *testing.T) {
 	k.checked = time.Time{}
 	require.Equal(t, []gate.Secret{gate.NewSecret("newest"), gate.NewSecret("new")}, k.Accepted(1234))
 
+	// The rotation is over: the previous secret goes.
+	write("current", "newest", time.Now().Add(2*time.Second))
+	require.NoError(t, os.Remove(previous))
+	k.checked = time.Time{}
+	require.Equal(t, []gate.Secret{gate.NewSecret("newest")}, k.Accepted(1234))
+
 	require.NotContains(t, fmt.Sprintf("%v %+v %#v", k.keys, k.keys, k.keys), "newest")
 }
 

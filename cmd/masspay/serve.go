@@ -47,6 +47,7 @@ func (a *app) serve(ctx context.Context) error {
 		return failf(exitConfig, "e.g. callbacks.listen: 127.0.0.1:8080", "callbacks.listen is empty, so there is nothing to serve")
 	}
 	log := a.log()
+	keys.warn = func(text string) { log.Warn("secrets not read again, the old ones stay in force", "reason", text) }
 	committer := web.NewCommitter(s)
 	mux := http.NewServeMux()
 	mux.Handle(c.Callbacks.Path, &web.Callbacks{

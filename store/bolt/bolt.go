@@ -92,13 +92,30 @@ type Store struct {
 	columns map[uint32]store.Batch // headers, which never change
 	owner   uint64                 // 0 until the first claim
 	ownLock *flock.Flock
+	asking  bool // this process has begun an epoch; used in its turn only
 }
 
 var _ store.Store = (*Store)(nil)
 
+// RealPath is where a store really lies: lock files are named after it, so that
+// a link does not lead to a second set of locks.
+func RealPath(path string) string {
+	if path == "" {
+		return ""
+	}
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		return real
+	}
+	if folder, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		return filepath.Join(folder, filepath.Base(path))
+	}
+	return path
+}
+
 // Create makes a new, empty store, readable by its owner only, and its marker.
 // It fails when the file exists.
 func Create(ctx context.Context, o Options) error {
+	o.Path = RealPath(o.Path)
 	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
 		return err
 	}
@@ -158,10 +175,16 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(o.Path); errors.Is(err, fs.ErrNotExist) {
+	o.Path = RealPath(o.Path)
+	st, err := os.Stat(o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w", o.Path, store.ErrMissing)
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, err
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
+		return nil, fmt.Errorf("%s: the file has a second name (a hard link), whose locks would be others", o.Path)
 	}
 	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
 		return nil, err

@@ -108,6 +108,28 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
+// Another name of the same file leads to the same locks, or nowhere.
+func TestAnotherNameOfTheStore(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	require.Len(t, storetest.Claim(t, s, b, 1), 1)
+	o := w.o
+	o.Path = filepath.Join(t.TempDir(), "link.db")
+	require.NoError(t, os.Symlink(w.o.Path, o.Path))
+	other, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	n, err := other.Recover(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, n, "its owner lives")
+	o.Path += ".hard"
+	require.NoError(t, os.Link(w.o.Path, o.Path))
+	_, err = Open(t.Context(), o)
+	require.ErrorContains(t, err, "second name")
+	require.NoError(t, os.Remove(o.Path))
+}
+
 func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)

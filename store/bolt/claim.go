@@ -230,9 +230,12 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
 	switch {
 	case !askFirst && (copied || epoch != 0):
 		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
-	case askFirst && (copied || epoch == 0):
+	case askFirst && !s.asking:
 		// A person says that it is a copy, even if the marker came back with it.
+		// Every process that is told so asks anew: an epoch that came back with
+		// the copy proves nothing.
 		epoch = max(marker, generation) + 1
+		s.asking = true
 		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
 	}
 	return epoch, nil

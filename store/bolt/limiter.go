@@ -48,7 +48,7 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 	if rate <= 0 || burst < 1 {
 		return nil, fmt.Errorf("rate %v and burst %d must be more than zero", rate, burst)
 	}
-	path := storePath + ".rate"
+	path := RealPath(storePath) + ".rate"
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the configured path
 	if err != nil {
 		return nil, err

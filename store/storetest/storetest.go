@@ -291,6 +291,12 @@ func testLoadConflict(t *testing.T, _ World, s store.Store) {
 	require.Len(t, collect(t, s.Batches(t.Context())), 1)
 	_, err = s.Get(t.Context(), other[0].Key)
 	require.ErrorIs(t, err, store.ErrUnknown)
+	again := append(slices.Clone(rows), Row(s, rows[1].Key.PaymentID, 99, 9))
+	_, err = s.Load(t.Context(), BatchOf("wednesday", again), All(again))
+	require.ErrorAs(t, err, &conflict)
+	for _, r := range collect(t, s.List(t.Context(), store.Filter{})) {
+		require.Len(t, r.Places, 1, "an undone load leaves no place behind")
+	}
 }
 
 func testLoadTwice(t *testing.T, _ World, s store.Store) {

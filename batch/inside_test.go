@@ -1,0 +1,91 @@
+package batch
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// oneRow is a store that knows one row.
+type oneRow struct {
+	store.Store
+	columns, cells []string
+}
+
+func (s oneRow) Row(context.Context, payout.Payout) (columns, cells []string, err error) {
+	return s.columns, s.cells, nil
+}
+
+// Whose payment is it, when the id was there before our first attempt?
+func TestWhose(t *testing.T) {
+	t.Parallel()
+	sent := time.Date(2026, 11, 2, 2, 15, 0, 0, time.UTC)
+	asked := payout.Amount{Minor: 1000, Currency: "KGS"}
+	ours := gate.Notice{Customer: "c-1", Account: "996555123456", Sum: asked, Made: sent.Add(time.Second)}
+	for _, tt := range []struct {
+		name         string
+		change       func(*gate.Notice)
+		ours, theirs bool
+	}{
+		{"all agrees", func(*gate.Notice) {}, true, false},
+		{"a clock that is a little behind", func(n *gate.Notice) { n.Made = sent.Add(-5 * time.Minute) }, true, false},
+		{"last month's, the same person and amount", func(n *gate.Notice) { n.Made = sent.AddDate(0, -1, 0) }, false, true},
+		{"no date", func(n *gate.Notice) { n.Made = time.Time{} }, false, false},
+		{"another customer", func(n *gate.Notice) { n.Customer = "c-2" }, false, true},
+		{"another account", func(n *gate.Notice) { n.Account = "996555000000" }, false, true},
+		{"a masked account", func(n *gate.Notice) { n.Account = "9965******56" }, true, false},
+		{"another amount", func(n *gate.Notice) { n.Sum.Minor++ }, false, true},
+		{"nothing to compare", func(n *gate.Notice) { n.Customer, n.Account = "", "" }, false, false},
+		{"no amount", func(n *gate.Notice) { n.Sum = payout.Amount{} }, false, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			n := ours
+			tt.change(&n)
+			q := &Reconciler{Store: oneRow{columns: []string{"customer.id", "account.number"}, cells: []string{"c-1", "996555123456"}}}
+			o, th := q.whose(t.Context(), payout.Payout{Unproven: true, Amount: asked, FirstSent: sent}, n)
+			require.Equal(t, tt.ours, o)
+			require.Equal(t, tt.theirs, th)
+		})
+	}
+	o, th := (&Reconciler{}).whose(t.Context(), payout.Payout{}, ours)
+	require.False(t, o || th, "nobody asks about a payout that is not in question")
+}
+
+func TestMessagesOfTheGateDoNotRepeatTheRow(t *testing.T) {
+	t.Parallel()
+	c := store.Claimed{
+		Columns: []string{"general.payment_id", "customer.first_name", "customer.last_name", "account.number"},
+		Cells:   []string{"p-1", "Aibek", "Asanov", "1234567"},
+	}
+	got := withoutCells("no funds for Aibek Asanov, account 1234567, id p-1", c)
+	require.Equal(t, "no funds for A***k A***v, account 1***7, id p-1", got)
+}
+
+// In a row whose cells have shifted, personal values stand under columns that
+// are not personal; they are masked all the same.
+func TestShiftedRowsAreMasked(t *testing.T) {
+	t.Parallel()
+	for column, values := range map[string][]string{
+		gate.ColCurrency:  {"996555123456", "Beishenalieva"},
+		gate.ColOperation: {"Beishenalieva", "996555123456", "a@example.com", "Aibek Asanov"},
+		gate.ColMethod:    {"996555123456", "a@example.com"},
+		gate.ColAmount:    {"Asanov", "a@example.com"},
+		gate.ColProject:   {"996555123456"},
+	} {
+		for _, v := range values {
+			ps := &problems{}
+			(&rules{problems: ps}).problem(2, column, v, "wrong")
+			require.NotContains(t, ps.kept[0].String(), v)
+		}
+	}
+	ps := &problems{}
+	(&rules{problems: ps}).problem(2, gate.ColAmount, "12.50", "wrong")
+	require.Equal(t, `line 2: payment.amount "12.50": wrong`, ps.kept[0].String())
+}
