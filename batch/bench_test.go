@@ -56,7 +56,7 @@ func loadBench(b *testing.B, c *batch.Checker, text string) store.Batch {
 
 // From the claim to the durable acceptance, over real HTTP on loopback.
 func BenchmarkRun(b *testing.B) {
-	const rows = 10_000
+	const rows = 20_000
 	n := 0
 	b.ReportAllocs()
 	for b.Loop() {

@@ -240,7 +240,7 @@ func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 		}
 		if a.Freed > 0 {
 			r.idle.Store(false)
-			r.wakeUp()
+			signal(r.wake)
 		}
 	}
 	return nil

@@ -53,7 +53,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
 	run.lastSend.Store(time.Now().UnixNano())
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
@@ -93,6 +93,7 @@ type running struct {
 	inFlight atomic.Int64  // claims not yet recorded
 	waiting  atomic.Int64  // of those, the ones that the limiter has not let go
 	room     chan struct{} // one of them has gone
+	rests    chan struct{} // the last of what was claimed has been recorded
 	sent     atomic.Int64
 	asked    atomic.Int64
 	lastSend atomic.Int64 // unix nanoseconds
@@ -119,6 +120,7 @@ func (r *running) untilDone(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
+		case <-r.rests:
 		}
 	}
 }
@@ -152,10 +154,10 @@ func (r *running) nothingToSend() bool {
 	return (r.idle.Load() || r.halted.Load()) && r.inFlight.Load() == 0
 }
 
-// wakeUp makes the claiming hand look again.
-func (r *running) wakeUp() {
+// signal tells whoever waits on a channel of one place; nobody is told twice.
+func signal(c chan<- struct{}) {
 	select {
-	case r.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

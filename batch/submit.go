@@ -82,6 +82,7 @@ func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead in
 		r.waiting.Add(int64(len(claimed)))
 		if len(claimed) == 0 {
 			r.idle.Store(true)
+			signal(r.rests)
 			await(ctx, r.wake, recheck)
 			continue
 		}
@@ -104,23 +105,20 @@ func unlessDone(ctx context.Context, err error) error {
 const recheck = 2 * time.Second
 
 // await waits for a signal, for a while.
-func await(ctx context.Context, signal <-chan struct{}, d time.Duration) {
+func await(ctx context.Context, told <-chan struct{}, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-ctx.Done():
 	case <-t.C:
-	case <-signal:
+	case <-told:
 	}
 }
 
 // gone notes that a claim waits for the limiter no more.
 func (r *running) gone() {
 	r.waiting.Add(-1)
-	select {
-	case r.room <- struct{}{}:
-	default:
-	}
+	signal(r.room)
 }
 
 func sleep(ctx context.Context, d time.Duration) {
@@ -335,7 +333,9 @@ func (r *running) record(ctx context.Context, heard <-chan payout.Event, abort f
 			failed = err
 			abort()
 		}
-		r.inFlight.Add(-int64(len(events)))
+		if r.inFlight.Add(-int64(len(events))) == 0 {
+			signal(r.rests)
+		}
 	}
 	if failed != nil {
 		return fmt.Errorf("what the gate answered could not be written (the payouts are in doubt, the next run asks the gate): %w", failed)
@@ -370,7 +370,7 @@ func (r *running) apply(ctx context.Context, events []payout.Event) error {
 	for _, c := range changes {
 		if c.After.State == payout.StateNew && c.Before.State != payout.StateNew {
 			r.idle.Store(false)
-			r.wakeUp()
+			signal(r.wake)
 			break
 		}
 	}
