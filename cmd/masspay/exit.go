@@ -85,7 +85,7 @@ func explain(err error) *failure {
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
 			hint: "install the masspay that wrote it, or a newer one"}
 	case errors.Is(err, store.ErrDamaged):
-		return &failure{code: exitUnexpected, err: err,
+		return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing was sent by this run", err),
 			hint: "do not delete the store: it remembers what was paid; restore the newest backup and run with --ask-first"}
 	case errors.Is(err, store.ErrNoBatch):
 		return &failure{code: exitConfig, err: err,
@@ -97,10 +97,10 @@ func explain(err error) *failure {
 		return &failure{code: exitFile, err: fmt.Errorf("%w: somebody is still writing it; nothing was sent", err),
 			hint: "wait until the file is complete, then run the same command again"}
 	case errors.Is(err, syscall.ENOSPC):
-		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk is full", err),
+		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk is full; nothing was sent by this run", err),
 			hint: "free some space and run the same command again; what was sent is remembered"}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
-		return &failure{code: exitConfig, err: err,
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent by this run", err),
 			hint: "check the owner and the mode of the file and its folder (the store, its lock files and the result are written by the user that runs masspay)"}
 	case errors.Is(err, syscall.EADDRINUSE):
 		return &failure{code: exitConfig, err: err,
