@@ -159,6 +159,9 @@ func (k *checking) read() error {
 func (k *checking) row(r row) error {
 	number := k.rows
 	k.rows++
+	if k.rows == sampled {
+		k.reserve()
+	}
 	before := k.problems.count
 	d, ok := k.rules.check(r)
 	if d.key.PaymentID != "" && d.key.ProjectID != 0 {
@@ -179,6 +182,20 @@ func (k *checking) row(r row) error {
 		return k.lookup()
 	}
 	return nil
+}
+
+// sampled is after how many rows the length of the file is estimated.
+const sampled = 1000
+
+// reserve makes room for the ids of the whole file at once: growing the array
+// bit by bit would cost its size over again.
+func (k *checking) reserve() {
+	st, err := k.in.f.Stat()
+	if err != nil {
+		return
+	}
+	rows := st.Size() * sampled / max(k.t.reader.InputOffset(), 1)
+	k.ids = slices.Grow(k.ids, max(0, int(rows+rows/50)-len(k.ids)))
 }
 
 // reason is the first problem since a count, for the result of a skipped row.
