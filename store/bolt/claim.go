@@ -66,8 +66,14 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 			}
 			return w.flush()
 		})
-		if err != nil || generation == 0 {
+		if err != nil {
 			return err
+		}
+		// Dangerous inside the transaction: an epoch that was rolled back has not
+		// begun, and payouts would be handed out unasked.
+		s.asking = s.asking || scan.c.AskFirst
+		if generation == 0 {
+			return nil
 		}
 		// The store's number first, the marker after it: a crash between leaves
 		// the marker behind, which is harmless; the other way round would make
@@ -230,12 +236,11 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
 	switch {
 	case !askFirst && (copied || epoch != 0):
 		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
-	case askFirst && !s.asking:
+	case askFirst && (!s.asking || copied || epoch == 0):
 		// A person says that it is a copy, even if the marker came back with it.
 		// Every process that is told so asks anew: an epoch that came back with
 		// the copy proves nothing.
 		epoch = max(marker, generation) + 1
-		s.asking = true
 		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
 	}
 	return epoch, nil

@@ -149,3 +149,39 @@ func TestBackupUnderLoad(t *testing.T) {
 	storetest.Check(t, copied)
 	storetest.Check(t, s)
 }
+
+// A claim that fails has begun nothing: the next one asks all the same, even if
+// an older asking came back with the copy.
+func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	ask := store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true}
+	_, err := s.Claim(t.Context(), ask)
+	require.NoError(t, err)
+	for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
+		for r := range s.List(t.Context(), store.Filter{}) {
+			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after)})
+		}
+	}
+	again := w.Open(t).(*Store) // the copy is started anew, its old asking with it
+	var good []byte
+	change := func(value func(old []byte) []byte) {
+		require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
+			p := tx.Bucket(bucketPayouts)
+			return p.Put(be64(1), value(append([]byte(nil), p.Get(be64(1))...)))
+		}))
+	}
+	change(func(old []byte) []byte {
+		good = append([]byte(nil), old...)
+		old[len(old)/2] ^= 1
+		return old
+	})
+	_, err = again.Claim(t.Context(), ask)
+	require.ErrorIs(t, err, store.ErrDamaged)
+	change(func([]byte) []byte { return good })
+	c, err := again.Claim(t.Context(), ask)
+	require.NoError(t, err)
+	require.Empty(t, c, "nothing is sent before the gate was asked")
+}
