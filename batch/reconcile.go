@@ -100,7 +100,7 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers,
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
 			sum.News++
 		}
-		if c.After.State == payout.StateNew && c.Before.State != payout.StateNew {
+		if c.Freed() {
 			sum.Freed++
 		}
 	}
@@ -200,7 +200,7 @@ func (r *running) reconcile(ctx context.Context) error {
 				return unlessDone(ctx, err)
 			}
 		}
-		if !r.idle.Load() && !r.halted.Load() {
+		if !r.resting() {
 			continue
 		}
 		if err := r.askDue(ctx, q); err != nil {
@@ -212,7 +212,7 @@ func (r *running) reconcile(ctx context.Context) error {
 // askDue asks about what is due, group by group, until nothing is or something
 // became free to send.
 func (r *running) askDue(ctx context.Context, q *Reconciler) error {
-	for ctx.Err() == nil && (r.idle.Load() || r.halted.Load()) {
+	for ctx.Err() == nil && r.resting() {
 		var due []payout.Record
 		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce}) {
 			if errors.Is(err, store.ErrBusy) {

@@ -148,11 +148,12 @@ func (r *running) done(ctx context.Context) (bool, error) {
 	return time.Since(time.Unix(0, r.lastSend.Load())) >= r.Wait, nil
 }
 
-// nothingToSend reports whether sending rests: nothing is claimed and nothing
-// can be.
-func (r *running) nothingToSend() bool {
-	return (r.idle.Load() || r.halted.Load()) && r.inFlight.Load() == 0
-}
+// resting reports whether nothing more is being claimed: the last claim found
+// nothing, or sending stopped.
+func (r *running) resting() bool { return r.idle.Load() || r.halted.Load() }
+
+// nothingToSend reports whether nothing is claimed and nothing can be.
+func (r *running) nothingToSend() bool { return r.resting() && r.inFlight.Load() == 0 }
 
 // signal tells whoever waits on a channel of one place; nobody is told twice.
 func signal(c chan<- struct{}) {

@@ -368,7 +368,7 @@ func (r *running) apply(ctx context.Context, events []payout.Event) error {
 		return err
 	}
 	for _, c := range changes {
-		if c.After.State == payout.StateNew && c.Before.State != payout.StateNew {
+		if c.Freed() {
 			r.idle.Store(false)
 			signal(r.wake)
 			break

@@ -155,6 +155,11 @@ type Change struct {
 	Kept   bool // the id is not known; the event waits under its key for a Load
 }
 
+// Freed reports whether the payout may be sent again, and could not before.
+func (c Change) Freed() bool {
+	return c.After.State == payout.StateNew && c.Before.State != payout.StateNew
+}
+
 // Filter chooses payouts.
 type Filter struct {
 	Batch  string         // id; empty: all batches. In line order with a batch, in load order without

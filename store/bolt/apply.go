@@ -73,7 +73,14 @@ func get(tx *bbolt.Tx, n uint64) (record, error) {
 	if v == nil {
 		return record{}, fmt.Errorf("%w: payout number %d is missing", store.ErrDamaged, n)
 	}
-	return decodeRecord(key, v)
+	r, err := decodeRecord(key, v)
+	if len(r.Places) > 1 {
+		// Rows of loads that were undone leave dead places behind.
+		r.Places = slices.DeleteFunc(r.Places, func(at payout.Place) bool {
+			return tx.Bucket(bucketProgress).Get(be32(at.Batch)) == nil
+		})
+	}
+	return r, err
 }
 
 func (w *writer) applyByKey(e payout.Event) (store.Change, error) {

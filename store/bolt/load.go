@@ -204,11 +204,6 @@ func (l *load) again(w *writer, r record, row store.Row, at payout.Place) error 
 	if r.Content != row.Content {
 		return &store.ConflictError{Row: row, Known: r.Payout}
 	}
-	// Rows of loads that were undone leave dead places behind.
-	r.Places = slices.DeleteFunc(r.Places, func(p payout.Place) bool {
-		q, err := w.batch(p.Batch)
-		return err == nil && q == nil
-	})
 	r.Places = append(r.Places, at)
 	l.known++
 	if err := l.count(w, r.Payout); err != nil {

@@ -67,11 +67,6 @@ func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err
 
 func full(tx *bbolt.Tx, n uint64, events bool) (payout.Record, error) {
 	r, err := get(tx, n)
-	if len(r.Places) > 1 {
-		r.Places = slices.DeleteFunc(r.Places, func(at payout.Place) bool {
-			return tx.Bucket(bucketProgress).Get(be32(at.Batch)) == nil // of a load that was undone
-		})
-	}
 	if err != nil || !events {
 		return payout.Record{Payout: r.Payout}, err
 	}
