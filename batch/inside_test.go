@@ -48,13 +48,13 @@ func TestWhose(t *testing.T) {
 			t.Parallel()
 			n := ours
 			tt.change(&n)
-			q := &Reconciler{Store: oneRow{columns: []string{"customer.id", "account.number"}, cells: []string{"c-1", "996555123456"}}}
-			o, th := q.whose(t.Context(), payout.Payout{Unproven: true, Amount: asked, FirstSent: sent}, n)
+			row := oneRow{columns: []string{"customer.id", "account.number"}, cells: []string{"c-1", "996555123456"}}
+			o, th := Whose(t.Context(), row, payout.Payout{Unproven: true, Amount: asked, FirstSent: sent}, n)
 			require.Equal(t, tt.ours, o)
 			require.Equal(t, tt.theirs, th)
 		})
 	}
-	o, th := (&Reconciler{}).whose(t.Context(), payout.Payout{}, ours)
+	o, th := Whose(t.Context(), nil, payout.Payout{}, ours)
 	require.False(t, o || th, "nobody asks about a payout that is not in question")
 }
 

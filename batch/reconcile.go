@@ -118,7 +118,7 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 	switch {
 	case err == nil:
 		e = n.Event(payout.FromStatus, q.Gate.Host(), e.At)
-		e.Ours, e.Theirs = q.whose(ctx, p, n)
+		e.Ours, e.Theirs = Whose(ctx, q.Store, p, n)
 	case errors.Is(err, gate.ErrNotSeen):
 		e.Kind, e.Code = payout.NotSeen, gate.CodeNotFound
 	case errors.As(err, &paused):
@@ -134,51 +134,6 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 		e.Message = err.Error()
 	}
 	return e, refused, until
-}
-
-// whose compares the gate's payment with our row, when the id was taken before
-// our first attempt: it may be somebody else's use of the id.
-func (q *Reconciler) whose(ctx context.Context, p payout.Payout, n gate.Notice) (ours, theirs bool) {
-	if !p.Unproven {
-		return false, false
-	}
-	columns, cells, err := q.Store.Row(ctx, p)
-	if err != nil {
-		return false, false // not shown either way
-	}
-	compared := 0
-	for column, said := range map[string]string{"customer.id": n.Customer, gate.ColAccount: n.Account} {
-		i := slices.Index(columns, column)
-		if i < 0 || cells[i] == "" || said == "" || !plainValue(said) {
-			continue
-		}
-		if cells[i] != said {
-			return false, true
-		}
-		compared++
-	}
-	if n.Sum != (payout.Amount{}) && n.Sum != p.Amount {
-		return false, true
-	}
-	// An id that is used every month for one person and one amount: only the
-	// time tells last month's payment from this one.
-	if !n.Made.IsZero() && n.Made.Before(p.FirstSent.Add(-clockSlack)) {
-		return false, true
-	}
-	return compared > 0 && n.Sum == p.Amount && !n.Made.IsZero(), false
-}
-
-// clockSlack is how far the gate's clock may be behind ours.
-const clockSlack = 10 * time.Minute
-
-// plainValue reports whether the gate repeats a value whole, not masked.
-func plainValue(s string) bool {
-	for _, c := range s {
-		if c == '*' || c == '•' || c == 'X' {
-			return false
-		}
-	}
-	return true
 }
 
 // reconcile asks about the batch's open payouts as they come due, while nothing

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -8,8 +9,10 @@ import (
 	"net/netip"
 	"time"
 
+	"masspay/batch"
 	"masspay/gate"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // maxCallback bounds the body of a callback; real ones have some kilobytes.
@@ -22,6 +25,7 @@ const maxCallback = 256 << 10
 type Callbacks struct {
 	Keys      gate.Keys
 	Committer *Committer
+	Rows      batch.Rows     // to tell whose payment the gate speaks of; nil: not told
 	Allow     []netip.Prefix // sources; empty: all
 	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
 	Log       *slog.Logger
@@ -58,7 +62,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	log = log.With("payout", n.Key.String(), "status", n.Status, "code", n.Code)
-	change, err := c.Committer.Commit(r.Context(), n.Event(payout.FromCallback, "", time.Now()))
+	change, err := c.commit(r.Context(), n)
 	if err != nil {
 		log.Error("callback not stored, the gate will send it again", "reason", err.Error())
 		http.Error(w, "not stored", http.StatusInternalServerError)
@@ -67,4 +71,19 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Dangerous to move up: 200 says that the word is durable.
 	w.WriteHeader(http.StatusOK)
 	log.Info("callback", "effect", effect(change), "state", change.After.State.String())
+}
+
+// commit makes a callback durable. Where the id may be somebody else's it looks
+// into the row as well: a repeat of the callback will, if this process dies in
+// between.
+func (c *Callbacks) commit(ctx context.Context, n gate.Notice) (store.Change, error) {
+	e := n.Event(payout.FromCallback, "", time.Now())
+	change, err := c.Committer.Commit(ctx, e)
+	if err != nil || c.Rows == nil || change.Kept || !batch.InQuestion(change.Before) {
+		return change, err
+	}
+	if e.Ours, e.Theirs = batch.Whose(ctx, c.Rows, change.Before, n); !e.Ours && !e.Theirs {
+		return change, nil
+	}
+	return c.Committer.Commit(ctx, e)
 }

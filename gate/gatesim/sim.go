@@ -53,8 +53,9 @@ type payment struct {
 	bodies   []string
 	foreign  bool // made by somebody else
 	steps    []step
-	at       int // steps that have happened
-	n        int // of all payments, for its numbers
+	at       int    // steps that have happened
+	told     string // payment.status of the last callback that was answered with 200
+	n        int    // of all payments, for its numbers
 }
 
 // Entry is one id in the ledger.
@@ -68,6 +69,7 @@ type Entry struct {
 	Currency string     `json:"currency"`
 	Asked    int64      `json:"asked"`
 	Settled  bool       `json:"settled"`
+	Told     string     `json:"told,omitempty"` // status of the last callback that was taken
 	Foreign  bool       `json:"foreign,omitempty"`
 }
 
@@ -566,6 +568,7 @@ func (s *Sim) tell(p *payment, st step) {
 		if s.post(body) == http.StatusOK {
 			s.mu.Lock()
 			s.sent++
+			p.told = st.status
 			s.mu.Unlock()
 			return
 		}
@@ -717,7 +720,7 @@ func (s *Sim) Ledger() []Entry {
 	for _, p := range s.payments {
 		e := Entry{
 			Key: p.key, Posts: p.posts, Accepted: p.times, Bodies: len(p.bodies),
-			Currency: p.amount.Currency, Asked: p.amount.Minor, Foreign: p.foreign,
+			Currency: p.amount.Currency, Asked: p.amount.Minor, Foreign: p.foreign, Told: p.told,
 		}
 		if p.times > 0 || p.foreign {
 			st := p.status()

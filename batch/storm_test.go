@@ -1,0 +1,521 @@
+package batch_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/batch"
+	"masspay/gate"
+	"masspay/gate/gatesim"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/bolt"
+	"masspay/web"
+)
+
+var (
+	stormSeeds = flag.Int("storm.seeds", 0, "how many nights TestStorm simulates (default 300, fewer with -race and -short)")
+	stormFirst = flag.Uint64("storm.first", 1, "the first seed of TestStorm")
+)
+
+// TestStorm simulates whole nights in virtual time: the real engine, client,
+// store and callback server against the hostile simulator, which pays every
+// POST that it accepts. Processes die and are suspended between any two of
+// their steps, overlap, and are started again until everything is settled.
+// Every seed is another night and can be run alone.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	n := *stormSeeds
+	switch {
+	case n > 0:
+	case testing.Short():
+		n = 20
+	case raceDetector:
+		n = 60
+	default:
+		n = 300
+	}
+	var sum weather
+	t.Run("nights", func(t *testing.T) {
+		for seed := *stormFirst; seed < *stormFirst+uint64(n); seed++ {
+			t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+				t.Parallel()
+				folder := stormFolder(t)
+				synctest.Test(t, func(t *testing.T) { newNight(t, seed, folder).play(&sum) })
+			})
+		}
+	})
+	t.Log(sum.String())
+}
+
+// stormFolder is in memory where that is possible: what a power cut does to a
+// disk is another test's business.
+func stormFolder(t *testing.T) string {
+	folder, err := os.MkdirTemp("/dev/shm", "masspay-storm-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(folder)) })
+	return folder
+}
+
+// weather sums up what the nights had.
+type weather struct {
+	mu                                     sync.Mutex
+	nights, rows, runs, deaths, naps       int
+	restores, requests, faults, paid, open int
+	virtual                                time.Duration
+}
+
+func (w *weather) add(v *weather) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.nights++
+	w.rows += v.rows
+	w.runs += v.runs
+	w.deaths += v.deaths
+	w.naps += v.naps
+	w.restores += v.restores
+	w.requests += v.requests
+	w.faults += v.faults
+	w.paid += v.paid
+	w.open += v.open
+	w.virtual += v.virtual
+}
+
+func (w *weather) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d open for good, 0 paid twice, 0 lost",
+		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.restores, w.requests, w.faults, w.paid, w.open)
+}
+
+// The times of a night. They are to each other as the defaults are; what is
+// late at the gate is late by less than the quiet period, which is what the
+// quiet period is for.
+const (
+	nightStatusAfter = time.Second
+	nightQuiet       = 20 * time.Second
+	nightTimeout     = 2 * time.Second
+	nightLate        = 7 * time.Second
+)
+
+// stormNight is one seed.
+type stormNight struct {
+	t       *testing.T
+	seed    uint64
+	rng     *rand.Rand
+	mu      sync.Mutex // of rng, story and weather
+	story   []string
+	begun   time.Time
+	weather weather
+
+	wire     wire
+	sim      *gatesim.Sim
+	holds    holds
+	log      syncBuffer
+	o        bolt.Options
+	files    []string // texts
+	batches  []store.Batch
+	askFirst bool
+	crashes  int  // still to come
+	copied   bool // the store will be lost, and come back as a copy
+	marked   []byte
+}
+
+func newNight(t *testing.T, seed uint64, folder string) *stormNight {
+	n := &stormNight{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
+	n.o = bolt.Options{
+		Path: filepath.Join(folder, "masspay.db"), Key: bolt.NewKey(), Wait: time.Hour,
+		Rules: payout.Rules{StatusAfter: nightStatusAfter, QuietPeriod: nightQuiet},
+	}
+	rates := map[gatesim.Fault]float64{}
+	for _, f := range gatesim.Faults {
+		switch n.rng.IntN(3) {
+		case 0:
+			rates[f] = n.rng.Float64() * 0.05
+		case 1:
+			rates[f] = n.rng.Float64() * 0.25
+		}
+	}
+	n.sim = gatesim.New(gatesim.Config{
+		Seed: seed, Projects: map[uint32]string{1234: secret}, Rates: rates,
+		Callback: "http://masspay.example/callbacks", PayEvery: n.rng.IntN(4) > 0,
+		VerdictAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
+		HangFor: time.Minute, DelayBy: n.upTo(time.Minute), CallbackGap: n.upTo(10 * time.Second),
+		Transport: &http.Transport{DialContext: newMortal("the gate").dialer(&n.wire), DisableKeepAlives: true},
+	})
+	n.crashes = n.rng.IntN(8)
+	n.copied = n.rng.IntN(4) == 0
+	n.files = []string{n.file(1 + n.rng.IntN(30))}
+	if n.rng.IntN(3) == 0 {
+		// Another file repeats some of the rows and brings new ones.
+		head := strings.SplitAfter(n.files[0], "\n")
+		n.files = append(n.files, strings.Join(head[:1+n.rng.IntN(len(head)-1)], "")+n.more(1+n.rng.IntN(10)))
+	}
+	for _, f := range n.files {
+		n.weather.rows += strings.Count(f, "\n") - 1
+	}
+	return n
+}
+
+func (n *stormNight) upTo(d time.Duration) time.Duration {
+	return time.Duration(n.rng.Int64N(int64(d)))
+}
+
+// file makes rows, most of which are paid in the end.
+func (n *stormNight) file(rows int) string {
+	var b strings.Builder
+	b.WriteString(header)
+	for i := range rows {
+		suffix := 20 + n.rng.IntN(80)
+		if n.rng.IntN(3) == 0 {
+			// But for refusals of the configuration or for lack of money, which
+			// end a run.
+			suffix = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15}[n.rng.IntN(14)]
+			if n.copied && suffix == 7 {
+				suffix = 1 // that the money came back may be what the lost store alone was told
+			}
+		}
+		b.WriteString(line(fmt.Sprintf("s-%03d", i), 1000+i, suffix))
+	}
+	return b.String()
+}
+
+func (n *stormNight) more(rows int) string {
+	var b strings.Builder
+	for i := range rows {
+		b.WriteString(line(fmt.Sprintf("m-%03d", i), 5000+i, 20+n.rng.IntN(80)))
+	}
+	return b.String()
+}
+
+// tell keeps the story for a failing night.
+func (n *stormNight) tell(format string, args ...any) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.story = append(n.story, fmt.Sprintf("%10.3fs ", time.Since(n.begun).Seconds())+fmt.Sprintf(format, args...))
+}
+
+// throw is the dice for what happens while several goroutines play.
+func (n *stormNight) throw(sides int) int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.rng.IntN(sides)
+}
+
+// process makes one that may die, as long as crashes are left.
+func (n *stormNight) process(name string, mayDie bool) *mortal {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m := newMortal(name)
+	if !mayDie {
+		return m
+	}
+	if n.crashes > 0 && n.rng.IntN(3) > 0 {
+		n.crashes--
+		n.weather.deaths++
+		m.dies = 1 + n.rng.Int64N(1+n.rng.Int64N(400))
+	}
+	if n.rng.IntN(4) == 0 {
+		n.weather.naps++
+		m.naps, m.nap = 1+n.rng.Int64N(200), n.upTo(2*time.Minute)
+	}
+	return m
+}
+
+func (n *stormNight) play(sum *weather) {
+	t := n.t
+	defer func() {
+		if t.Failed() {
+			t.Logf("run it alone: go test ./batch -run TestStorm -storm.first=%d -storm.seeds=1\n%s", n.seed, strings.Join(n.story, "\n"))
+		}
+	}()
+	require.NoError(t, bolt.Create(t.Context(), n.o))
+	gateway := n.wire.listen("gate.example:80")
+	server := &http.Server{Handler: n.sim, ErrorLog: quiet}
+	go func() { _ = server.Serve(gateway) }()
+	stopServing := n.serveAlways()
+	copied := n.copied
+	for evening := 0; !n.done(); evening++ {
+		require.Less(t, evening, 60, "the night does not end")
+		n.runSome(evening)
+		time.Sleep(n.upTo(30 * time.Second)) //nolint:forbidigo // virtual
+		if copied && evening == 0 {
+			n.backup()
+		}
+		if copied && evening > 0 && n.throw(2) == 0 {
+			stopServing()
+			n.restore()
+			stopServing = n.serveAlways()
+			copied = false
+		}
+	}
+	n.settle()
+	stopServing()
+	n.sim.Close()
+	require.NoError(t, server.Close())
+	n.check()
+	n.weather.virtual = time.Since(n.begun)
+	sum.add(&n.weather)
+}
+
+var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+
+// settle waits until no callback is on its way any more.
+func (n *stormNight) settle() { time.Sleep(5 * time.Minute) } //nolint:forbidigo // virtual
+
+// open opens the store as a process. close does what its end does.
+func (n *stormNight) open(m *mortal) (s *mortalStore, end func()) {
+	b, err := bolt.Open(context.Background(), n.o)
+	require.NoError(n.t, err)
+	return &mortalStore{Store: b, m: m, holds: &n.holds}, func() {
+		if m.alive() {
+			require.NoError(n.t, b.Close())
+			return
+		}
+		require.NoError(n.t, die(b, n.o.Path))
+	}
+}
+
+// serveAlways keeps a callback server running: when it dies it is started
+// again, after a while.
+func (n *stormNight) serveAlways() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			m := n.process("serve", true)
+			n.serve(ctx, m)
+			n.tell("serve ended after %d steps", m.steps.Load())
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Duration(n.throw(60)) * time.Second):
+			}
+		}
+	})
+	return func() { cancel(); wg.Wait() }
+}
+
+func (n *stormNight) serve(ctx context.Context, m *mortal) {
+	s, end := n.open(m)
+	defer end()
+	committer := web.NewCommitter(s)
+	working, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { committer.Run(working) })
+	l := n.wire.listen("masspay.example:80")
+	h := &web.Callbacks{Keys: keys{}, Committer: committer, Rows: s, Log: slog.New(slog.NewJSONHandler(&n.log, nil))}
+	server := &http.Server{Handler: h, ErrorLog: quiet}
+	wg.Go(func() { _ = server.Serve(l) })
+	select {
+	case <-ctx.Done():
+	case <-m.dead:
+	}
+	_ = server.Close()
+	stop()
+	wg.Wait()
+}
+
+// runSome starts one run, or several at once, of one file or of all.
+func (n *stormNight) runSome(evening int) {
+	var wg sync.WaitGroup
+	for i := range 1 + n.throw(2)*n.throw(3) {
+		m := n.process(fmt.Sprintf("run %d.%d", evening, i), true)
+		text := n.files[n.throw(len(n.files))]
+		wait := []time.Duration{0, 10 * time.Second, 2 * time.Minute}[n.throw(3)]
+		wg.Go(func() {
+			n.tell("%s starts, dies at step %d, naps at step %d for %v", m.name, m.dies, m.naps, m.nap)
+			out, err := n.run(m, text, wait)
+			n.tell("%s ended after %d steps: %+v, %v", m.name, m.steps.Load(), out, err)
+			if err != nil && !errors.Is(err, errKilled) && m.alive() {
+				n.t.Errorf("%s: %v", m.name, err)
+			}
+		})
+	}
+	if n.throw(4) == 0 {
+		m := n.process(fmt.Sprintf("reconcile %d", evening), true)
+		wg.Go(func() {
+			s, end := n.open(m)
+			defer end()
+			a, err := (&batch.Reconciler{Store: s, Gate: n.client(m), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
+			n.tell("%s: %+v, %v", m.name, a, err)
+		})
+	}
+	wg.Wait()
+}
+
+func (n *stormNight) client(m *mortal) *gate.Client {
+	l, err := bolt.OpenLimiter(n.o.Path, 200, 1)
+	require.NoError(n.t, err)
+	n.t.Cleanup(func() { _ = l.Close() })
+	transport := gate.NewTransport(8)
+	transport.Proxy, transport.DialContext = nil, m.dialer(&n.wire)
+	c, err := gate.NewClient(gate.Options{
+		BaseURL: "http://gate.example", Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport},
+	})
+	require.NoError(n.t, err)
+	n.t.Cleanup(transport.CloseIdleConnections)
+	return c
+}
+
+// run does what masspay run does with a file.
+func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outcome, error) {
+	s, end := n.open(m)
+	defer end()
+	n.count(&n.weather.runs)
+	b, err := n.load(s, text)
+	if err != nil {
+		return batch.Outcome{}, err
+	}
+	r := &batch.Runner{
+		Store: s, Gate: n.client(m), Rate: 200, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
+		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
+	}
+	return r.Run(context.Background(), b.ID)
+}
+
+func (n *stormNight) count(what *int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	*what++
+}
+
+func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
+	in, err := batch.OpenInput("-", strings.NewReader(text))
+	if err != nil {
+		return store.Batch{}, err
+	}
+	defer func() { _ = in.Close() }()
+	id, err := in.ID()
+	if err != nil {
+		return store.Batch{}, err
+	}
+	b, err := s.Batch(context.Background(), id)
+	if !errors.Is(err, store.ErrNoBatch) {
+		return b, err
+	}
+	k, err := (&batch.Checker{Store: s, Projects: project1234}).Check(context.Background(), in)
+	if err != nil {
+		return store.Batch{}, err
+	}
+	l, err := k.Load(context.Background(), s, in)
+	if errors.Is(err, store.ErrLoaded) {
+		return s.Batch(context.Background(), id)
+	}
+	return l.Batch, err
+}
+
+// done reports whether every file is loaded and nothing of it is open, but for
+// what the gate itself never settles.
+func (n *stormNight) done() bool {
+	s, end := n.open(newMortal("look"))
+	defer end()
+	n.batches = n.batches[:0]
+	for b, err := range s.Batches(context.Background()) {
+		require.NoError(n.t, err)
+		n.batches = append(n.batches, b)
+	}
+	if len(n.batches) < len(n.files) {
+		return false
+	}
+	booked := map[payout.Key]gatesim.Entry{}
+	for _, e := range n.sim.Ledger() {
+		booked[e.Key] = e
+	}
+	for r, err := range s.List(context.Background(), store.Filter{}) {
+		require.NoError(n.t, err)
+		if e := booked[r.Key]; r.Open() && (r.State != payout.StateAccepted || e.Settled || e.Accepted == 0) {
+			return false
+		}
+	}
+	return true
+}
+
+// backup takes a copy, with masspay backup or by copying the file while nobody
+// works.
+func (n *stormNight) backup() {
+	s, end := n.open(newMortal("backup"))
+	defer end()
+	to := n.o.Path + ".copy"
+	n.tell("backup")
+	marked, err := os.ReadFile(n.o.Path + ".marker")
+	require.NoError(n.t, err)
+	n.marked = marked
+	if n.throw(2) == 0 {
+		require.NoError(n.t, s.Backup(context.Background(), to))
+		return
+	}
+	b, err := os.ReadFile(n.o.Path)
+	require.NoError(n.t, err)
+	require.NoError(n.t, os.WriteFile(to, b, 0o600))
+}
+
+// restore puts the copy in the store's place. If its marker came back as well,
+// only a person can know that it is a copy; otherwise masspay must.
+func (n *stormNight) restore() {
+	n.count(&n.weather.restores)
+	before := n.generation()
+	require.NoError(n.t, os.Rename(n.o.Path+".copy", n.o.Path))
+	whole := n.throw(2) == 0
+	if whole {
+		require.NoError(n.t, os.WriteFile(n.o.Path+".marker", n.marked, 0o600))
+	}
+	n.tell("the store is last night's copy (its marker too: %v)", whole)
+	sent := len(n.sim.History())
+	if !whole && !bytes.Equal(before, n.marked) {
+		_, err := n.run(newMortal("unasked"), n.files[0], 0)
+		require.ErrorIs(n.t, err, store.ErrRestored)
+		require.Len(n.t, n.sim.History(), sent, "a copy has sent")
+	}
+	n.askFirst = true
+}
+
+func (n *stormNight) generation() []byte {
+	b, err := os.ReadFile(n.o.Path + ".marker")
+	require.NoError(n.t, err)
+	return b
+}
+
+// check ends every night.
+func (n *stormNight) check() {
+	t := n.t
+	require.Empty(t, n.holds.faults)
+	s, end := n.open(newMortal("report"))
+	defer end()
+	ledger := n.sim.Ledger()
+	loaded := 0
+	for _, b := range n.batches {
+		i := slices.IndexFunc(n.files, func(f string) bool { return fmt.Sprintf("%x", sha256.Sum256([]byte(f))) == b.ID })
+		require.GreaterOrEqual(t, i, 0)
+		loaded++
+		j := judge(t, s, b, n.files[i], ledger)
+		n.weather.paid += j.Paid
+		n.weather.open += j.Open
+	}
+	require.Equal(t, len(n.files), loaded)
+	keepsSecrets(t, n.o.Path, n.log.String())
+	st := n.sim.Stats()
+	n.weather.requests = st.Requests
+	for _, struck := range maps.All(st.Faults) {
+		n.weather.faults += struck
+	}
+}
