@@ -84,7 +84,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return l.address }
 
-// mortal is a process that can die or be suspended at any of its steps: before
+// mortal is a process that can die, be suspended, or see its wall clock set at any of its steps: before
 // and after each call of the store, of the limiter and of the network. What a
 // dead process does from then on has no effect.
 type mortal struct {
@@ -92,6 +92,8 @@ type mortal struct {
 	dies int64         // at which step; 0: never
 	naps int64         // at which step it is suspended; 0: never
 	nap  time.Duration // for how long
+	sets int64         // at which step somebody sets its wall clock; 0: never
+	by   time.Duration // by how much
 
 	steps  atomic.Int64
 	once   sync.Once
@@ -113,6 +115,9 @@ func (m *mortal) step() error {
 		woken := make(chan struct{})
 		m.frozen.Store(&woken)
 		time.AfterFunc(m.nap, func() { close(woken) })
+	}
+	if n == m.sets {
+		m.skew.Store(int64(m.by))
 	}
 	if n == m.dies {
 		m.kill()

@@ -11,6 +11,7 @@ import (
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
 // Reconciler asks the gate what became of open payouts. It sends nothing.
@@ -57,7 +58,8 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 		if err != nil {
 			return sum, err
 		}
-		if now.Sub(rec.EndedAt) < q.StatusAfter {
+		// A clock that was set back makes no payout young again.
+		if age := now.Sub(rec.EndedAt); age >= 0 && age < q.StatusAfter {
 			sum.TooEarly++
 			continue
 		}
@@ -111,8 +113,11 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers,
 // asked, because requests are paused or the context ended. The text says why
 // the gate refuses to answer this configuration at all, and is mostly empty.
 func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Event, refused string, until time.Time) {
+	// What the gate does not know, it did not know when it was asked; by the time
+	// of the answer it may.
+	asked := clock.Tick()
 	n, err := q.Gate.Status(ctx, p.Key, q.Timeout)
-	e = payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Host: q.Gate.Host(), Kind: payout.Silent}
+	e = payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Tick: asked, Host: q.Gate.Host(), Kind: payout.Silent}
 	var paused gate.Paused
 	var said *gate.Error
 	switch {

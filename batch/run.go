@@ -53,8 +53,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
-	run.lastSend.Store(time.Now().UnixNano())
+	run := &running{Runner: r, batch: batch, begun: time.Now(), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -85,6 +84,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 type running struct {
 	*Runner
 	batch string
+	begun time.Time
 	out   Outcome
 
 	wake     chan struct{} // something became New
@@ -96,7 +96,7 @@ type running struct {
 	rests    chan struct{} // the last of what was claimed has been recorded
 	sent     atomic.Int64
 	asked    atomic.Int64
-	lastSend atomic.Int64 // unix nanoseconds
+	lastSend atomic.Int64 // nanoseconds since it begun
 
 	tally     tally
 	unreached atomic.Pointer[string]
@@ -145,7 +145,7 @@ func (r *running) done(ctx context.Context) (bool, error) {
 		// run. A payout that became free a moment ago is neither.
 		return r.nothingToSend(), nil
 	}
-	return time.Since(time.Unix(0, r.lastSend.Load())) >= r.Wait, nil
+	return time.Since(r.begun)-time.Duration(r.lastSend.Load()) >= r.Wait, nil
 }
 
 // resting reports whether nothing more is being claimed: the last claim found

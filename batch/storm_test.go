@@ -79,10 +79,11 @@ func stormFolder(t *testing.T) string {
 
 // weather sums up what the nights had.
 type weather struct {
-	mu                                     sync.Mutex
-	nights, rows, runs, deaths, naps       int
-	restores, requests, faults, paid, open int
-	virtual                                time.Duration
+	mu                               sync.Mutex
+	nights, rows, runs, deaths, naps int
+	restores, steps                  int
+	requests, faults, paid, open     int
+	virtual                          time.Duration
 }
 
 func (w *weather) add(v *weather) {
@@ -94,6 +95,7 @@ func (w *weather) add(v *weather) {
 	w.deaths += v.deaths
 	w.naps += v.naps
 	w.restores += v.restores
+	w.steps += v.steps
 	w.requests += v.requests
 	w.faults += v.faults
 	w.paid += v.paid
@@ -104,8 +106,8 @@ func (w *weather) add(v *weather) {
 func (w *weather) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d open for good, 0 paid twice, 0 lost",
-		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.restores, w.requests, w.faults, w.paid, w.open)
+	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d open for good, 0 paid twice, 0 lost",
+		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.steps, w.restores, w.requests, w.faults, w.paid, w.open)
 }
 
 // The times of a night. They are to each other as the defaults are; what is
@@ -236,8 +238,12 @@ func (n *stormNight) process(name string, mayDie bool) *mortal {
 		m.dies = 1 + n.rng.Int64N(1+n.rng.Int64N(400))
 	}
 	if n.rng.IntN(4) == 0 {
+		n.weather.steps++
+		m.sets, m.by = 1+n.rng.Int64N(200), n.upTo(10*time.Hour)-5*time.Hour
+	}
+	if n.rng.IntN(4) == 0 {
 		n.weather.naps++
-		m.naps, m.nap = 1+n.rng.Int64N(200), n.upTo(2*time.Minute)
+		m.naps, m.nap = 1+n.rng.Int64N(100), n.upTo(3*time.Minute)
 	}
 	return m
 }
@@ -285,7 +291,9 @@ func (n *stormNight) settle() { time.Sleep(5 * time.Minute) } //nolint:forbidigo
 
 // open opens the store as a process. close does what its end does.
 func (n *stormNight) open(m *mortal) (s *mortalStore, end func()) {
-	b, err := bolt.Open(context.Background(), n.o)
+	o := n.o
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(m.skew.Load())) }
+	b, err := bolt.Open(context.Background(), o)
 	require.NoError(n.t, err)
 	return &mortalStore{Store: b, m: m, holds: &n.holds}, func() {
 		if m.alive() {
@@ -338,10 +346,18 @@ func (n *stormNight) serve(ctx context.Context, m *mortal) {
 // runSome starts one run, or several at once, of one file or of all.
 func (n *stormNight) runSome(evening int) {
 	var wg sync.WaitGroup
+	text := n.files[n.throw(len(n.files))]
+	asleep := false
 	for i := range 1 + n.throw(2)*n.throw(3) {
 		m := n.process(fmt.Sprintf("run %d.%d", evening, i), true)
-		text := n.files[n.throw(len(n.files))]
+		if n.throw(3) == 0 {
+			text = n.files[n.throw(len(n.files))]
+		}
 		wait := []time.Duration{0, 10 * time.Second, 2 * time.Minute}[n.throw(3)]
+		if asleep {
+			wait = 2 * time.Minute // and outlasts the one that was suspended with claims in its hands
+		}
+		asleep = asleep || m.naps > 0
 		wg.Go(func() {
 			n.tell("%s starts, dies at step %d, naps at step %d for %v", m.name, m.dies, m.naps, m.nap)
 			out, err := n.run(m, text, wait)

@@ -15,6 +15,7 @@ import (
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
 // submit sends the batch with three hands: one claims, many send, one applies
@@ -140,7 +141,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	defer leave()
 	composer, err := r.composers.of(c)
 	if err != nil {
-		e.Message, e.At = err.Error(), time.Now()
+		e.Message, e.At, e.Tick = err.Error(), time.Now(), clock.Tick()
 		r.spent.add(c.Key, r.Attempts, r.Attempts)
 		return e
 	}
@@ -157,7 +158,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		if a.Sent {
 			e.Tries++
 			r.sent.Add(1)
-			r.lastSend.Store(time.Now().UnixNano())
+			r.lastSend.Store(int64(time.Since(r.begun)))
 		}
 		if a.Retry > 0 {
 			throttled = a
@@ -174,7 +175,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		}
 		sleep(ctx, wait.NextBackOff())
 	}
-	e.At = time.Now()
+	e.At, e.Tick = time.Now(), clock.Tick()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
 	e.Kind = kindOf(a, e.Tries)
 	if e.Kind == payout.Doubtful {

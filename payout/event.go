@@ -80,6 +80,7 @@ type Event struct {
 	Kind    Kind
 	Source  Source
 	At      time.Time
+	Tick    Tick   // when an attempt ended, a dead owner was found, or a question was put that brought NotSeen
 	Attempt int    // the attempt that a FromRun event is about; 0 elsewhere
 	Tries   int    // payout requests made since the claim
 	Owner   uint64 // of a Claimed event

@@ -85,7 +85,7 @@ func claimed(p Payout, e Event) (Payout, Effect) {
 	p.Attempt++
 	p.Owner, p.SentBy = e.Owner, e.Batch
 	p.Host = e.Host
-	p.NotSeenAt = time.Time{}
+	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 	if p.FirstSent.IsZero() {
 		p.FirstSent = e.At
 	}
@@ -162,7 +162,7 @@ func doubtful(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.Flags |= WasDoubted
 	if p.State == StateNew {
 		p.State = StateUnknown
-		p.EndedAt, p.NotSeenAt = e.At, time.Time{}
+		p.EndedAt, p.EndedTick, p.NotSeenAt = e.At, e.Tick, time.Time{}
 		return p.askAfter(r, e.At), Changed
 	}
 	return p, Changed
@@ -185,7 +185,7 @@ func orphaned(r Rules, p Payout, e Event) (Payout, Effect) {
 func ended(p Payout, e Event) Payout {
 	p.Owner = 0
 	p.Tries += e.Tries
-	p.EndedAt = e.At
+	p.EndedAt, p.EndedTick = e.At, e.Tick
 	return p
 }
 
@@ -227,6 +227,7 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	p = proved(p, e)
 	p.Seen = true
+	p.EndedTick, p.NotSeen = Tick{}, Tick{} // never freed any more
 	switch {
 	case e.Kind == Accepted || e.Kind == Progress:
 		p.State = StateAccepted
@@ -266,6 +267,7 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 	p = heard(p, e)
 	p.State = e.Outcome
 	p.Seen = true
+	p.EndedTick, p.NotSeen = Tick{}, Tick{}
 	p.SettledAt = e.At
 	p.AskAt = time.Time{}
 	return p, Changed
@@ -304,7 +306,9 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 
 // notSeen frees an unknown payout, dangerous if it does so a word too early:
 // the gate must have said so twice, of the host that the attempt went to, the
-// second time a quiet period after the attempt ended.
+// second time a quiet period after the attempt ended. That time is measured on
+// the clock that nobody can set, and where it cannot be measured, because the
+// machine was started anew, it begins with the first word since.
 func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.State != StateUnknown {
 		if p.State == StateAccepted {
@@ -312,25 +316,31 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 		}
 		return p, Ignored
 	}
-	if p.Seen || e.Host != p.Host || !e.At.After(p.EndedAt) {
+	if p.Seen || e.Host != p.Host || e.Tick.Boot == 0 {
 		return silent(r, p, e)
 	}
-	quietOver := p.EndedAt.Add(r.quietPeriod())
-	if p.NotSeenAt.IsZero() {
-		p.NotSeenAt = e.At
-		p.Asks++
-		p = p.askAfter(r, e.At)
-		return p.askWhenQuiet(quietOver, e.At), Changed
+	quiet, measured := e.Tick.Since(p.EndedTick)
+	switch {
+	case !measured:
+		p.EndedTick, p.NotSeenAt, quiet = e.Tick, time.Time{}, 0
+	case quiet <= 0:
+		return silent(r, p, e) // asked before the attempt ended
 	}
-	if e.At.Sub(p.NotSeenAt) >= r.statusAfter() && !e.At.Before(quietOver) {
+	left := r.quietPeriod() - quiet
+	if p.NotSeenAt.IsZero() {
+		p.NotSeenAt, p.NotSeen = e.At, e.Tick
+		p.Asks++
+		return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Changed
+	}
+	if between, ok := e.Tick.Since(p.NotSeen); ok && between >= r.statusAfter() && left <= 0 {
 		p.State = StateNew
 		p.Doubted = false
-		p.NotSeenAt, p.AskAt, p.Asks = time.Time{}, time.Time{}, 0
+		p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
+		p.AskAt, p.Asks = time.Time{}, 0
 		return p, Changed
 	}
 	p.Asks++
-	p = p.askAfter(r, e.At)
-	return p.askWhenQuiet(quietOver, e.At), Noted
+	return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Noted
 }
 
 func silent(r Rules, p Payout, e Event) (Payout, Effect) {
@@ -349,7 +359,7 @@ func suspected(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	p.State = StateUnknown
 	p.Doubted = true
-	p.Epoch, p.Host, p.EndedAt = e.Epoch, e.Host, e.At
+	p.Epoch, p.Host, p.EndedAt, p.EndedTick = e.Epoch, e.Host, e.At, e.Tick
 	p.Asks, p.NotSeenAt = 0, time.Time{}
 	return p.askAfter(r, e.At), Changed
 }
@@ -442,11 +452,18 @@ func (p Payout) askAfter(r Rules, now time.Time) Payout {
 	return p
 }
 
-func (p Payout) askWhenQuiet(over, now time.Time) Payout {
-	if over.After(now) && over.Before(p.AskAt) {
+// askWhenQuiet brings the next question forward to the end of the quiet period.
+func (p Payout) askWhenQuiet(left time.Duration, now time.Time) Payout {
+	if over := now.Add(left); left > 0 && over.Before(p.AskAt) {
 		p.AskAt = over
 	}
 	return p
+}
+
+// LongestAsk is the longest time that may lie before the next question about a
+// payout.
+func (r Rules) LongestAsk() time.Duration {
+	return max(maxAskFactor*r.statusAfter(), r.quietPeriod())
 }
 
 func (f Flags) has(any Flags) bool { return f&any != 0 }

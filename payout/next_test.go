@@ -32,14 +32,18 @@ func in(s State) Payout {
 		return p
 	case StateUnknown:
 		p.Attempt, p.Tries, p.Host, p.Doubted, p.Flags, p.FirstSent, p.EndedAt = 1, 1, host, true, WasDoubted, t0, t0
+		p.EndedTick = tick(0)
 		return p
 	}
 	p.Attempt, p.Tries, p.Host, p.Seen, p.FirstSent, p.EndedAt = 1, 1, host, true, t0, t0
 	return p
 }
 
+// tick is a moment on the clock that nobody sets.
+func tick(at time.Duration) Tick { return Tick{Boot: 1, At: at} }
+
 func event(k Kind, at time.Duration) Event {
-	e := Event{Key: key, Kind: k, At: t0.Add(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
+	e := Event{Key: key, Kind: k, At: t0.Add(at), Tick: tick(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
 	switch k {
 	case Verdict, Progress:
 		e.Source, e.Attempt, e.Tries = FromCallback, 0, 0
@@ -252,7 +256,15 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 		{"after it was seen", func(p *Payout) { p.Seen = true }, []Event{at(time.Minute), at(time.Hour)}, StateUnknown},
 		{"from another host", func(p *Payout) { p.Host = "other.example" }, []Event{at(time.Minute), at(time.Hour)}, StateUnknown},
 		{"silence between frees nothing more", nil, []Event{at(time.Minute), event(Silent, time.Hour)}, StateUnknown},
-		{"said before the attempt ended", func(p *Payout) { p.EndedAt = t0.Add(time.Hour) }, []Event{at(time.Minute), at(80 * time.Minute)}, StateUnknown},
+		{"said before the attempt ended", func(p *Payout) { p.EndedTick = tick(time.Hour) }, []Event{at(time.Minute), at(80 * time.Minute)}, StateUnknown},
+		{"the wall clock was set forward", nil, []Event{at(time.Minute), wall(at(2*time.Minute), time.Hour)}, StateUnknown},
+		{"the wall clock was set back", nil, []Event{wall(at(time.Minute), -5*time.Hour), wall(at(16*time.Minute), -5*time.Hour)}, StateNew},
+		{"the machine was started anew", nil, []Event{at(time.Minute), boot(at(time.Hour))}, StateUnknown},
+		{"the machine was started anew, long ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(80 * time.Minute))}, StateNew},
+		{"the machine was started anew, a while ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(74 * time.Minute))}, StateUnknown},
+		{"a record of an older masspay, without a tick", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(74 * time.Minute)}, StateUnknown},
+		{"the same, in the end", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(75 * time.Minute)}, StateNew},
+		{"a word without a tick", nil, []Event{at(time.Hour), {Kind: NotSeen, Key: key, Host: host, At: t0.Add(5 * time.Hour)}}, StateUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -267,6 +279,12 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 		})
 	}
 }
+
+// wall is an event as it is when somebody has set the wall clock.
+func wall(e Event, by time.Duration) Event { e.At = e.At.Add(by); return e }
+
+// boot is an event of another boot.
+func boot(e Event) Event { e.Tick.Boot = 2; return e }
 
 func TestNotSeenStartsAnewWithANewAttempt(t *testing.T) {
 	t.Parallel()
@@ -375,10 +393,18 @@ func TestNextPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := New(key, "sbp-p2p", asked)
 		now := time.Duration(0)
+		booted, doubted := Tick{Boot: 1}, time.Duration(0)
 		denied := 0
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			now += time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(t, "pause"))
 			e := event(rapid.SampledFrom(Kinds).Draw(t, "kind"), now)
+			// Somebody sets the wall clock, and now and then the machine is started
+			// anew; how much time has passed nobody but the test knows.
+			e.At = e.At.Add(time.Duration(rapid.Int64Range(-3, 3).Draw(t, "hours off")) * time.Hour)
+			if rapid.IntRange(0, 9).Draw(t, "reboot") == 0 {
+				booted = Tick{Boot: booted.Boot + 1, At: now}
+			}
+			e.Tick = Tick{Boot: booted.Boot, At: now - booted.At}
 			e.Attempt = rapid.IntRange(0, p.Attempt+1).Draw(t, "attempt")
 			e.Outcome = rapid.SampledFrom(States).Draw(t, "outcome")
 			e.Owner = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "owner")
@@ -406,7 +432,10 @@ func TestNextPromises(t *testing.T) {
 			if was.Doubted && p.State == StateNew {
 				require.Equal(t, NotSeen, e.Kind)
 				require.GreaterOrEqual(t, denied, 2)
-				require.GreaterOrEqual(t, e.At.Sub(was.EndedAt), rules.QuietPeriod)
+				require.GreaterOrEqual(t, now-doubted, rules.QuietPeriod)
+			}
+			if p.State == StateUnknown && was.State != StateUnknown {
+				doubted = now
 			}
 			require.Equal(t, p.State == StateSending, p.Owner != 0, "held while sending, and only then")
 			require.True(t, p.State.Valid())

@@ -19,6 +19,18 @@ type Key struct {
 
 func (k Key) String() string { return fmt.Sprintf("%d/%s", k.ProjectID, k.PaymentID) }
 
+// Tick is a moment on a machine's own clock, which nobody can set. Ticks of
+// different boots cannot be compared. The zero value is no moment.
+type Tick struct {
+	Boot uint64
+	At   time.Duration // since the boot, or any moment that is the same for all of it
+}
+
+// Since is the time from u to t; ok says that they can be compared.
+func (t Tick) Since(u Tick) (d time.Duration, ok bool) {
+	return t.At - u.At, t.Boot != 0 && t.Boot == u.Boot
+}
+
 // Digest is a keyed digest. Where it stands for a payment id it finds the id
 // in the store's index; where it stands for a content it tells whether two
 // rows ask for the same payout. It cannot be read back.
@@ -49,7 +61,9 @@ type Payout struct {
 	Epoch      uint64    // restore of the store in which it was last suspected
 	Host       string    // gate host of the last attempt
 	EndedAt    time.Time // when the last attempt ended, or its owner was found dead
+	EndedTick  Tick      // the same on a clock that nobody can set; only while it is in doubt
 	NotSeenAt  time.Time // first "not found" since EndedAt
+	NotSeen    Tick      // the same
 	Asks       int       // questions in a row that brought nothing new
 	AskAt      time.Time // when to ask the gate next; zero: nothing to ask
 	FirstSent  time.Time

@@ -46,13 +46,14 @@ const (
 	StatusHTML  Fault = "status-html"  // a status question gets some proxy's 404 page
 	Status3062  Fault = "status-3062"  // a status question gets "details not received"
 	StatusHang  Fault = "status-hang"  // a status question gets no answer
+	StatusStale Fault = "status-stale" // a status question gets "not found" of a payment that is there, never twice in a row
 )
 
 // Faults lists every fault.
 var Faults = []Fault{
 	CutUnread, CutBefore, CutAfter, HangBefore, HangAfter, Late, Error500, Accept500, TooMany, HTML, Garbage, Redirect,
 	Early, Twice, Disorder, Delayed, Never, Unsigned, OtherAmount, OtherID, OddWord, Exists,
-	StatusError, StatusHTML, Status3062, StatusHang,
+	StatusError, StatusHTML, Status3062, StatusHang, StatusStale,
 }
 
 // Config says how the gateway behaves. The zero value is polite and instant,
@@ -107,7 +108,7 @@ func Hostile() map[Fault]float64 {
 	for _, f := range []Fault{Early, Twice, Disorder, Delayed, Unsigned, OtherID, OddWord, Exists, Never} {
 		rates[f] = 0.05
 	}
-	for _, f := range []Fault{StatusError, StatusHTML, Status3062, StatusHang} {
+	for _, f := range []Fault{StatusError, StatusHTML, Status3062, StatusHang, StatusStale} {
 		rates[f] = 0.02
 	}
 	return rates

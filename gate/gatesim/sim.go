@@ -52,6 +52,7 @@ type payment struct {
 	times    int // how often it was accepted
 	bodies   []string
 	foreign  bool // made by somebody else
+	stale    bool // the last status answer denied it
 	steps    []step
 	at       int    // steps that have happened
 	told     string // payment.status of the last callback that was answered with 200
@@ -639,14 +640,20 @@ func (s *Sim) status(w http.ResponseWriter, r *http.Request) {
 	s.started++
 	d := s.dice("status "+in.key().String(), int(s.started))
 	s.mu.Unlock()
-	fault := d.first(StatusError, StatusHTML, Status3062, StatusHang)
+	fault := d.first(StatusError, StatusHTML, Status3062, StatusHang, StatusStale)
 	s.note(r, in.key(), "status "+string(fault))
 	if s.brokenStatus(w, r, fault) {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.answerStatus(w, s.payments[in.key()], in.General.ProjectID)
+	p := s.payments[in.key()]
+	if p != nil {
+		if p.stale = fault == StatusStale && !p.stale; p.stale {
+			p = nil // some replica that is behind
+		}
+	}
+	s.answerStatus(w, p, in.General.ProjectID)
 }
 
 func (s *Sim) brokenStatus(w http.ResponseWriter, r *http.Request, fault Fault) bool {

@@ -16,6 +16,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
 // Claim takes payouts for this process; see store.Store.
@@ -53,7 +54,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 				return err
 			}
 			w := s.writer(tx)
-			scan.w, scan.epoch, scan.now, scan.out, scan.wrote, scan.read = w, epoch, time.Now(), nil, false, 0
+			scan.w, scan.epoch, scan.now, scan.out, scan.wrote, scan.read = w, epoch, s.o.now(), nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
@@ -93,7 +94,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 func (s *Store) release(tx *bbolt.Tx, claimed []store.Claimed) error {
 	w := s.writer(tx)
 	for _, c := range claimed {
-		_, err := w.applyByKey(payout.Event{Key: c.Key, Kind: payout.Released, Source: payout.FromRun, At: time.Now(), Attempt: c.Attempt})
+		_, err := w.applyByKey(payout.Event{Key: c.Key, Kind: payout.Released, Source: payout.FromRun, At: s.o.now(), Tick: clock.Tick(), Attempt: c.Attempt})
 		if err != nil {
 			return err
 		}
@@ -194,7 +195,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	}
 	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
 	if s.epoch != 0 && r.Epoch != s.epoch {
-		e.Kind, e.Source, e.Epoch = payout.Suspected, payout.FromStore, s.epoch
+		e.Kind, e.Source, e.Epoch, e.Tick = payout.Suspected, payout.FromStore, s.epoch, clock.Tick()
 	} else {
 		e.Kind, e.Attempt, e.Owner, e.Batch = payout.Claimed, r.Attempt+1, s.owner, s.header.Number
 	}
@@ -366,7 +367,7 @@ func (s *Store) Recover(ctx context.Context) (int, error) {
 					if err != nil {
 						return err
 					}
-					e := payout.Event{Key: r.Key, Kind: payout.Orphaned, Source: payout.FromStore, At: time.Now(), Owner: owner}
+					e := payout.Event{Key: r.Key, Kind: payout.Orphaned, Source: payout.FromStore, At: s.o.now(), Tick: clock.Tick(), Owner: owner}
 					if _, err := w.apply(r, e); err != nil {
 						return err
 					}

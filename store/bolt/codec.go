@@ -14,7 +14,10 @@ import (
 // byte before and a checksum of key and value behind. A record that does not
 // decode to its last byte is damaged, never guessed at.
 
-const recordVersion = 1
+const recordVersion = 2
+
+// Version 1 had no ticks.
+const oldestVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -52,6 +55,14 @@ func (e *encoder) time(t time.Time) {
 	e.int(t.UnixMicro())
 }
 
+// tick is one byte when there is none.
+func (e *encoder) tick(t payout.Tick) {
+	e.uint(t.Boot)
+	if t.Boot != 0 {
+		e.int(int64(t.At))
+	}
+}
+
 func (e *encoder) amount(a payout.Amount) {
 	e.int(a.Minor)
 	e.string(a.Currency)
@@ -65,8 +76,9 @@ func (e *encoder) sum(key []byte) []byte {
 
 // decoder reads what an encoder wrote; after the first fault it yields zeros.
 type decoder struct {
-	b   []byte
-	bad bool
+	b       []byte
+	bad     bool
+	version byte
 }
 
 func newDecoder(key, value []byte) *decoder {
@@ -74,10 +86,10 @@ func newDecoder(key, value []byte) *decoder {
 		return &decoder{bad: true}
 	}
 	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
-	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] != recordVersion {
+	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] < oldestVersion || body[0] > recordVersion {
 		return &decoder{bad: true}
 	}
-	return &decoder{b: body[1:]}
+	return &decoder{b: body[1:], version: body[0]}
 }
 
 func (d *decoder) uint() uint64 {
@@ -130,6 +142,17 @@ func (d *decoder) time() time.Time {
 		return time.Time{}
 	}
 	return time.UnixMicro(n).UTC()
+}
+
+func (d *decoder) tick() payout.Tick {
+	if d.version < 2 {
+		return payout.Tick{}
+	}
+	t := payout.Tick{Boot: d.uint()}
+	if t.Boot != 0 {
+		t.At = time.Duration(d.int())
+	}
+	return t
 }
 
 func (d *decoder) amount() payout.Amount {
@@ -192,6 +215,8 @@ func (r record) encode(key []byte) []byte {
 	e.string(p.Provider)
 	e.string(p.Request)
 	e.uint(uint64(p.Flags))
+	e.tick(p.EndedTick)
+	e.tick(p.NotSeen)
 	return e.sum(key)
 }
 
@@ -238,6 +263,8 @@ func decodeRecord(key, value []byte) (record, error) {
 	p.Provider = d.string()
 	p.Request = d.string()
 	p.Flags = payout.Flags(d.uint())
+	p.EndedTick = d.tick()
+	p.NotSeen = d.tick()
 	if !d.bad && !p.State.Valid() {
 		d.fail()
 	}
@@ -269,6 +296,7 @@ func encodeEvent(key []byte, ev payout.Event, withKey bool) []byte {
 	e.string(ev.Operation)
 	e.string(ev.Provider)
 	e.string(ev.Request)
+	e.tick(ev.Tick)
 	return e.sum(key)
 }
 
@@ -297,6 +325,7 @@ func decodeEvent(key, value []byte, withKey bool) (payout.Event, error) {
 	ev.Operation = d.string()
 	ev.Provider = d.string()
 	ev.Request = d.string()
+	ev.Tick = d.tick()
 	if !d.bad && !ev.Kind.Valid() {
 		d.fail()
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"masspay/store/clock"
 )
 
 // Limiter is the gate client's limiter for all processes on a store: a small locked file
@@ -35,8 +37,8 @@ func (e *PausedError) Error() string {
 // PausedUntil is the time that a gate client looks for.
 func (e *PausedError) PausedUntil() time.Time { return e.Until }
 
-// A slot or a pause further away than these was written before the clock was
-// set back, and counts no more.
+// Nobody asks for a slot or a pause further away than these: what says so is
+// damaged, and counts no more.
 const (
 	maxAhead = 10 * time.Minute
 	maxPause = time.Hour
@@ -68,21 +70,17 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	var slot time.Time
-	err := l.change(func(s slots, now time.Time) (slots, error) {
-		slot = s.slot(now, l.interval, l.burst)
-		if slot.Sub(now) > patience {
-			return s, &PausedError{Until: slot}
+	var wait time.Duration
+	err := l.change(func(s slots, now time.Duration) (slots, error) {
+		slot := s.slot(now, l.interval, l.burst)
+		if wait = slot - now; wait > patience {
+			return s, &PausedError{Until: time.Now().Add(wait)}
 		}
-		s.next = slot.Add(l.interval)
+		s.next = slot + l.interval
 		return s, nil
 	})
-	if err != nil {
+	if err != nil || wait <= 0 {
 		return err
-	}
-	wait := time.Until(slot)
-	if wait <= 0 {
-		return nil
 	}
 	t := time.NewTimer(wait)
 	defer t.Stop()
@@ -92,19 +90,19 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 		return ctx.Err()
 	}
 	// Somebody may have been told to pause while this slot was coming.
-	var paused time.Time
-	err = l.change(func(s slots, now time.Time) (slots, error) {
-		if s.pause.After(now) && s.pause.Sub(now) <= maxPause {
-			paused = s.pause
+	var pause time.Duration
+	err = l.change(func(s slots, now time.Duration) (slots, error) {
+		if pause = s.pause - now; pause > maxPause {
+			pause = 0
 		}
 		return s, nil
 	})
-	if err != nil || paused.IsZero() {
+	if err != nil || pause <= 0 {
 		return err
 	}
 	left := patience - wait
-	if time.Until(paused) > left {
-		return &PausedError{Until: paused}
+	if pause > left {
+		return &PausedError{Until: time.Now().Add(pause)}
 	}
 	return l.Wait(ctx, left)
 }
@@ -112,62 +110,64 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 // Pause keeps every process from sending until a time; an
 // earlier one than is already set changes nothing.
 func (l *Limiter) Pause(_ context.Context, until time.Time) error {
-	return l.change(func(s slots, now time.Time) (slots, error) {
-		if s.pause.Sub(now) > maxPause || until.After(s.pause) {
-			s.pause = until
+	left := time.Until(until)
+	return l.change(func(s slots, now time.Duration) (slots, error) {
+		if s.pause-now > maxPause || now+left > s.pause {
+			s.pause = now + left
 		}
 		return s, nil
 	})
 }
 
-// slots is what the file holds.
+// slots is what the file holds, on the clock that nobody can set: a wall clock
+// that is set back would stop everybody, one that is set forward let them go.
 type slots struct {
-	next  time.Time // the first slot that nobody has taken
-	pause time.Time // nothing may leave before
+	next  time.Duration // the first slot that nobody has taken
+	pause time.Duration // nothing may leave before
 }
 
 // slot is the next one that may be taken, never before now.
-func (s slots) slot(now time.Time, interval time.Duration, burst int) time.Time {
+func (s slots) slot(now, interval time.Duration, burst int) time.Duration {
 	next, pause := s.next, s.pause
-	if next.Sub(now) > maxAhead {
+	if next-now > maxAhead {
 		next = now
 	}
-	if pause.Sub(now) > maxPause {
+	if pause-now > maxPause {
 		pause = now
 	}
 	// Up to burst-1 slots of the past may be used up at once.
-	if oldest := now.Add(-time.Duration(burst-1) * interval); next.Before(oldest) {
-		next = oldest
-	}
-	if next.Before(pause) {
-		next = pause
-	}
-	return next
+	return max(next, now-time.Duration(burst-1)*interval, pause)
 }
 
-// change reads, changes and writes the file under its lock.
-func (l *Limiter) change(fn func(slots, time.Time) (slots, error)) (err error) {
+// change reads, changes and writes the file under its lock. What was written
+// before the machine was started anew does not count.
+func (l *Limiter) change(fn func(s slots, now time.Duration) (slots, error)) (err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.lock.Lock(); err != nil {
 		return fmt.Errorf("rate file %s: %w", l.lock.Path(), err)
 	}
 	defer func() { err = errors.Join(err, l.lock.Unlock()) }()
-	var b [16]byte
+	var b [24]byte
 	if _, err := l.file.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("rate file: %w", err)
 	}
-	was := slots{next: nano(b[:8]), pause: nano(b[8:])}
-	is, err := fn(was, time.Now())
+	now := clock.Tick()
+	was := slots{next: now.At - maxAhead, pause: now.At}
+	if binary.BigEndian.Uint64(b[:]) == now.Boot {
+		was = slots{next: nanoseconds(b[8:]), pause: nanoseconds(b[16:])}
+	}
+	is, err := fn(was, now.At)
 	if err != nil || is == was {
 		return err
 	}
-	binary.BigEndian.PutUint64(b[:8], uint64(is.next.UnixNano()))
-	binary.BigEndian.PutUint64(b[8:], uint64(is.pause.UnixNano()))
+	binary.BigEndian.PutUint64(b[:], now.Boot)
+	binary.BigEndian.PutUint64(b[8:], uint64(is.next))
+	binary.BigEndian.PutUint64(b[16:], uint64(is.pause))
 	if _, err := l.file.WriteAt(b[:], 0); err != nil {
 		return fmt.Errorf("rate file: %w", err)
 	}
 	return nil
 }
 
-func nano(b []byte) time.Time { return time.Unix(0, int64(binary.BigEndian.Uint64(b))) }
+func nanoseconds(b []byte) time.Duration { return time.Duration(binary.BigEndian.Uint64(b)) }

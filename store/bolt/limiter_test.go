@@ -1,8 +1,10 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -15,7 +17,7 @@ import (
 
 func TestSlots(t *testing.T) {
 	t.Parallel()
-	now := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	const now = 100 * time.Hour
 	const interval = 200 * time.Millisecond
 	for _, tt := range []struct {
 		name  string
@@ -24,18 +26,18 @@ func TestSlots(t *testing.T) {
 		want  time.Duration
 	}{
 		{"nothing yet", slots{}, 1, 0},
-		{"long ago", slots{next: now.Add(-time.Hour)}, 1, 0},
-		{"a slot to come", slots{next: now.Add(interval)}, 1, interval},
-		{"burst of three, long ago", slots{next: now.Add(-time.Hour)}, 3, -2 * interval},
-		{"burst of three, one left", slots{next: now.Add(-interval)}, 3, -interval},
-		{"paused", slots{next: now.Add(interval), pause: now.Add(time.Minute)}, 1, time.Minute},
-		{"paused in the past", slots{next: now.Add(interval), pause: now.Add(-time.Minute)}, 1, interval},
-		{"clock set back, slot", slots{next: now.Add(3 * time.Hour)}, 1, 0},
-		{"clock set back, pause", slots{next: now, pause: now.Add(3 * time.Hour)}, 1, 0},
+		{"long ago", slots{next: now - time.Hour}, 1, 0},
+		{"a slot to come", slots{next: now + interval}, 1, interval},
+		{"burst of three, long ago", slots{next: now - time.Hour}, 3, -2 * interval},
+		{"burst of three, one left", slots{next: now - interval}, 3, -interval},
+		{"paused", slots{next: now + interval, pause: now + time.Minute}, 1, time.Minute},
+		{"paused in the past", slots{next: now + interval, pause: now - time.Minute}, 1, interval},
+		{"a damaged slot", slots{next: now + 3*time.Hour}, 1, 0},
+		{"a damaged pause", slots{next: now, pause: now + 3*time.Hour}, 1, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			require.Equal(t, now.Add(tt.want), tt.s.slot(now, interval, tt.burst))
+			require.Equal(t, now+tt.want, tt.s.slot(now, interval, tt.burst))
 		})
 	}
 }
@@ -119,5 +121,23 @@ func TestLimiterGivesNoSlotToTheImpatient(t *testing.T) {
 		start := time.Now()
 		require.NoError(t, l.Wait(t.Context(), time.Minute))
 		require.Equal(t, 10*time.Second, time.Since(start), "refused waits took nothing")
+	})
+}
+
+// What an earlier boot, or an older masspay, has written does not count.
+func TestLimiterAfterAReboot(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "store")
+		for _, old := range [][]byte{make([]byte, 16), bytes.Repeat([]byte{0x7f}, 16), bytes.Repeat([]byte{0x7f}, 24), {1}} {
+			require.NoError(t, os.WriteFile(path+".rate", old, 0o600))
+			l, err := OpenLimiter(path, 5, 1)
+			require.NoError(t, err)
+			start := time.Now()
+			require.NoError(t, l.Wait(t.Context(), time.Second))
+			require.NoError(t, l.Wait(t.Context(), time.Second))
+			require.Equal(t, 200*time.Millisecond, time.Since(start))
+			require.NoError(t, l.Close())
+		}
 	})
 }

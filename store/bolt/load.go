@@ -250,7 +250,7 @@ func (l *load) index(ctx context.Context) error {
 
 // finish makes the batch count, and applies what the gate said early.
 func (l *load) finish(ctx context.Context) error {
-	l.b.LoadedAt = time.Now().UTC().Truncate(time.Microsecond)
+	l.b.LoadedAt = l.s.o.now().UTC().Truncate(time.Microsecond)
 	return l.s.update(ctx, func(tx *bbolt.Tx) error {
 		header, err := json.Marshal(l.b)
 		if err != nil {

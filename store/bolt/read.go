@@ -211,9 +211,14 @@ func (s *Store) scanDue(ctx context.Context, f store.Filter, from []byte) (out [
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketDue).Cursor()
 		read := 0
+		// What is due later than it can be was written before the clock was set
+		// back, and is due now.
+		impossible := f.DueBy.Add(s.o.Rules.LongestAsk())
 		for k, _ := c.Seek(from); len(k) == 16; k, _ = c.Next() {
-			if time.UnixMicro(int64(binary.BigEndian.Uint64(k))).After(f.DueBy) {
-				return nil
+			if at := time.UnixMicro(int64(binary.BigEndian.Uint64(k))); at.After(f.DueBy) && !at.After(impossible) {
+				if k, _ = c.Seek(dueKey(impossible.Add(time.Microsecond), 0)); len(k) != 16 {
+					return nil
+				}
 			}
 			if read++; read > burstReads {
 				next = slices.Clone(k)

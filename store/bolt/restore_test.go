@@ -11,6 +11,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 	"masspay/store/storetest"
 )
 
@@ -63,7 +64,7 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 			}
 			for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
 				for r := range s.List(t.Context(), store.Filter{}) {
-					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after)})
+					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after)})
 				}
 			}
 			c, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "h", AskFirst: true})
@@ -162,7 +163,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	require.NoError(t, err)
 	for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
 		for r := range s.List(t.Context(), store.Filter{}) {
-			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after)})
+			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after)})
 		}
 	}
 	again := w.Open(t).(*Store) // the copy is started anew, its old asking with it
@@ -184,4 +185,11 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	c, err := again.Claim(t.Context(), ask)
 	require.NoError(t, err)
 	require.Empty(t, c, "nothing is sent before the gate was asked")
+}
+
+// later is a moment after now on the clock that nobody sets.
+func later(by time.Duration) payout.Tick {
+	now := clock.Tick()
+	now.At += by
+	return now
 }

@@ -1,0 +1,21 @@
+// Package clock reads a clock that nobody can set. How long ago something was
+// must not depend on the wall clock, which people and time servers step.
+package clock
+
+import (
+	"time"
+
+	"masspay/payout"
+)
+
+// start and base are the same moment on both clocks, as this process began.
+var (
+	start = time.Now()
+	base  = monotonic()
+	boot  = bootID()
+)
+
+// Tick is now, on the machine's own clock: the same for all its processes until
+// it is started anew. The clock stands still while the machine sleeps, so that
+// what it measures is at least what it says.
+func Tick() payout.Tick { return payout.Tick{Boot: boot, At: base + time.Since(start)} }

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package clock
+
+import "time"
+
+// monotonic and bootID: ticks of one process only.
+func monotonic() time.Duration { return 0 }
+
+func bootID() uint64 { return ownID() }
