@@ -84,7 +84,7 @@ func (l *pipeListener) Close() error {
 
 func (l *pipeListener) Addr() net.Addr { return l.address }
 
-// mortal is a process that can die, be suspended, or see its wall clock set at any of its steps: before
+// mortal is a process that can die, be suspended, or see the wall clock set at any of its steps: before
 // and after each call of the store, of the limiter and of the network. What a
 // dead process does from then on has no effect.
 type mortal struct {
@@ -92,14 +92,14 @@ type mortal struct {
 	dies int64         // at which step; 0: never
 	naps int64         // at which step it is suspended; 0: never
 	nap  time.Duration // for how long
-	sets int64         // at which step somebody sets its wall clock; 0: never
+	sets int64         // at which step somebody sets the wall clock; 0: never
 	by   time.Duration // by how much
 
 	steps  atomic.Int64
 	once   sync.Once
 	dead   chan struct{}
 	frozen atomic.Pointer[chan struct{}]
-	skew   atomic.Int64 // how far somebody has set its wall clock
+	skew   *atomic.Int64 // how far somebody has set the wall clock of the machine
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -107,7 +107,9 @@ type mortal struct {
 
 var errKilled = errors.New("the process is dead")
 
-func newMortal(name string) *mortal { return &mortal{name: name, dead: make(chan struct{})} }
+func newMortal(name string, skew *atomic.Int64) *mortal {
+	return &mortal{name: name, skew: skew, dead: make(chan struct{})}
+}
 
 func (m *mortal) step() error {
 	n := m.steps.Add(1)

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -133,6 +134,7 @@ type stormNight struct {
 	wire     wire
 	sim      *gatesim.Sim
 	holds    holds
+	skew     atomic.Int64 // of the wall clock
 	log      syncBuffer
 	o        bolt.Options
 	files    []string // texts
@@ -163,7 +165,7 @@ func newNight(t *testing.T, seed uint64, folder string) *stormNight {
 		Callback: "http://masspay.example/callbacks", PayEvery: n.rng.IntN(4) > 0,
 		VerdictAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
 		HangFor: time.Minute, DelayBy: n.upTo(time.Minute), CallbackGap: n.upTo(10 * time.Second),
-		Transport: &http.Transport{DialContext: newMortal("the gate").dialer(&n.wire), DisableKeepAlives: true},
+		Transport: &http.Transport{DialContext: newMortal("the gate", &n.skew).dialer(&n.wire), DisableKeepAlives: true},
 	})
 	n.crashes = n.rng.IntN(8)
 	n.copied = n.rng.IntN(4) == 0
@@ -228,7 +230,7 @@ func (n *stormNight) throw(sides int) int {
 func (n *stormNight) process(name string, mayDie bool) *mortal {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	m := newMortal(name)
+	m := newMortal(name, &n.skew)
 	if !mayDie {
 		return m
 	}
@@ -252,6 +254,7 @@ func (n *stormNight) play(sum *weather) {
 	t := n.t
 	defer func() {
 		if t.Failed() {
+			n.explain()
 			t.Logf("run it alone: go test ./batch -run TestStorm -storm.first=%d -storm.seeds=1\n%s", n.seed, strings.Join(n.story, "\n"))
 		}
 	}()
@@ -443,7 +446,7 @@ func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
 // done reports whether every file is loaded and nothing of it is open, but for
 // what the gate itself never settles.
 func (n *stormNight) done() bool {
-	s, end := n.open(newMortal("look"))
+	s, end := n.open(newMortal("look", &n.skew))
 	defer end()
 	n.batches = n.batches[:0]
 	for b, err := range s.Batches(context.Background()) {
@@ -469,7 +472,7 @@ func (n *stormNight) done() bool {
 // backup takes a copy, with masspay backup or by copying the file while nobody
 // works.
 func (n *stormNight) backup() {
-	s, end := n.open(newMortal("backup"))
+	s, end := n.open(newMortal("backup", &n.skew))
 	defer end()
 	to := n.o.Path + ".copy"
 	n.tell("backup")
@@ -498,7 +501,7 @@ func (n *stormNight) restore() {
 	n.tell("the store is last night's copy (its marker too: %v)", whole)
 	sent := len(n.sim.History())
 	if !whole && !bytes.Equal(before, n.marked) {
-		_, err := n.run(newMortal("unasked"), n.files[0], 0)
+		_, err := n.run(newMortal("unasked", &n.skew), n.files[0], 0)
 		require.ErrorIs(n.t, err, store.ErrRestored)
 		require.Len(n.t, n.sim.History(), sent, "a copy has sent")
 	}
@@ -511,11 +514,32 @@ func (n *stormNight) generation() []byte {
 	return b
 }
 
+// explain tells of every payout that was posted more than once or is open: what
+// the store knows, and what reached the gate.
+func (n *stormNight) explain() {
+	s, end := n.open(newMortal("explain", &n.skew))
+	defer end()
+	said := map[payout.Key][]string{}
+	for _, r := range n.sim.History() {
+		said[r.Key] = append(said[r.Key], fmt.Sprintf("  %10.3fs gate: %s, %s", r.At.Sub(n.begun).Seconds(), r.Path, r.Did))
+	}
+	for _, e := range n.sim.Ledger() {
+		r, err := s.Get(context.Background(), e.Key)
+		if err != nil || e.Posts < 2 && !r.Open() {
+			continue
+		}
+		n.t.Logf("%+v\n  %+v\n%s", e, r.Payout, strings.Join(said[e.Key], "\n"))
+		for _, v := range r.Events {
+			n.t.Logf("  %10.3fs %v by %v, attempt %d, tick %v: %s %s %s", v.At.Sub(n.begun).Seconds(), v.Kind, v.Source, v.Attempt, v.Tick.At, v.Status, v.Code, v.Message)
+		}
+	}
+}
+
 // check ends every night.
 func (n *stormNight) check() {
 	t := n.t
 	require.Empty(t, n.holds.faults)
-	s, end := n.open(newMortal("report"))
+	s, end := n.open(newMortal("report", &n.skew))
 	defer end()
 	ledger := n.sim.Ledger()
 	loaded := 0

@@ -46,7 +46,7 @@ const (
 	StatusHTML  Fault = "status-html"  // a status question gets some proxy's 404 page
 	Status3062  Fault = "status-3062"  // a status question gets "details not received"
 	StatusHang  Fault = "status-hang"  // a status question gets no answer
-	StatusStale Fault = "status-stale" // a status question gets "not found" of a payment that is there, never twice in a row
+	StatusStale Fault = "status-stale" // a status question gets "not found" of a payment that is there: once, and only if that was never said before
 )
 
 // Faults lists every fault.

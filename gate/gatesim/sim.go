@@ -31,6 +31,7 @@ type Sim struct {
 	mu       sync.Mutex
 	callback string
 	payments map[payout.Key]*payment
+	denied   map[payout.Key]bool // ids of which a status question was answered with "not found"
 	history  []Request
 	strikes  map[Fault]int
 	started  int64
@@ -52,7 +53,6 @@ type payment struct {
 	times    int // how often it was accepted
 	bodies   []string
 	foreign  bool // made by somebody else
-	stale    bool // the last status answer denied it
 	steps    []step
 	at       int    // steps that have happened
 	told     string // payment.status of the last callback that was answered with 200
@@ -87,7 +87,7 @@ func New(cfg Config) *Sim {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &Sim{
 		cfg: cfg.withDefaults(), callback: cfg.Callback, ctx: ctx, cancel: cancel,
-		payments: map[payout.Key]*payment{}, strikes: map[Fault]int{},
+		payments: map[payout.Key]*payment{}, denied: map[payout.Key]bool{}, strikes: map[Fault]int{},
 	}
 }
 
@@ -648,12 +648,12 @@ func (s *Sim) status(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.payments[in.key()]
-	if p != nil {
-		if p.stale = fault == StatusStale && !p.stale; p.stale {
-			p = nil // some replica that is behind
-		}
+	if fault == StatusStale && !s.denied[in.key()] {
+		p = nil // some replica that is behind
 	}
-	s.answerStatus(w, p, in.General.ProjectID)
+	if !s.answerStatus(w, p, in.General.ProjectID) {
+		s.denied[in.key()] = true
+	}
 }
 
 func (s *Sim) brokenStatus(w http.ResponseWriter, r *http.Request, fault Fault) bool {
@@ -704,11 +704,11 @@ func (s *Sim) statusByRequest(w http.ResponseWriter, r *http.Request) {
 }
 
 // answerStatus tells of a payment, nil for none, that the endpoint has had the
-// time to learn of.
-func (s *Sim) answerStatus(w http.ResponseWriter, p *payment, project uint32) {
+// time to learn of; otherwise it says "not found" and returns false.
+func (s *Sim) answerStatus(w http.ResponseWriter, p *payment, project uint32) bool {
 	if p == nil || p.accepted.IsZero() || time.Since(p.accepted) < s.cfg.StatusLag {
 		refuse(w, http.StatusOK, gate.CodeNotFound)
-		return
+		return false
 	}
 	b := p.body(p.status())
 	if op, ok := b["operation"]; ok {
@@ -717,6 +717,7 @@ func (s *Sim) answerStatus(w http.ResponseWriter, p *payment, project uint32) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(s.sign(b, project))
+	return true
 }
 
 // Ledger is what was really accepted and paid, sorted by id.
