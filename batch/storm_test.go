@@ -29,6 +29,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/storetest"
 	"masspay/web"
 )
 
@@ -552,6 +553,7 @@ func (n *stormNight) check() {
 		n.weather.open += j.Open
 	}
 	require.Equal(t, len(n.files), loaded)
+	storetest.Check(t, s.Store)
 	keepsSecrets(t, n.o.Path, n.log.String())
 	st := n.sim.Stats()
 	n.weather.requests = st.Requests

@@ -26,6 +26,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/storetest"
 	"masspay/web"
 )
 
@@ -221,6 +222,7 @@ func parse(t *testing.T, r io.Reader) []map[string]string {
 func (w *world) check(b store.Batch, text string) {
 	w.t.Helper()
 	judge(w.t, w.s, b, text, w.sim.Ledger())
+	storetest.Check(w.t, w.s)
 	keepsSecrets(w.t, w.o.Path, w.log.String())
 }
 

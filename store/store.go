@@ -169,6 +169,26 @@ type Filter struct {
 	Events bool           // with their events
 }
 
+// Examination is what Examine found.
+type Examination struct {
+	Batches, Rows, Payouts, Events int // looked at
+	Wrong                          []string
+	More                           int      // further findings that are not listed
+	Notes                          []string // odd, and not wrong
+}
+
+// maxFindings are listed; a store that has more is not worth a longer list.
+const maxFindings = 100
+
+// Add notes what is wrong.
+func (e *Examination) Add(format string, args ...any) {
+	if len(e.Wrong) >= maxFindings {
+		e.More++
+		return
+	}
+	e.Wrong = append(e.Wrong, fmt.Sprintf(format, args...))
+}
+
 // Run is one invocation that may change payouts: who, what and when.
 type Run struct {
 	Command string    `json:"command"`
@@ -256,6 +276,11 @@ type Store interface {
 	// Backup writes a consistent copy to a new file, durably, readable by its
 	// owner only. A store restored from it is known to be a copy.
 	Backup(ctx context.Context, path string) error
+
+	// Examine checks everything that the store keeps against itself, and
+	// changes nothing. Others wait meanwhile. What is wrong is in its result;
+	// an error means that it could not be looked at.
+	Examine(ctx context.Context) (Examination, error)
 
 	// Close gives up this process's place. Payouts that it still holds become
 	// Unknown with the next Recover.

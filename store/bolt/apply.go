@@ -56,15 +56,16 @@ func (s *Store) writer(tx *bbolt.Tx) *writer {
 // find returns the payout that an id stands for, or 0. A payout of a load that
 // is not whole does not count; the one before it does.
 func find(tx *bbolt.Tx, id payout.Digest) (uint64, error) {
-	n := number(tx.Bucket(bucketIDs).Get(id[:]))
-	if n == 0 {
-		return 0, nil
+	n, err := lookID(tx, id)
+	if err != nil || n == 0 {
+		return 0, err
 	}
-	if _, first, ok := loading(tx); ok && n >= first {
+	m, err := readMeta(tx)
+	if err == nil && m.loading != 0 && n >= m.first {
 		r, err := get(tx, n)
 		return r.prev, err
 	}
-	return n, nil
+	return n, err
 }
 
 func get(tx *bbolt.Tx, n uint64) (record, error) {
@@ -93,6 +94,9 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 		return w.keepEarly(id, e)
 	}
 	r, err := get(w.tx, n)
+	if err == nil && r.Key != e.Key {
+		err = fmt.Errorf("%w: the id of %s leads to another payout", store.ErrDamaged, e.Key)
+	}
 	if err != nil {
 		return store.Change{}, err
 	}

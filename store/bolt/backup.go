@@ -25,15 +25,19 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 		}
 		var generation uint64
 		err = db.Update(func(tx *bbolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
-			generation = number(meta.Get(metaGeneration)) + 1
+			m, err := readMeta(tx)
+			if err != nil {
+				return err
+			}
+			m.generation++
+			generation = m.generation
 			marker, err := readMarker(s.o.marker())
 			if err != nil || marker >= generation {
 				// This is a copy itself, or its marker is lost: leave the proof alone.
 				generation = 0
 				return nil //nolint:nilerr // the copy is good; Claim will say what is wrong
 			}
-			return meta.Put(metaGeneration, be64(generation))
+			return m.write(tx)
 		})
 		if err != nil || generation == 0 {
 			return err

@@ -45,6 +45,9 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, erro
 // reached the end of the batch.
 func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Claimed, more bool, err error) {
 	err = s.burst(ctx, func(db *bbolt.DB) error {
+		if err := s.inspected(); err != nil {
+			return err
+		}
 		var generation uint64
 		begun := *scan
 		err := db.Update(func(tx *bbolt.Tx) error {
@@ -60,8 +63,8 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 			}
 			out = scan.out
 			if scan.wrote {
-				generation = number(tx.Bucket(bucketMeta).Get(metaGeneration)) + 1
-				if err := tx.Bucket(bucketMeta).Put(metaGeneration, be64(generation)); err != nil {
+				err := changeMeta(tx, func(m *meta) { m.generation++; generation = m.generation })
+				if err != nil {
 					return err
 				}
 			}
@@ -224,8 +227,10 @@ func errIf(cond bool, err error) error {
 // guard refuses to claim from a restored store. It returns the epoch of the
 // restore while payouts must be asked about first, 0 otherwise.
 func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
-	meta := tx.Bucket(bucketMeta)
-	generation, epoch := number(meta.Get(metaGeneration)), number(meta.Get(metaEpoch))
+	m, err := readMeta(tx)
+	if err != nil {
+		return 0, err
+	}
 	marker, err := readMarker(s.o.marker())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 0, fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
@@ -233,30 +238,34 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	copied := marker > generation
+	copied := marker > m.generation
 	switch {
-	case !askFirst && (copied || epoch != 0):
+	case !askFirst && (copied || m.epoch != 0):
 		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
-	case askFirst && (!s.asking || copied || epoch == 0):
+	case askFirst && (!s.asking || copied || m.epoch == 0):
 		// A person says that it is a copy, even if the marker came back with it.
 		// Every process that is told so asks anew: an epoch that came back with
 		// the copy proves nothing.
-		epoch = max(marker, generation) + 1
-		return epoch, errors.Join(meta.Put(metaEpoch, be64(epoch)), meta.Put(metaGeneration, be64(epoch)))
+		m.epoch = max(marker, m.generation) + 1
+		m.generation = m.epoch
+		return m.epoch, m.write(tx)
 	}
-	return epoch, nil
+	return m.epoch, nil
 }
 
 // Restored reports whether payouts must be asked about before they are sent,
 // because the store is a copy. It fails with store.ErrNoMarker.
 func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
+		m, err := readMeta(tx)
+		if err != nil {
+			return err
+		}
 		marker, err := readMarker(s.o.marker())
 		if errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
 		}
-		restored = marker > number(meta.Get(metaGeneration)) || meta.Get(metaEpoch) != nil
+		restored = marker > m.generation || m.epoch != 0
 		return err
 	})
 	return restored, err
@@ -268,13 +277,14 @@ func (s *Store) Trust(ctx context.Context) error {
 	return s.burst(ctx, func(db *bbolt.DB) error {
 		var generation uint64
 		err := db.Update(func(tx *bbolt.Tx) error {
-			meta := tx.Bucket(bucketMeta)
 			marker, err := readMarker(s.o.marker())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			generation = max(number(meta.Get(metaGeneration)), marker) + 1
-			return errors.Join(meta.Put(metaGeneration, be64(generation)), meta.Delete(metaEpoch))
+			return changeMeta(tx, func(m *meta) {
+				generation = max(m.generation, marker) + 1
+				m.generation, m.epoch = generation, 0
+			})
 		})
 		if err != nil {
 			return err

@@ -14,10 +14,7 @@ import (
 // byte before and a checksum of key and value behind. A record that does not
 // decode to its last byte is damaged, never guessed at.
 
-const recordVersion = 2
-
-// Version 1 had no ticks.
-const oldestVersion = 1
+const recordVersion = 1
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -76,9 +73,8 @@ func (e *encoder) sum(key []byte) []byte {
 
 // decoder reads what an encoder wrote; after the first fault it yields zeros.
 type decoder struct {
-	b       []byte
-	bad     bool
-	version byte
+	b   []byte
+	bad bool
 }
 
 func newDecoder(key, value []byte) *decoder {
@@ -86,10 +82,10 @@ func newDecoder(key, value []byte) *decoder {
 		return &decoder{bad: true}
 	}
 	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
-	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] < oldestVersion || body[0] > recordVersion {
+	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] != recordVersion {
 		return &decoder{bad: true}
 	}
-	return &decoder{b: body[1:], version: body[0]}
+	return &decoder{b: body[1:]}
 }
 
 func (d *decoder) uint() uint64 {
@@ -145,9 +141,6 @@ func (d *decoder) time() time.Time {
 }
 
 func (d *decoder) tick() payout.Tick {
-	if d.version < 2 {
-		return payout.Tick{}
-	}
 	t := payout.Tick{Boot: d.uint()}
 	if t.Boot != 0 {
 		t.At = time.Duration(d.int())

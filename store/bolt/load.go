@@ -3,7 +3,6 @@ package bolt
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -31,6 +30,9 @@ func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Ro
 		return store.Loaded{}, err
 	}
 	defer func() { _ = one.Unlock() }()
+	if err := s.burst(ctx, func(*bbolt.DB) error { return s.inspected() }); err != nil {
+		return store.Loaded{}, err
+	}
 	if err := s.undo(ctx); err != nil {
 		return store.Loaded{}, err
 	}
@@ -72,16 +74,6 @@ type entry struct {
 	n  uint64
 }
 
-// loading returns the batch number and the first payout number of a load that
-// is not whole.
-func loading(tx *bbolt.Tx) (batch uint32, first uint64, ok bool) {
-	v := tx.Bucket(bucketMeta).Get(metaLoading)
-	if len(v) != 12 {
-		return 0, 0, false
-	}
-	return binary.BigEndian.Uint32(v), binary.BigEndian.Uint64(v[4:]), true
-}
-
 func (l *load) begin(ctx context.Context) error {
 	sum, err := hex.DecodeString(l.b.ID)
 	if err != nil || len(sum) != 32 {
@@ -91,16 +83,15 @@ func (l *load) begin(ctx context.Context) error {
 		if tx.Bucket(bucketNames).Get(sum) != nil {
 			return store.ErrLoaded
 		}
-		meta := tx.Bucket(bucketMeta)
-		l.b.Number = uint32(number(meta.Get(metaNextBatch)))
-		l.first = number(meta.Get(metaNextNumber))
-		l.next = l.first
+		m, err := readMeta(tx)
+		if err != nil {
+			return err
+		}
+		l.b.Number, l.first, l.next = m.nextBatch, m.next, m.next
+		m.loading, m.first = l.b.Number, l.first
+		m.nextBatch++
 		key := be32(l.b.Number)
-		return errors.Join(
-			meta.Put(metaNextBatch, be64(uint64(l.b.Number)+1)),
-			meta.Put(metaLoading, append(be32(l.b.Number), be64(l.first)...)),
-			tx.Bucket(bucketProgress).Put(key, (&progress{}).encode(key)),
-		)
+		return errors.Join(m.write(tx), tx.Bucket(bucketProgress).Put(key, (&progress{}).encode(key)))
 	})
 }
 
@@ -154,7 +145,7 @@ func (l *load) commit(ctx context.Context, chunk []store.Row) error {
 				return err
 			}
 		}
-		if err := tx.Bucket(bucketMeta).Put(metaNextNumber, be64(l.next)); err != nil {
+		if err := changeMeta(tx, func(m *meta) { m.next = l.next }); err != nil {
 			return err
 		}
 		return w.flush()
@@ -178,6 +169,9 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	var prev uint64
 	if n != 0 {
 		r, err := get(w.tx, n)
+		if err == nil && r.Key != row.Key {
+			err = fmt.Errorf("%w: the id of %s leads to another payout", store.ErrDamaged, row.Key)
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -235,7 +229,7 @@ func (l *load) index(ctx context.Context) error {
 		err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 			ids := tx.Bucket(bucketIDs)
 			for _, e := range chunk {
-				if err := ids.Put(e.id[:], be64(e.n)); err != nil {
+				if err := ids.Put(e.id[:], indexEntry(e.id[:], e.n)); err != nil {
 					return err
 				}
 			}
@@ -260,8 +254,8 @@ func (l *load) finish(ctx context.Context) error {
 		key := be32(l.b.Number)
 		err = errors.Join(
 			tx.Bucket(bucketBatches).Put(key, summed(key, header)),
-			tx.Bucket(bucketNames).Put(sum, key),
-			tx.Bucket(bucketMeta).Delete(metaLoading),
+			tx.Bucket(bucketNames).Put(sum, indexEntry(sum, uint64(l.b.Number))),
+			changeMeta(tx, func(m *meta) { m.loading, m.first = 0, 0 }),
 		)
 		if err != nil {
 			return err
@@ -348,19 +342,19 @@ func (s *Store) undo(ctx context.Context) error {
 }
 
 func (s *Store) undoBurst(tx *bbolt.Tx) (done bool, err error) {
-	batch, first, ok := loading(tx)
-	if !ok {
-		return true, nil
+	m, err := readMeta(tx)
+	if err != nil || m.loading == 0 {
+		return true, err
 	}
 	// Keys are gathered before anything is deleted: a cursor does not survive
 	// deletes, and Cursor.Last never returns from a tree that they emptied.
-	rows := gather(tx.Bucket(bucketLines).Cursor(), be32(batch))
+	rows := gather(tx.Bucket(bucketLines).Cursor(), be32(m.loading))
 	for _, k := range rows {
 		if err := tx.Bucket(bucketLines).Delete(k); err != nil {
 			return false, err
 		}
 	}
-	made := gatherBack(tx.Bucket(bucketPayouts).Cursor(), first)
+	made := gatherBack(tx.Bucket(bucketPayouts).Cursor(), m.first)
 	for _, n := range made {
 		if err := s.unmake(tx, n); err != nil {
 			return false, err
@@ -369,7 +363,10 @@ func (s *Store) undoBurst(tx *bbolt.Tx) (done bool, err error) {
 	if len(rows) == burstWrites || len(made) == burstWrites {
 		return false, nil
 	}
-	return true, errors.Join(tx.Bucket(bucketProgress).Delete(be32(batch)), tx.Bucket(bucketMeta).Delete(metaLoading))
+	return true, errors.Join(
+		tx.Bucket(bucketProgress).Delete(be32(m.loading)),
+		changeMeta(tx, func(m *meta) { m.loading, m.first = 0, 0 }),
+	)
 }
 
 // gather returns the first keys that begin with a prefix.
@@ -396,9 +393,10 @@ func (s *Store) unmake(tx *bbolt.Tx, n uint64) error {
 		return err
 	}
 	ids, id := tx.Bucket(bucketIDs), s.DigestID(r.Key)
-	if number(ids.Get(id[:])) == n {
+	at, err := lookID(tx, id)
+	if err == nil && at == n {
 		if r.prev != 0 {
-			err = ids.Put(id[:], be64(r.prev))
+			err = ids.Put(id[:], indexEntry(id[:], r.prev))
 		} else {
 			err = ids.Delete(id[:])
 		}

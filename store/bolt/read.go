@@ -173,11 +173,14 @@ func (s *Store) want(ctx context.Context, f store.Filter) (wanted, error) {
 // on, nil at the end.
 func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		_, first, dirty := loading(tx)
+		m, err := readMeta(tx)
+		if err != nil {
+			return err
+		}
 		c := tx.Bucket(bucketPayouts).Cursor()
 		read := 0
 		for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-			if dirty && number(k) >= first {
+			if m.loading != 0 && number(k) >= m.first {
 				return nil
 			}
 			if read++; read > burstReads {
@@ -368,7 +371,7 @@ func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
 // Batch finds a batch; see store.Store.
 func (s *Store) Batch(ctx context.Context, id string) (found store.Batch, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		var n []byte
+		var sum, n []byte
 		c := tx.Bucket(bucketNames).Cursor()
 		prefix, odd := hexPrefix(id)
 		if prefix == nil {
@@ -381,12 +384,18 @@ func (s *Store) Batch(ctx context.Context, id string) (found store.Batch, err er
 			if n != nil {
 				return fmt.Errorf("%q: %w: more than one batch begins so", id, store.ErrNoBatch)
 			}
-			n = v
+			sum, n = k, v
 		}
 		if n == nil {
 			return fmt.Errorf("%q: %w", id, store.ErrNoBatch)
 		}
-		found, err = readBatch(tx, n)
+		at, err := readIndex(sum, n)
+		if err != nil {
+			return err
+		}
+		if found, err = readBatch(tx, be32(uint32(at))); err == nil && found.ID != hex.EncodeToString(sum) {
+			err = fmt.Errorf("%w: %x leads to another batch", store.ErrDamaged, sum)
+		}
 		return err
 	})
 	return found, err

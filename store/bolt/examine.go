@@ -1,0 +1,340 @@
+package bolt
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Examine checks the store; see store.Store. It needs no lock on the file but
+// its turn, writes nothing, and reads the pages as bytes before it lets bbolt
+// read them.
+func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
+	if err := s.turn.take(ctx); err != nil {
+		return e, err
+	}
+	defer func() { err = errors.Join(err, s.turn.release()) }()
+	f, err := os.Open(s.o.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return e, errors.Join(store.ErrMissing, err)
+	}
+	if err != nil {
+		return e, err
+	}
+	defer func() { _ = f.Close() }()
+	st, err := f.Stat()
+	if err != nil {
+		return e, err
+	}
+	if inspect(f, st.Size(), e.Add, func(string, []byte, []byte) {}) {
+		e.Notes = append(e.Notes, "one of the two header pages is damaged; the next change writes it again")
+	}
+	if len(e.Wrong) > 0 {
+		return e, nil // records would only repeat it
+	}
+	db, err := openFile(s.o.Path, os.O_RDONLY)
+	if err != nil {
+		return e, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.View(func(tx *bbolt.Tx) error {
+		x := &examining{s: s, tx: tx, Examination: &e, counts: map[uint32]*progress{}, rows: map[uint32]int{}, hosts: map[string]int64{}}
+		return x.all(ctx)
+	})
+	return e, err
+}
+
+// examining is one examination under way.
+type examining struct {
+	*store.Examination
+	s      *Store
+	tx     *bbolt.Tx
+	meta   meta
+	counts map[uint32]*progress // what counting gives, by batch
+	rows   map[uint32]int
+	hosts  map[string]int64
+}
+
+func (x *examining) all(ctx context.Context) (err error) {
+	if x.meta, err = readMeta(x.tx); err != nil {
+		x.Add("%v", err)
+		return nil
+	}
+	x.marker()
+	for _, part := range []func(){x.batches, x.lines, x.payouts, x.counted, x.indexes, x.rest} {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		part()
+	}
+	return nil
+}
+
+func (x *examining) marker() {
+	marker, err := readMarker(x.s.o.marker())
+	switch {
+	case err != nil:
+		x.note("the marker %s cannot be read: nobody can tell whether the store is a restored copy", x.s.o.marker())
+	case marker > x.meta.generation:
+		x.note("the store is older than its marker (%d, %d): it is a restored copy", x.meta.generation, marker)
+	case x.meta.epoch != 0:
+		x.note("the store is a restored copy; the gate is asked before anything is sent")
+	}
+	if x.meta.loading != 0 {
+		x.note("a load was cut off; the next one removes what it left")
+	}
+}
+
+func (x *examining) note(format string, args ...any) {
+	x.Notes = append(x.Notes, fmt.Sprintf(format, args...))
+}
+
+// each goes through a bucket.
+func (x *examining) each(bucket []byte, do func(k, v []byte)) {
+	c := x.tx.Bucket(bucket).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		do(k, v)
+	}
+}
+
+func (x *examining) batches() {
+	x.each(bucketBatches, func(k, _ []byte) {
+		x.Batches++
+		b, err := readBatch(x.tx, k)
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		sum, _ := hex.DecodeString(b.ID)
+		n, err := readIndex(sum, x.tx.Bucket(bucketNames).Get(sum))
+		if err != nil || !bytes.Equal(be32(uint32(n)), k) || !bytes.Equal(be32(b.Number), k) {
+			x.Add("batch %s cannot be found by its id", b.Short())
+		}
+		x.counts[b.Number] = &progress{counts: map[countKey]count{}}
+		x.rows[b.Number] = b.Rows
+	})
+}
+
+// whole reports whether a batch counts.
+func (x *examining) whole(batch uint32) bool { return x.counts[batch] != nil }
+
+// lines opens every row, and counts.
+func (x *examining) lines() {
+	read := map[uint32]int{}
+	x.each(bucketLines, func(k, v []byte) {
+		if len(k) != 8 {
+			x.Add("a row has the key %x", k)
+			return
+		}
+		batch, index := binary.BigEndian.Uint32(k), binary.BigEndian.Uint32(k[4:])
+		if !x.whole(batch) {
+			return // of a load that was cut off
+		}
+		x.Rows++
+		if int(index) != read[batch] {
+			x.Add("row %d of batch number %d is missing", read[batch]+1, batch)
+		}
+		read[batch] = int(index) + 1
+		l, err := decodeLine(k, v)
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		var r record
+		if l.payout != 0 {
+			if r, err = get(x.tx, l.payout); err != nil {
+				x.Add("%v", err)
+				return
+			}
+			if !slices.Contains(r.Places, payout.Place{Batch: batch, Index: index}) {
+				x.Add("payout %s does not know of row %d of batch number %d", r.Key, index+1, batch)
+			}
+			x.counts[batch].add(r.Payout, +1)
+		}
+		if _, err := x.s.open(l.sealed, r.Key, batch, index); err != nil {
+			x.Add("%v", err)
+		}
+	})
+	for batch, want := range x.rows {
+		if read[batch] != want {
+			x.Add("batch number %d has %d rows, and should have %d", batch, read[batch], want)
+		}
+	}
+}
+
+// counted compares the counts that are kept with those that counting gives.
+func (x *examining) counted() {
+	for batch, counted := range x.counts {
+		key := be32(batch)
+		kept, err := decodeProgress(key, x.tx.Bucket(bucketProgress).Get(key))
+		if err != nil {
+			x.Add("%v", err)
+			continue
+		}
+		if !reflect.DeepEqual(kept.counts, counted.counts) {
+			x.Add("the counts of batch number %d are %v, and counting gives %v", batch, kept.sorted(), counted.sorted())
+		}
+	}
+}
+
+func (x *examining) payouts() {
+	x.each(bucketPayouts, func(k, v []byte) {
+		if x.meta.loading != 0 && number(k) >= x.meta.first {
+			return
+		}
+		r, err := decodeRecord(k, v)
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		x.Payouts++
+		if r.Number >= x.meta.next {
+			x.Add("payout %s has a number that is not given out yet", r.Key)
+		}
+		x.found(r)
+		x.explained(r)
+		x.reachable(r)
+		if r.Open() && r.State != payout.StateNew && r.Host != "" {
+			x.hosts[r.Host]++
+		}
+		if at := r.AskAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {
+			x.Add("payout %s is to be asked about, and nobody will", r.Key)
+		}
+		if r.Open() && r.State != payout.StateNew && r.State != payout.StateSending && r.AskAt.IsZero() {
+			x.Add("payout %s is open, and nobody will ask about it", r.Key)
+		}
+		if (r.State == payout.StateSending) != (r.Owner != 0) || r.Owner != 0 && !x.has(bucketClaims, pair64(r.Owner, r.Number)) {
+			x.Add("payout %s is being sent, and by nobody", r.Key)
+		}
+	})
+}
+
+func (x *examining) has(bucket, key []byte) bool {
+	k, _ := x.tx.Bucket(bucket).Cursor().Seek(key)
+	return bytes.Equal(k, key)
+}
+
+// found makes sure that a payout's id leads to it, or to the one that took the
+// id over.
+func (x *examining) found(r record) {
+	n, err := lookID(x.tx, x.s.DigestID(r.Key))
+	for hops := 0; err == nil && n > r.Number && hops < 1_000; hops++ {
+		var later record
+		if later, err = get(x.tx, n); err == nil && later.Key == r.Key {
+			n = later.prev
+		}
+	}
+	if err != nil || n != r.Number {
+		x.Add("payout %s cannot be found by its id: another file could bring it again", r.Key)
+	}
+}
+
+// explained replays a payout's events: they must lead to what it is.
+func (x *examining) explained(r record) {
+	rec, err := full(x.tx, r.Number, true)
+	if err != nil {
+		x.Add("%v", err)
+		return
+	}
+	x.Events += len(rec.Events)
+	p := payout.New(r.Key, r.Method, r.Amount)
+	for _, e := range rec.Events {
+		// Only events that changed something are kept, so that of two words "not
+		// seen" the second is the one that freed it, whatever the periods were.
+		p, _ = payout.Next(payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}, p, e)
+	}
+	type essence struct {
+		state               payout.State
+		attempt, tries      int
+		owner               uint64
+		doubted, seen, open bool
+		flags               payout.Flags
+	}
+	of := func(p payout.Payout) essence {
+		return essence{p.State, p.Attempt, p.Tries, p.Owner, p.Doubted, p.Seen, p.Unproven, p.Flags}
+	}
+	if of(p) != of(r.Payout) {
+		x.Add("payout %s is %s, and its events lead to %s", r.Key, r.State, p.State)
+	}
+}
+
+// reachable makes sure that what is to be sent will be found by a claim.
+func (x *examining) reachable(r record) {
+	if r.State != payout.StateNew {
+		return
+	}
+	for _, at := range r.Places {
+		if !x.whole(at.Batch) {
+			continue
+		}
+		p, err := decodeProgress(be32(at.Batch), x.tx.Bucket(bucketProgress).Get(be32(at.Batch)))
+		if err == nil && at.Index < p.cursor && !x.has(bucketFreed, pair32(at.Batch, at.Index)) {
+			x.Add("payout %s is not sent yet, and no run will find it", r.Key)
+		}
+	}
+}
+
+// indexes must lead to payouts that say the same.
+func (x *examining) indexes() {
+	leads := func(n uint64, right func(record) bool, what string) {
+		r, err := get(x.tx, n)
+		if err != nil || !right(r) {
+			x.Add("the index of %s leads to payout number %d wrongly", what, n)
+		}
+	}
+	x.each(bucketIDs, func(k, v []byte) {
+		n, err := readIndex(k, v)
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		leads(n, func(r record) bool { id := x.s.DigestID(r.Key); return bytes.Equal(id[:], k) }, "ids")
+	})
+	x.each(bucketDue, func(k, _ []byte) {
+		if len(k) == 16 {
+			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.AskAt, r.Number), k) }, "questions")
+		}
+	})
+	x.each(bucketClaims, func(k, _ []byte) {
+		if len(k) == 16 {
+			leads(number(k[8:]), func(r record) bool { return r.Owner == number(k[:8]) }, "claims")
+		}
+	})
+	kept := map[string]int64{}
+	x.each(bucketHosts, func(k, v []byte) { kept[string(k)] = int64(number(v)) })
+	if !reflect.DeepEqual(kept, x.hosts) {
+		x.Add("open payouts by gate are %v, and counting gives %v", kept, x.hosts)
+	}
+}
+
+// rest reads what nothing else has.
+func (x *examining) rest() {
+	x.each(bucketEarly, func(k, v []byte) {
+		if _, err := decodeEvent(k, v, true); err != nil {
+			x.Add("%v", err)
+		}
+	})
+	x.each(bucketRuns, func(k, v []byte) {
+		text, err := plain("run", k, v)
+		if err == nil {
+			err = json.Unmarshal(text, &store.Run{})
+		}
+		if err != nil {
+			x.Add("%v", err)
+		}
+	})
+}

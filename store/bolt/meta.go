@@ -1,0 +1,85 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// metaFormat stands by itself, so that every masspay can read it; metaState
+// holds the rest under one checksum, so that no part of it can get lost alone.
+var (
+	metaFormat = []byte("format")
+	metaState  = []byte("state")
+)
+
+// meta is what a store knows of itself.
+type meta struct {
+	check      [16]byte // of the key
+	generation uint64   // rises with every claim
+	epoch      uint64   // of the restore that is not yet trusted; 0: none
+	next       uint64   // payout number of the next payout
+	nextBatch  uint32   // number of the next batch
+	loading    uint32   // number of the batch that is being loaded; 0: none
+	first      uint64   // payout number that the load began with
+}
+
+func readMeta(tx *bbolt.Tx) (m meta, err error) {
+	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState))
+	if len(d.b) < len(m.check) {
+		d.fail()
+	} else {
+		d.b = d.b[copy(m.check[:], d.b):]
+	}
+	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
+	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
+	return m, d.done("what the store knows of itself,", metaState)
+}
+
+func (m meta) write(tx *bbolt.Tx) error {
+	e := newEncoder()
+	e.b = append(e.b, m.check[:]...)
+	e.uint(m.generation)
+	e.uint(m.epoch)
+	e.uint(m.next)
+	e.uint(uint64(m.nextBatch))
+	e.uint(uint64(m.loading))
+	e.uint(m.first)
+	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
+}
+
+// change reads, changes and writes what the store knows of itself.
+func changeMeta(tx *bbolt.Tx, change func(*meta)) error {
+	m, err := readMeta(tx)
+	if err != nil {
+		return err
+	}
+	change(&m)
+	return m.write(tx)
+}
+
+// An index entry is a number with a checksum of key and number: a flipped bit
+// must not lead to another payout, or make an id look new.
+func indexEntry(key []byte, n uint64) []byte {
+	return (&encoder{b: be64(n)}).sum(key)
+}
+
+func readIndex(key, value []byte) (uint64, error) {
+	if len(value) != 12 || string(indexEntry(key, binary.BigEndian.Uint64(value))) != string(value) {
+		return 0, fmt.Errorf("%w: index entry %x does not match its checksum", store.ErrDamaged, key)
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
+
+// lookID returns the payout number that an id leads to, or 0.
+func lookID(tx *bbolt.Tx, id payout.Digest) (uint64, error) {
+	v := tx.Bucket(bucketIDs).Get(id[:])
+	if v == nil {
+		return 0, nil
+	}
+	return readIndex(id[:], v)
+}
