@@ -81,7 +81,7 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 	})
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
-		a.reportCommand(), a.cancelCommand(), a.serveCommand(), a.backupCommand(),
+		a.reportCommand(), a.cancelCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
 		a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
 	)
 	return root
@@ -118,6 +118,14 @@ func (a *app) open(ctx context.Context) (*config, *bolt.Store, error) {
 	}
 	s, err := bolt.Open(ctx, o)
 	return c, s, err
+}
+
+// engine is the store as the engine sees it.
+func (a *app) engine(s store.Store) store.Store {
+	if a.w.through != nil {
+		return a.w.through(s)
+	}
+	return s
 }
 
 func (c *config) storeOptions() (bolt.Options, error) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"masspay/store"
 )
 
 // version is set when a release is built.
@@ -20,12 +22,19 @@ type world struct {
 	stdout io.Writer
 	stderr io.Writer
 	env    []string // as os.Environ
+
+	// through stands between the engine and its store; nil: nothing does. Tests
+	// that die at every commit put themselves there.
+	through func(store.Store) store.Store
 }
 
-func main() {
+func main() { programWith(nil) }
+
+// programWith runs the program with something between the engine and its store.
+func programWith(through func(store.Store) store.Store) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order; a second one ends the process,
 	// which is as safe as any crash.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], world{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ()}))
+	os.Exit(run(ctx, os.Args[1:], world{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), through: through}))
 }

@@ -21,7 +21,7 @@ import (
 // The test binary is the program too: scripts and crash tests run it as a
 // process of its own.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"masspay": main})
+	testscript.Main(m, map[string]func(){"masspay": main, "masspay-mortal": mortalMain})
 }
 
 const testConfig = `gate:

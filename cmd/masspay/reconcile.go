@@ -49,7 +49,7 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	if err := a.record(ctx, c, s, "reconcile", "", id); err != nil {
 		return err
 	}
-	q := &batch.Reconciler{Store: s, Gate: client, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout, StatusAfter: c.Gate.StatusAfter}
+	q := &batch.Reconciler{Store: a.engine(s), Gate: client, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout, StatusAfter: c.Gate.StatusAfter}
 	sum, err := q.Round(ctx, id)
 	if err != nil {
 		return err

@@ -100,7 +100,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 			return err
 		}
 	}
-	b, done, err := a.load(ctx, c, s, files, f)
+	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil || done {
 		return err
 	}
@@ -108,7 +108,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		return err
 	}
 	runner := &batch.Runner{
-		Store: s, Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
+		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
 		Wait: f.wait, AskFirst: f.askFirst,
 	}

@@ -48,7 +48,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	log := a.log()
 	keys.warn = func(text string) { log.Warn("secrets not read again, the old ones stay in force", "reason", text) }
-	committer := web.NewCommitter(s)
+	committer := web.NewCommitter(a.engine(s))
 	mux := http.NewServeMux()
 	mux.Handle(c.Callbacks.Path, &web.Callbacks{
 		Keys: keys, Committer: committer, Rows: s, Log: log,

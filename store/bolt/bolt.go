@@ -189,35 +189,38 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketMeta)
-		if b == nil || len(b.Get(metaFormat)) != 8 {
-			return fmt.Errorf("%s: %w: not a store of masspay", o.Path, store.ErrDamaged)
-		}
-		switch f := number(b.Get(metaFormat)); {
-		case f > format:
-			return fmt.Errorf("%s: %w (format %d, this masspay knows %d)", o.Path, store.ErrNewer, f, format)
-		case f < format:
-			return fmt.Errorf("%s: made by a masspay that was never released (format %d, this masspay knows %d)", o.Path, f, format)
-		}
-		m, err := readMeta(tx)
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.Path, err)
-		}
-		if string(m.check[:]) != string(seal.check) {
-			return fmt.Errorf("%s: %w", o.Path, store.ErrKey)
-		}
-		for _, b := range buckets {
-			if tx.Bucket(b) == nil {
-				return fmt.Errorf("%s: %w: part %q is missing", o.Path, store.ErrDamaged, b)
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.view(ctx, s.mine); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+// mine makes sure that a file is a store, of a known format, with all its
+// parts, made with this key.
+func (s *Store) mine(tx *bbolt.Tx) error {
+	b := tx.Bucket(bucketMeta)
+	if b == nil || len(b.Get(metaFormat)) != 8 {
+		return fmt.Errorf("%s: %w: not a store of masspay", s.o.Path, store.ErrDamaged)
+	}
+	switch f := number(b.Get(metaFormat)); {
+	case f > format:
+		return fmt.Errorf("%s: %w (format %d, this masspay knows %d)", s.o.Path, store.ErrNewer, f, format)
+	case f < format:
+		return fmt.Errorf("%s: made by a masspay that was never released (format %d, this masspay knows %d)", s.o.Path, f, format)
+	}
+	m, err := readMeta(tx)
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.o.Path, err)
+	}
+	if string(m.check[:]) != string(s.check) {
+		return fmt.Errorf("%s: %w", s.o.Path, store.ErrKey)
+	}
+	for _, b := range buckets {
+		if tx.Bucket(b) == nil {
+			return fmt.Errorf("%s: %w: part %q is missing", s.o.Path, store.ErrDamaged, b)
+		}
+	}
+	return nil
 }
 
 // Close gives up the process's place; see store.Store.
@@ -316,11 +319,20 @@ func (s *Store) inspected() error {
 }
 
 // openFile opens a bbolt file with flags of its own, owner-only.
-func openFile(path string, flags int) (*bbolt.DB, error) {
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
+func openFile(path string, flags int) (db *bbolt.DB, err error) {
+	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			// bbolt panics over a damaged list of free pages, with the file locked.
+			err = errors.Join(fmt.Errorf("%s: %w: %v", path, store.ErrDamaged, r), file.Close())
+		}
+	}()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: busyAfter,
-		OpenFile: func(name string, _ int, mode os.FileMode) (*os.File, error) {
-			return os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
+		OpenFile: func(name string, _ int, mode os.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
+			return file, err
 		},
 	})
 	switch {

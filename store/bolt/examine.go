@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -19,6 +20,18 @@ import (
 	"masspay/payout"
 	"masspay/store"
 )
+
+// Examine checks a store that may be too damaged to be opened; see store.Store.
+// It returns store.ErrMissing, store.ErrKey or store.ErrNewer.
+func Examine(ctx context.Context, o Options) (store.Examination, error) {
+	seal, err := newSealer(o.Key)
+	if err != nil {
+		return store.Examination{}, err
+	}
+	o.Path = RealPath(o.Path)
+	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	return s.Examine(ctx)
+}
 
 // Examine checks the store; see store.Store. It needs no lock on the file but
 // its turn, writes nothing, and reads the pages as bytes before it lets bbolt
@@ -50,11 +63,24 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 	if err != nil {
 		return e, err
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			e.Add("reading stopped: %v", r)
+		}
+		err = errors.Join(err, db.Close())
+	}()
 	err = db.View(func(tx *bbolt.Tx) error {
+		if err := s.mine(tx); err != nil {
+			return err
+		}
 		x := &examining{s: s, tx: tx, Examination: &e, counts: map[uint32]*progress{}, rows: map[uint32]int{}, hosts: map[string]int64{}}
 		return x.all(ctx)
 	})
+	if errors.Is(err, store.ErrDamaged) {
+		e.Add("%v", err)
+		err = nil
+	}
 	return e, err
 }
 

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate/gatesim"
+)
+
+var (
+	crashKills = flag.Int("crash.kills", 0, "how many processes TestKills kills (default 24, fewer with -short)")
+	crashSeed  = flag.Uint64("crash.seed", 0, "seed of TestKills (default: the time)")
+)
+
+// TestKills runs the real program against a hostile gate that pays every POST,
+// and kills it: run and serve, at random moments and right before and after
+// commits; stops it in the middle and lets it go on beside another; interrupts
+// it. Then it runs to the end, and the world must be as if nothing had been.
+func TestKills(t *testing.T) {
+	t.Parallel()
+	kills := *crashKills
+	switch {
+	case kills > 0:
+	case testing.Short():
+		kills = 8
+	default:
+		kills = 24
+	}
+	seed := *crashSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	const perNight = 8
+	sum := &killed{}
+	t.Run("nights", func(t *testing.T) {
+		limit := make(chan struct{}, 6)
+		for i := range (kills + perNight - 1) / perNight {
+			t.Run(fmt.Sprint("night=", i), func(t *testing.T) {
+				t.Parallel()
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				killNight(t, rand.New(rand.NewPCG(seed, uint64(i))), perNight, sum)
+			})
+		}
+	})
+	t.Log(sum)
+}
+
+// killed sums up.
+type killed struct {
+	mu                                  sync.Mutex
+	nights, random, commits, serves     int
+	stops, interrupts, requests, faults int
+}
+
+func (k *killed) String() string {
+	return fmt.Sprintf("%d nights: %d runs killed at a random moment, %d right before or after a commit, %d times serve, %d stopped and continued, %d interrupted; %d requests, %d faults; 0 paid twice, 0 lost",
+		k.nights, k.random, k.commits, k.serves, k.stops, k.interrupts, k.requests, k.faults)
+}
+
+func (k *killed) add(what *int, n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	*what += n
+}
+
+func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
+	rates := map[gatesim.Fault]float64{}
+	for _, f := range gatesim.Faults {
+		if f != gatesim.OtherAmount && f != gatesim.TooMany {
+			rates[f] = rng.Float64() * 0.06
+		}
+	}
+	n := newNight(t, 60, gatesim.Config{
+		Seed: rng.Uint64(), Rates: rates, VerdictAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
+		LateBy: 500 * time.Millisecond, DelayBy: time.Second, HangFor: 3 * time.Second, CallbackGap: 300 * time.Millisecond,
+	})
+	const rows = 80
+	n.file("payouts.csv", rows)
+	serve := n.serving()
+	defer func() { serve.kill() }()
+	for left := kills; left > 0; left-- {
+		switch rng.IntN(6) {
+		case 0, 1:
+			n.killRun(time.Duration(rng.IntN(900)) * time.Millisecond)
+			sum.add(&sum.random, 1)
+		case 2, 3:
+			if n.dieAtStep(1 + rng.IntN(rows+60)) {
+				sum.add(&sum.commits, 1)
+			} else {
+				left++ // it had ended before
+			}
+		case 4:
+			serve.kill()
+			sum.add(&sum.serves, 1)
+			serve = n.serving()
+		case 5:
+			n.stopAndContinue(rng)
+			sum.add(&sum.stops, 1)
+			n.interrupt(time.Duration(100+rng.IntN(500)) * time.Millisecond)
+			sum.add(&sum.interrupts, 1)
+		}
+		require.Contains(t, []int{0, 3, 4}, n.masspay("status"))
+	}
+	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+		require.Less(t, try, 10, "%s", n.said.String())
+	}
+	n.check("payouts.csv", "result.csv")
+	st := n.sim.Stats()
+	sum.add(&sum.nights, 1)
+	sum.add(&sum.requests, st.Requests)
+	for _, k := range st.Faults {
+		sum.add(&sum.faults, k)
+	}
+}
+
+// killRun kills a run after a while, if it has not ended by then.
+func (n *night) killRun(after time.Duration) {
+	cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+	require.NoError(n.t, cmd.Start())
+	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer timer.Stop()
+	_ = cmd.Wait()
+}
+
+// dieAtStep lets a run kill itself at a step; false when it ended before that.
+func (n *night) dieAtStep(step int) bool {
+	cmd := exec.CommandContext(n.t.Context(), "masspay-mortal", "run", "payouts.csv", "-o", "result.csv", "--wait", "1s")
+	cmd.Dir, cmd.Stderr = n.folder, &n.said
+	cmd.Env = append(os.Environ(), fmt.Sprint("TEST_DIES_AT_STEP=", step))
+	_ = cmd.Run()
+	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return status.Signaled() && status.Signal() == syscall.SIGKILL
+}
+
+// stopAndContinue suspends a run with claims in its hands for longer than the
+// quiet period, while another works on the same file.
+func (n *night) stopAndContinue(rng *rand.Rand) {
+	cmd := n.command("run", "payouts.csv", "-o", "stopped.csv", "--wait", "1s")
+	require.NoError(n.t, cmd.Start())
+	pause(time.Duration(rng.IntN(400)) * time.Millisecond)
+	require.NoError(n.t, cmd.Process.Signal(syscall.SIGSTOP))
+	other := n.command("run", "payouts.csv", "-o", "other.csv", "--wait", "3s")
+	require.NoError(n.t, other.Start())
+	pause(4 * time.Second)
+	require.NoError(n.t, cmd.Process.Signal(syscall.SIGCONT))
+	_ = other.Wait()
+	_ = cmd.Wait()
+}
+
+// interrupt is Ctrl-C after a while.
+func (n *night) interrupt(after time.Duration) {
+	cmd := n.command("run", "payouts.csv", "-o", "result.csv", "--wait", "2s")
+	require.NoError(n.t, cmd.Start())
+	pause(after)
+	_ = cmd.Process.Signal(syscall.SIGINT)
+	_ = cmd.Wait()
+	require.Contains(n.t, []int{exitDone, exitOpen, exitInterrupted}, cmd.ProcessState.ExitCode())
+}
+
+// pause lets another process work for a while: there is nothing to wait for.
+func pause(d time.Duration) { <-time.After(d) }
+
+// serving is a serve process.
+type serving struct {
+	cmd  *exec.Cmd
+	once sync.Once
+}
+
+func (s *serving) kill() {
+	s.once.Do(func() {
+		_ = s.cmd.Process.Kill()
+		_ = s.cmd.Wait()
+	})
+}
+
+// serving starts serve on a port of its own and tells the simulator of it.
+func (n *night) serving() *serving {
+	log := filepath.Join(n.folder, "serve.log")
+	f, err := os.Create(log)
+	require.NoError(n.t, err)
+	defer func() { require.NoError(n.t, f.Close()) }()
+	cmd := n.command("serve")
+	cmd.Stderr = f
+	require.NoError(n.t, cmd.Start())
+	s := &serving{cmd: cmd}
+	n.t.Cleanup(s.kill)
+	require.Eventually(n.t, func() bool {
+		text, err := os.ReadFile(log)
+		require.NoError(n.t, err)
+		_, after, ok := strings.Cut(string(text), `"listen":"`)
+		if !ok || !strings.Contains(after, "\n") {
+			return false
+		}
+		address, _, _ := strings.Cut(after, `"`)
+		n.sim.SetCallback("http://" + address + "/callbacks")
+		return true
+	}, 20*time.Second, 5*time.Millisecond)
+	return s
+}

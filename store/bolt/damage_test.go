@@ -1,0 +1,175 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/storetest"
+)
+
+var damageFlips = flag.Int("damage.flips", 400, "how many bits TestFlippedBits flips, one at a time")
+
+// eventful makes a store in which a lot has happened, and returns what is true
+// of it.
+func eventful(t *testing.T) (w *world, truth map[payout.Key]payout.State) {
+	w, _ = fresh(t).(*world)
+	s := w.Open(t)
+	a := storetest.Load(t, s, "a", storetest.Rows(s, "a", 120))
+	claimed := storetest.Claim(t, s, a, 60)
+	for i, c := range claimed {
+		kind := []payout.Kind{payout.Accepted, payout.Doubtful, payout.Unsent, payout.Refused, payout.Accepted}[i%5]
+		storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: "h", At: time.Now(), Request: "r"})
+		if i%10 == 0 {
+			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Status: "success", At: time.Now()})
+		}
+	}
+	storetest.Load(t, s, "b", slices.Concat(storetest.Rows(s, "a", 120)[:20], storetest.Rows(s, "b", 50)))
+	storetest.Apply(t, s, payout.Event{Key: payout.Key{ProjectID: 1234, PaymentID: "early"}, Kind: payout.Progress, Source: payout.FromCallback, At: time.Now()})
+	storetest.Claim(t, s, a, 5) // held by a process that will be dead
+	w.Kill(t, s)
+	return w, statesOf(t, w.Open(t))
+}
+
+func statesOf(t testing.TB, s store.Store) map[payout.Key]payout.State {
+	states := map[payout.Key]payout.State{}
+	for r, err := range s.List(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		states[r.Key] = r.State
+	}
+	return states
+}
+
+// try uses a store that may be damaged as the next run would: it brings a new
+// file with ids that are known, claims, and reads. It returns the first error.
+// Whatever it does, it must not take what is known for new, and must not hand
+// out what was sent.
+func try(t *testing.T, o Options, truth map[payout.Key]payout.State, what string) error {
+	ctx := context.WithoutCancel(t.Context())
+	s, err := Open(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	rows := slices.Concat(storetest.Rows(s, "a", 120), storetest.Rows(s, "b", 50))
+	l, err := s.Load(ctx, storetest.BatchOf("again", rows), storetest.All(rows))
+	if err == nil {
+		require.Zero(t, l.New, "%s: ids that are known were taken for new", what)
+	}
+	first := err
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return errors.Join(first, err)
+		}
+		claimed, err := s.Claim(ctx, store.Claim{Batch: b.ID, N: 1_000, Host: "h"})
+		for _, c := range claimed {
+			require.Equal(t, payout.StateNew, truth[c.Key], "%s: %s was handed out again", what, c.Key)
+			require.Equal(t, c.Key.PaymentID, c.Cells[3], what)
+		}
+		if err != nil {
+			return errors.Join(first, err)
+		}
+	}
+	for r, err := range s.List(ctx, store.Filter{Events: true}) {
+		if err != nil {
+			return errors.Join(first, err)
+		}
+		was, known := truth[r.Key]
+		require.True(t, known, "%s: %s came from nowhere", what, r.Key)
+		require.True(t, r.State == was || was == payout.StateNew && r.State == payout.StateSending, "%s: %s was %s and is %s", what, r.Key, was, r.State)
+	}
+	return first
+}
+
+// Every flipped bit is named, or it is where nothing is.
+func TestFlippedBits(t *testing.T) {
+	t.Parallel()
+	w, truth := eventful(t)
+	whole, err := os.ReadFile(w.o.Path)
+	require.NoError(t, err)
+	marker, err := os.ReadFile(w.o.Path + ".marker")
+	require.NoError(t, err)
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	named, harmless, missed := 0, 0, 0
+	folder := t.TempDir()
+	for n := range *damageFlips {
+		at, bit := rng.IntN(len(whole)), rng.IntN(8)
+		what := fmt.Sprintf("seed %d, bit %d of byte %d, page %d", seed, bit, at, at/os.Getpagesize())
+		o := w.o
+		o.Path, o.Marker = filepath.Join(folder, fmt.Sprint(n), "masspay.db"), ""
+		damaged := slices.Clone(whole)
+		damaged[at] ^= 1 << bit
+		require.NoError(t, os.Mkdir(filepath.Dir(o.Path), 0o700))
+		require.NoError(t, errors.Join(os.WriteFile(o.Path, damaged, 0o600), os.WriteFile(o.Path+".marker", marker, 0o600)))
+		e, examined := Examine(t.Context(), o)
+		err := try(t, o, truth, what)
+		if keep := os.Getenv("DAMAGE_KEEP"); err != nil && examined == nil && len(e.Wrong)+len(e.Notes) == 0 && keep != "" {
+			require.NoError(t, errors.Join(os.WriteFile(keep, damaged, 0o600), os.WriteFile(keep+".whole", whole, 0o600)))
+		}
+		switch {
+		case err != nil:
+			named++
+			require.True(t, errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrRestored) || errors.Is(err, store.ErrNewer) || bytesOf(metaFormat, whole, at), "%s: %v", what, err)
+			require.True(t, examined != nil || len(e.Wrong)+len(e.Notes) > 0, "%s: a run says %v, and the doctor nothing", what, err)
+		case examined != nil || len(e.Wrong)+len(e.Notes) > 0:
+			missed++ // an index that only the doctor reads; no payout was touched
+		default:
+			harmless++
+		}
+		require.NoError(t, os.RemoveAll(filepath.Dir(o.Path)))
+	}
+	t.Logf("%d bits: %d named by the next run, %d by the doctor alone, %d in unused space", *damageFlips, named, missed, harmless)
+	require.NotZero(t, named)
+}
+
+// bytesOf reports whether a place lies in the format's number, of which every
+// value but the right one is refused with words of its own.
+func bytesOf(key, whole []byte, at int) bool {
+	for i := range max(0, len(whole)-len(key)) {
+		if slices.Equal(whole[i:i+len(key)], key) && at >= i && at < i+len(key)+8 {
+			return true
+		}
+	}
+	return false
+}
+
+// A store that was cut short is named, at every length.
+func TestCutShort(t *testing.T) {
+	t.Parallel()
+	w, truth := eventful(t)
+	whole, err := os.ReadFile(w.o.Path)
+	require.NoError(t, err)
+	marker, err := os.ReadFile(w.o.Path + ".marker")
+	require.NoError(t, err)
+	lengths := map[int]bool{0: true, 1: true, 4096: true, 8192: true, 8193: true, 12288: true}
+	for i := range 40 {
+		lengths[len(whole)*i/40] = true
+	}
+	for _, n := range slices.Sorted(maps.Keys(lengths)) {
+		o := w.o
+		o.Path, o.Marker = filepath.Join(t.TempDir(), "masspay.db"), ""
+		require.NoError(t, errors.Join(os.WriteFile(o.Path, whole[:n], 0o600), os.WriteFile(o.Path+".marker", marker, 0o600)))
+		e, examined := Examine(t.Context(), o)
+		err := try(t, o, truth, fmt.Sprint("cut to ", n))
+		if err == nil {
+			continue // what is missing was never used
+		}
+		require.ErrorIs(t, err, store.ErrDamaged, "cut to %d", n)
+		require.True(t, examined != nil || len(e.Wrong) > 0, "cut to %d", n)
+		require.NoFileExists(t, o.Path+".new")
+	}
+}
