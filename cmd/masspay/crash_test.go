@@ -24,6 +24,7 @@ import (
 type night struct {
 	t      *testing.T
 	folder string
+	store  string // path
 	sim    *gatesim.Sim
 	said   lockedBuffer // what all its commands printed to stderr
 }
@@ -48,9 +49,17 @@ func (l *lockedBuffer) String() string {
 
 func newNight(t *testing.T, rate int, cfg gatesim.Config) *night {
 	t.Helper()
+	n := newNightOn(t, "masspay.db", rate, cfg)
+	require.Equal(t, 0, n.masspay("init"))
+	return n
+}
+
+// newNightOn has its store elsewhere, and makes none yet.
+func newNightOn(t *testing.T, store string, rate int, cfg gatesim.Config) *night {
+	t.Helper()
 	cfg.Projects = map[uint32]string{1234: "secret"}
 	cfg.PayEvery = true
-	n := &night{t: t, folder: t.TempDir(), sim: gatesim.New(cfg)}
+	n := &night{t: t, folder: t.TempDir(), store: store, sim: gatesim.New(cfg)}
 	server := httptest.NewServer(n.sim)
 	t.Cleanup(func() {
 		n.sim.Close()
@@ -58,9 +67,8 @@ func newNight(t *testing.T, rate int, cfg gatesim.Config) *night {
 		server.Close()
 	})
 	require.NoError(t, prepare(n.folder, server.URL))
-	config := strings.Replace(fmt.Sprintf(testConfig, server.URL), "rate: 1000", fmt.Sprint("rate: ", rate), 1)
+	config := strings.NewReplacer("rate: 1000", fmt.Sprint("rate: ", rate), "path: masspay.db", "path: "+store).Replace(fmt.Sprintf(testConfig, server.URL))
 	require.NoError(t, os.WriteFile(filepath.Join(n.folder, "masspay.yaml"), []byte(config), 0o600))
-	require.Equal(t, 0, n.masspay("init"))
 	return n
 }
 
@@ -131,7 +139,11 @@ func (n *night) check(name, result string) {
 // results, for what must not be there in the clear.
 func (n *night) keepsSecrets() {
 	n.t.Helper()
-	paths, err := filepath.Glob(filepath.Join(n.folder, "masspay.db*"))
+	store := n.store
+	if !filepath.IsAbs(store) {
+		store = filepath.Join(n.folder, store)
+	}
+	paths, err := filepath.Glob(store + "*")
 	require.NoError(n.t, err)
 	require.NotEmpty(n.t, paths)
 	texts := map[string][]byte{"what was printed": []byte(n.said.String())}

@@ -84,7 +84,7 @@ func (a *app) initialize(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.markerPath()); err == nil {
+	if _, err := os.Stat(c.markerPath()); err == nil && bolt.Used(o) {
 		return failf(exitConfig, "mount the disk or restore the backup; only if the store is really to begin anew, delete the marker first",
 			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", o.Path, c.markerPath())
 	}

@@ -63,6 +63,7 @@ type killed struct {
 	mu                                  sync.Mutex
 	nights, random, commits, serves     int
 	stops, interrupts, requests, faults int
+	cuts                                int
 }
 
 func (k *killed) String() string {
@@ -188,6 +189,13 @@ func (s *serving) kill() {
 
 // serving starts serve on a port of its own and tells the simulator of it.
 func (n *night) serving() *serving {
+	s, ok := n.servingUntil(nil)
+	require.True(n.t, ok)
+	return s
+}
+
+// servingUntil gives up when the channel is closed before serve listens.
+func (n *night) servingUntil(out <-chan struct{}) (*serving, bool) {
 	log := filepath.Join(n.folder, "serve.log")
 	f, err := os.Create(log)
 	require.NoError(n.t, err)
@@ -197,16 +205,21 @@ func (n *night) serving() *serving {
 	require.NoError(n.t, cmd.Start())
 	s := &serving{cmd: cmd}
 	n.t.Cleanup(s.kill)
-	require.Eventually(n.t, func() bool {
+	for end := time.After(20 * time.Second); ; {
 		text, err := os.ReadFile(log)
 		require.NoError(n.t, err)
-		_, after, ok := strings.Cut(string(text), `"listen":"`)
-		if !ok || !strings.Contains(after, "\n") {
-			return false
+		if _, after, ok := strings.Cut(string(text), `"listen":"`); ok && strings.Contains(after, "\n") {
+			address, _, _ := strings.Cut(after, `"`)
+			n.sim.SetCallback("http://" + address + "/callbacks")
+			return s, true
 		}
-		address, _, _ := strings.Cut(after, `"`)
-		n.sim.SetCallback("http://" + address + "/callbacks")
-		return true
-	}, 20*time.Second, 5*time.Millisecond)
-	return s
+		select {
+		case <-out:
+			s.kill()
+			return s, false
+		case <-end:
+			require.Fail(n.t, "serve does not listen", "%s", text)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
 }

@@ -97,6 +97,7 @@ type Store struct {
 	owner   uint64                 // 0 until the first claim
 	ownLock *flock.Flock
 	asking  bool // this process has begun an epoch; used in its turn only
+	marked  bool // this process has synced the marker; used in its turn only
 	sound   bool // this process has looked at every page; used in its turn only
 }
 

@@ -85,6 +85,9 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		if err := writeMarker(s.o.marker(), generation); err != nil {
 			return errors.Join(err, db.Update(func(tx *bbolt.Tx) error { return s.release(tx, out) }))
 		}
+		if !s.marked {
+			s.marked = syncFile(s.o.marker()) == nil // the next claim tries again
+		}
 		return nil
 	})
 	if err != nil {
@@ -293,8 +296,9 @@ func (s *Store) Trust(ctx context.Context) error {
 	})
 }
 
-// The marker is the generation in ASCII. It is not synced: a marker that lost
-// its last writes only protects less, it never locks a good store.
+// The marker is the generation in ASCII. It is synced once by every process that
+// claims, and not again: a marker that lost its last writes only protects less,
+// it never locks a good store.
 func writeMarker(path string, generation uint64) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // the configured path
 	if err != nil {
@@ -302,6 +306,13 @@ func writeMarker(path string, generation uint64) error {
 	}
 	_, err = fmt.Fprintf(f, "%020d\n", generation)
 	return errors.Join(err, f.Close())
+}
+
+// Used reports whether anything may ever have been sent from the store that a
+// marker belongs to. A store that was cut off while it was made was not.
+func Used(o Options) bool {
+	generation, err := readMarker(o.marker())
+	return err != nil || generation > 0
 }
 
 func readMarker(path string) (uint64, error) {

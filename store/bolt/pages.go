@@ -246,6 +246,8 @@ func (p *pages) sorted(list []element, name string, low, high []byte) bool {
 func (p *pages) leaf(list []element, bucket string) {
 	for _, e := range list {
 		switch {
+		case e.flags > bucketElement:
+			p.fault("entry %x of bucket %q is of no known kind", e.key, bucket)
 		case e.flags != bucketElement:
 			p.entry(bucket, e.key, e.value)
 		case len(e.value) < 16 || bucket != "":
@@ -255,8 +257,12 @@ func (p *pages) leaf(list []element, bucket string) {
 		case len(e.value) < 16+pageHeader:
 			p.fault("bucket %q is cut short", e.key)
 		default: // a small bucket lies within its parent's page
-			name := fmt.Sprintf("bucket %q", e.key)
-			if inner, ok := p.elements(e.value[16:], name); ok && p.sorted(inner, name, nil, nil) {
+			name, page := fmt.Sprintf("bucket %q", e.key), e.value[16:]
+			if order.Uint64(page) != 0 || order.Uint16(page[8:]) != leafPage || order.Uint32(page[12:]) != 0 {
+				p.fault("%s is of no known kind", name)
+				continue
+			}
+			if inner, ok := p.elements(page, name); ok && p.sorted(inner, name, nil, nil) {
 				p.leaf(inner, string(e.key))
 			}
 		}

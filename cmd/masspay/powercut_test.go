@@ -1,0 +1,130 @@
+//go:build linux
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate/gatesim"
+	"masspay/store/storetest/forgetful"
+)
+
+var crashCuts = flag.Int("crash.cuts", 0, "how often TestPowerCuts cuts the power (default 12, fewer with -short)")
+
+// TestPowerCuts runs the real program with its store on a disk that forgets
+// what was not fsynced, in any order, and cuts the power at random operations
+// of that disk, from the making of the store on.
+func TestPowerCuts(t *testing.T) {
+	t.Parallel()
+	cuts := *crashCuts
+	switch {
+	case cuts > 0:
+	case testing.Short():
+		cuts = 4
+	default:
+		cuts = 12
+	}
+	seed := *crashSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d", seed)
+	const perNight = 6
+	sum := &killed{}
+	t.Run("nights", func(t *testing.T) {
+		limit := make(chan struct{}, 6)
+		for i := range (cuts + perNight - 1) / perNight {
+			t.Run(fmt.Sprint("night=", i), func(t *testing.T) {
+				t.Parallel()
+				limit <- struct{}{}
+				defer func() { <-limit }()
+				cutNight(t, seed+uint64(i), perNight, sum)
+			})
+		}
+	})
+	t.Logf("%d nights, %d power cuts; %d requests, %d faults; 0 paid twice, 0 lost", sum.nights, sum.cuts, sum.requests, sum.faults)
+}
+
+func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
+	rng := rand.New(rand.NewPCG(seed, 1))
+	d := forgetful.Mount(t, seed)
+	rates := map[gatesim.Fault]float64{}
+	for _, f := range gatesim.Faults {
+		if f != gatesim.OtherAmount && f != gatesim.TooMany {
+			rates[f] = rng.Float64() * 0.04
+		}
+	}
+	n := newNightOn(t, filepath.Join(d.Path(), "masspay.db"), 60, gatesim.Config{
+		Seed: rng.Uint64(), Rates: rates, VerdictAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
+		LateBy: 500 * time.Millisecond, DelayBy: time.Second, HangFor: 3 * time.Second, CallbackGap: 300 * time.Millisecond,
+	})
+	n.file("payouts.csv", 60)
+	forgot := func() {
+		sum.add(&sum.cuts, 1)
+		t.Logf("power cut: forgot %s", d.Restart())
+		cuts--
+	}
+	if rng.IntN(2) == 0 {
+		d.CutAfter(1 + rng.IntN(25))
+	}
+	for n.masspay("init") != 0 {
+		select {
+		case <-d.Out():
+			forgot()
+		default:
+			require.Fail(t, "init", "%s", n.said.String())
+		}
+	}
+	for cuts > 0 {
+		d.CutAfter(1 + rng.IntN(250))
+		serve := n.command("serve")
+		if rng.IntN(2) == 0 {
+			s, ok := n.servingUntil(d.Out())
+			if !ok {
+				forgot()
+				continue
+			}
+			serve = s.cmd
+		}
+		run := n.command("run", "payouts.csv", "-o", "result.csv", "--wait", "2s")
+		require.NoError(t, run.Start())
+		ended := make(chan struct{})
+		go func() {
+			_ = run.Wait()
+			close(ended)
+		}()
+		select {
+		case <-d.Out():
+			_ = run.Process.Kill()
+			<-ended
+		case <-ended:
+		}
+		if serve.Process != nil {
+			_ = serve.Process.Kill()
+			_ = serve.Wait()
+		}
+		select {
+		case <-d.Out():
+			forgot()
+		default: // it had ended before
+		}
+	}
+	d.CutAfter(0)
+	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+		require.Less(t, try, 10, "%s", n.said.String())
+	}
+	n.check("payouts.csv", "result.csv")
+	st := n.sim.Stats()
+	sum.add(&sum.nights, 1)
+	sum.add(&sum.requests, st.Requests)
+	for _, k := range st.Faults {
+		sum.add(&sum.faults, k)
+	}
+}
