@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -70,7 +71,7 @@ func explain(err error) *failure {
 		return &failure{code: exitConfig, err: err,
 			hint: "move store.path to a local disk; nothing was sent"}
 	case errors.Is(err, store.ErrRestored):
-		return &failure{code: exitConfig, err: fmt.Errorf("%w: the lost store may have sent what this one believes unsent; nothing was sent", err),
+		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; when all that the lost store may have sent was asked about, masspay init --trust-store ends that"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
@@ -99,6 +100,9 @@ func explain(err error) *failure {
 	case errors.Is(err, syscall.ENOSPC):
 		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk is full; nothing was sent by this run", err),
 			hint: "free some space and run the same command again; what was sent is remembered"}
+	case errors.Is(err, syscall.EIO):
+		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk fails; nothing was sent by this run", err),
+			hint: "look after the disk, then masspay doctor, then the same command with --ask-first: what the disk should have kept may be lost"}
 	case errors.Is(err, syscall.EROFS), errors.Is(err, fs.ErrPermission):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent by this run", err),
 			hint: "check the owner and the mode of the file and its folder (the store, its lock files and the result are written by the user that runs masspay)"}
@@ -115,7 +119,7 @@ func explain(err error) *failure {
 		return &failure{code: exitInterrupted, err: errors.New("interrupted"),
 			hint: "run the same command again; it goes on where it stopped"}
 	}
-	return &failure{code: exitUnexpected, err: err,
+	return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing was sent by this run", err),
 		hint: "run the same command again; what was sent is remembered"}
 }
 
@@ -162,4 +166,13 @@ func problemLines(e *batch.FileError) []string {
 	return lines
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine joins the lines of an error, and says none of them twice.
+func oneLine(s string) string {
+	var lines []string
+	for l := range strings.Lines(s) {
+		if l = strings.Join(strings.Fields(l), " "); l != "" && !slices.Contains(lines, l) {
+			lines = append(lines, l)
+		}
+	}
+	return strings.Join(lines, "; ")
+}

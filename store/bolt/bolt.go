@@ -273,11 +273,26 @@ func (s *Store) burst(ctx context.Context, fn func(*bbolt.DB) error) (err error)
 			err = fmt.Errorf("%s: %w: %v", s.o.Path, store.ErrDamaged, r)
 		}
 		err = errors.Join(err, db.Close())
+		if errors.Is(err, syscall.EIO) {
+			err = errors.Join(err, s.distrust())
+		}
 	}()
 	if err := uncut(db, s.o.Path); err != nil {
 		return err
 	}
 	return fn(db)
+}
+
+// distrust makes the store look like a restored copy, as far as a failing disk
+// lets it. What a disk could not write it forgets without another word, and
+// what is read back now may be gone after the next start: a payout that is
+// recorded as sent may become unsent again.
+func (s *Store) distrust() error {
+	generation, err := readMarker(s.o.marker())
+	if err != nil {
+		return nil //nolint:nilerr // no marker: nothing is sent either
+	}
+	return errors.Join(writeMarker(s.o.marker(), generation+1_000_000), syncFile(s.o.marker()))
 }
 
 // uncut makes sure that the file has all the pages that are in use.
