@@ -410,3 +410,46 @@ func TestSendCannotBeRepeatedByATransport(t *testing.T) {
 	require.NotContains(t, seen.Header, "Idempotency-Key")
 	require.NotContains(t, seen.Header, "X-Idempotency-Key")
 }
+
+// Whatever a gate answers: only the documented forms say that nothing happened,
+// and only the plain one that it never saw the id.
+func FuzzAnswer(f *testing.F) {
+	for _, status := range []int{200, 202, 302, 400, 403, 404, 422, 429, 500, 502} {
+		for _, text := range []string{
+			`{"status":"success","request_id":"r","project_id":1234,"payment_id":"p1"}`, `{"status":"error","code":"3061","message":"not found"}`,
+			`{"status":"error","code":"2609","errors":[{"field":"a","code":"2609"}]}`, `{"code":504}`, `{"status":"succ`, `<html>`, ``, `[]`, `null`,
+			`{"status":"success","status":"error"}`, `{"payment":{"id":"p1","status":"success"},"project_id":1234,"signature":"x"}`,
+		} {
+			f.Add(status, "application/json", []byte(text))
+		}
+	}
+	f.Add(200, "text/html", []byte("<html>"))
+	f.Add(200, "application/problem+json; charset=utf-8", []byte(`{"status":"error","code":"3061"}`))
+	key := payout.Key{ProjectID: 1234, PaymentID: "p1"}
+	f.Fuzz(func(t *testing.T, status int, media string, text []byte) {
+		res := response{status: status, header: http.Header{"Content-Type": {media}}, body: text}
+		a := classify(res, key)
+		switch a.Outcome {
+		case Accepted:
+			require.Equal(t, http.StatusOK, status)
+			require.True(t, json.Valid(text))
+		case Refused:
+			require.Contains(t, []int{400, 422}, status)
+			require.NotEmpty(t, a.Code)
+		case Unsent:
+			require.Contains(t, []int{400, 403, 404, 422, 429}, status)
+		case Taken:
+			require.Equal(t, GroupDuplicate, GroupOf(a.Code))
+			require.Less(t, status, 500)
+		}
+		require.LessOrEqual(t, len([]rune(a.Message)), 2*maxText+2)
+		n, err := parseStatus(res, key, keys{})
+		if errors.Is(err, ErrNotSeen) {
+			require.Equal(t, http.StatusOK, status)
+			require.Contains(t, string(text), "3061")
+		}
+		if err == nil {
+			require.Equal(t, key, n.Key, "an answer about another payment")
+		}
+	})
+}

@@ -3,6 +3,8 @@ package payout
 import (
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -107,4 +109,29 @@ func TestMask(t *testing.T) {
 	} {
 		require.Equal(t, want, Mask(s))
 	}
+}
+
+// No text becomes an amount but whole minor units as they are written.
+func FuzzAmount(f *testing.F) {
+	for _, s := range []string{"0", "1", "1250", "010", "12.50", "1e3", "-1", "+1", " 1", "999999999999999", "1000000000000000", "0x10", "1_000", "\u0661", "1250000.00KGS", "5JPY", "1.234BHD", "1.2KGS", "0.00USD", "9223372036854775807.99EUR"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if n, err := ParseMinor(s); err == nil {
+			require.Equal(t, s, strconv.FormatInt(n, 10))
+			require.Positive(t, n)
+		}
+		a, err := ParseTotal(s)
+		if err != nil {
+			return
+		}
+		require.GreaterOrEqual(t, a.Minor, int64(0))
+		_, known := Exponent(a.Currency)
+		require.True(t, known)
+		// What people read leads back to the same amount.
+		number, currency, _ := strings.Cut(a.String(), " ")
+		b, err := ParseTotal(strings.ReplaceAll(number, ",", "") + currency)
+		require.NoError(t, err)
+		require.Equal(t, a, b)
+	})
 }

@@ -490,3 +490,38 @@ func TestTakenByCallbackAfterAcceptanceMustBeProved(t *testing.T) {
 	p, _ = Next(rules, p, verdictOf(StatePaid, 3*time.Second))
 	require.True(t, p.NeedsCheck())
 }
+
+// The same promises for stories that the fuzzer writes: three bytes an event.
+func FuzzNext(f *testing.F) {
+	f.Add([]byte{0, 0, 0, 4, 1, 0, 10, 5, 0, 10, 90, 0})
+	f.Add([]byte{0, 0, 0, 5, 1, 0, 10, 200, 0, 10, 200, 0, 0, 0, 0, 6, 1, 1})
+	f.Add([]byte{0, 0, 0, 7, 1, 1, 8, 3, 3, 8, 3, 4})
+	f.Fuzz(func(t *testing.T, story []byte) {
+		p := New(key, "sbp-p2p", asked)
+		now, doubted := time.Duration(0), time.Duration(0)
+		for ; len(story) >= 3; story = story[3:] {
+			now += time.Duration(story[1]) * 10 * time.Second
+			e := event(Kind(story[0]%uint8(len(Kinds)+2)), now)
+			e.Attempt = max(p.Attempt-int(story[2]>>6)+1, 0)
+			e.Outcome = State(story[2] % 16)
+			e.Ours, e.Theirs = story[2]&16 != 0, story[2]&32 != 0
+			was := p
+			var effect Effect
+			p, effect = Next(rules, p, e)
+			if effect == Ignored {
+				require.Equal(t, was, p)
+			}
+			outcome := was.State.Settled() && was.State != StateCancelled
+			require.False(t, outcome && p.State.Open())
+			require.False(t, outcome && p.State != was.State && p.State != StateReturned)
+			require.False(t, was.Seen && !p.Seen)
+			require.False(t, p.State == StateNew && (p.Seen || p.Doubted))
+			require.False(t, was.Doubted && p.State == StateNew && (e.Kind != NotSeen || now-doubted < rules.QuietPeriod))
+			require.Equal(t, p.State == StateSending, p.Owner != 0)
+			require.True(t, p.State.Valid())
+			if p.State == StateUnknown && was.State != StateUnknown {
+				doubted = now
+			}
+		}
+	})
+}

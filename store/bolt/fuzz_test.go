@@ -1,0 +1,103 @@
+package bolt
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+)
+
+// A stored record is read as it was written, or not at all.
+func FuzzRecords(f *testing.F) {
+	at := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
+	key := be64(7)
+	p := payout.New(payout.Key{ProjectID: 1234, PaymentID: "p1"}, "sbp-p2p", payout.Amount{Minor: 1250, Currency: "KGS"})
+	p.Number, p.Places, p.AskAt = 7, []payout.Place{{Batch: 1, Index: 2}, {Batch: 3, Index: 4}}, at
+	p.EndedTick = payout.Tick{Boot: 9, At: -5}
+	f.Add(record{Payout: p, prev: 3}.encode(key))
+	f.Add(encodeEvent(key, payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}}, false))
+	f.Add(encodeEvent(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, true))
+	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
+	f.Add((&progress{cursor: 3, counts: map[countKey]count{{payout.StatePaid, "KGS"}: {1, 2, 3, 4}}}).encode(key))
+	f.Add(indexEntry(key, 7))
+	f.Add(encodeCells([]string{"payout", "", "1250"}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		// As it is, and with a checksum that fits: the decoders see both.
+		for _, v := range [][]byte{b, (&encoder{b: append([]byte{recordVersion}, b...)}).sum(key)} {
+			if r, err := decodeRecord(key, v); err == nil {
+				again, err := decodeRecord(key, r.encode(key))
+				require.NoError(t, err)
+				require.Equal(t, r, again)
+			}
+			for _, withKey := range []bool{false, true} {
+				if e, err := decodeEvent(key, v, withKey); err == nil {
+					again, err := decodeEvent(key, encodeEvent(key, e, withKey), withKey)
+					require.NoError(t, err)
+					require.Equal(t, e, again)
+				}
+			}
+			if l, err := decodeLine(key, v); err == nil {
+				again, err := decodeLine(key, l.encode(key))
+				require.NoError(t, err)
+				require.Equal(t, l, again)
+			}
+			if p, err := decodeProgress(key, v); err == nil {
+				_, err := decodeProgress(key, p.encode(key))
+				require.NoError(t, err)
+			}
+			if n, err := readIndex(key, v); err == nil {
+				require.Equal(t, v, indexEntry(key, n))
+			}
+		}
+		if cells, ok := decodeCells(b); ok {
+			again, ok := decodeCells(encodeCells(cells))
+			require.True(t, ok)
+			require.Equal(t, cells, again)
+		}
+	})
+}
+
+// Whatever lies in a file, looking at its pages ends, reads nothing outside of
+// it, and calls a file that is not a store by its name.
+func FuzzPages(f *testing.F) {
+	// Small pages, so that the fuzzer gets around.
+	path := filepath.Join(f.TempDir(), "pages")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: 512, InitialMmapSize: 1 << 16})
+	require.NoError(f, err)
+	require.NoError(f, db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range buckets[:4] {
+			b, err := tx.CreateBucket(name)
+			require.NoError(f, err)
+			for i := range uint64(len(name)) * 3 {
+				require.NoError(f, b.Put(be64(i), indexEntry(be64(i), i)))
+			}
+		}
+		return nil
+	}))
+	require.NoError(f, db.Close())
+	whole, err := os.ReadFile(path)
+	require.NoError(f, err)
+	whole = whole[:min(len(whole), 16<<10)]
+	f.Add(whole, uint16(0), uint64(0))
+	for at := range uint16(12) {
+		f.Add(whole, at*512+16, ^uint64(0))
+	}
+	f.Add([]byte{}, uint16(0), uint64(0))
+	f.Fuzz(func(t *testing.T, b []byte, at uint16, change uint64) {
+		b = bytes.Clone(b)
+		if int(at)+8 <= len(b) {
+			order.PutUint64(b[at:], order.Uint64(b[at:])^change)
+		}
+		faults, entries := 0, 0
+		half := inspect(bytes.NewReader(b), int64(len(b)), func(string, ...any) { faults++ }, func(string, []byte, []byte) { entries++ })
+		if faults == 0 && !half { // the other half may be a store that was just begun
+			require.NotZero(t, entries, "something must be in a store")
+		}
+	})
+}
