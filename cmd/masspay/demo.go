@@ -23,15 +23,29 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var folder string
+	var hostile bool
+	var seed uint64
 	c := &cobra.Command{
 		Use:   "demo",
 		Short: "The whole story against a simulator, no configuration needed",
 		Long: `Pay a sample file of 50 rows, some of which go wrong, through a simulated gate
 on this machine: this program as it is, a real store, real HTTP, real signed
-callbacks. No money moves. Takes some ten seconds.`,
+callbacks. No money moves. Takes some ten seconds.
+
+With --hostile the gate cuts connections, hangs, answers late or nonsense, loses
+and repeats callbacks, and pays whatever reaches it, twice if it is asked twice;
+and this program is killed, suspended and started again in the middle. At the
+end the gate's ledger stands beside the result. Takes about a minute.`,
 		Args: args(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.demo(cmd.Context(), folder) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if hostile {
+				return a.demoHostile(cmd.Context(), folder, seed)
+			}
+			return a.demo(cmd.Context(), folder)
+		},
 	}
+	c.Flags().BoolVar(&hostile, "hostile", false, "a gate that misbehaves, and a program that is killed")
+	c.Flags().Uint64Var(&seed, "seed", 0, "with --hostile: the `SEED` of the night (default: another one each time)")
 	c.Flags().StringVar(&folder, "folder", "", "work in this new `FOLDER` (default: a temporary one)")
 	return c
 }
@@ -61,42 +75,54 @@ callbacks:
   listen: 127.0.0.1:0
 `
 
-func (a *app) demo(ctx context.Context, folder string) (err error) {
-	d := &demo{a: a, folder: folder}
-	if folder == "" {
-		if d.folder, err = os.MkdirTemp("", "masspay-demo-"); err != nil {
-			return err
-		}
-	} else if err := os.Mkdir(folder, 0o700); err != nil {
-		return err
-	}
-	if d.self, err = os.Executable(); err != nil {
-		return err
-	}
-	d.sim = gatesim.New(gatesim.Config{
-		Projects: map[uint32]string{1234: demoSecret}, VerdictAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond,
-	})
-	defer d.sim.Close()
-	l, err := gatesim.Listen("127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	gateway := &http.Server{Handler: d.sim, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = gateway.Serve(l) }()
-	defer func() { _ = gateway.Close() }()
-	if err := d.write(l.Addr().String()); err != nil {
-		return err
-	}
-	return d.play(ctx)
-}
-
-func (d *demo) write(gate string) error {
+func (a *app) demo(ctx context.Context, folder string) error {
 	sample, err := samples.Files.ReadFile("kyrgyzstan.csv")
 	if err != nil {
 		return err
 	}
+	d, end, err := a.stage(folder, sample, demoConfig, gatesim.Config{VerdictAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond})
+	if err != nil {
+		return err
+	}
+	defer end()
+	return d.play(ctx)
+}
+
+// stage sets up a folder and a simulator.
+func (a *app) stage(folder string, input []byte, config string, cfg gatesim.Config) (d *demo, end func(), err error) {
+	d = &demo{a: a, folder: folder}
+	if folder == "" {
+		if d.folder, err = os.MkdirTemp("", "masspay-demo-"); err != nil {
+			return nil, nil, err
+		}
+	} else if err := os.Mkdir(folder, 0o700); err != nil {
+		return nil, nil, err
+	}
+	if d.self, err = os.Executable(); err != nil {
+		return nil, nil, err
+	}
+	l, err := gatesim.Listen("127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	cfg.Projects = map[uint32]string{1234: demoSecret}
+	d.sim = gatesim.New(cfg)
+	gateway := &http.Server{Handler: d.sim, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = gateway.Serve(l) }()
+	end = func() {
+		_ = gateway.Close()
+		d.sim.Close()
+	}
+	if err := d.write(input, fmt.Sprintf(config, l.Addr())); err != nil {
+		end()
+		return nil, nil, err
+	}
+	return d, end, nil
+}
+
+func (d *demo) write(input []byte, config string) error {
 	for name, text := range map[string]string{
-		"payouts.csv": string(sample), "1234.secret": demoSecret + "\n", "masspay.yaml": fmt.Sprintf(demoConfig, gate),
+		"payouts.csv": string(input), "1234.secret": demoSecret + "\n", "masspay.yaml": config,
 	} {
 		if err := os.WriteFile(filepath.Join(d.folder, name), []byte(text), 0o600); err != nil {
 			return err
@@ -180,17 +206,26 @@ func (d *demo) command(ctx context.Context, args ...string) *exec.Cmd {
 // serve starts masspay serve and tells the simulator where it listens.
 func (d *demo) serve(ctx context.Context) (stop func(), err error) {
 	d.a.say("\n$ masspay serve &")
-	cmd := d.command(ctx, "serve")
-	stderr, err := cmd.StderrPipe()
+	cmd, address, err := d.startServe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	stop = func() {
+	d.a.say("taking callbacks on %s", address)
+	return func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
+	}, nil
+}
+
+// startServe starts masspay serve and waits until it listens.
+func (d *demo) startServe(ctx context.Context) (cmd *exec.Cmd, address string, err error) {
+	cmd = d.command(ctx, "serve")
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, "", err
 	}
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
@@ -200,17 +235,18 @@ func (d *demo) serve(ctx context.Context) (stop func(), err error) {
 			Path   string `json:"path"`
 		}
 		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "taking callbacks" {
-			d.sim.SetCallback("http://" + entry.Listen + entry.Path)
-			d.a.say("taking callbacks on http://%s%s", entry.Listen, entry.Path)
+			address = "http://" + entry.Listen + entry.Path
+			d.sim.SetCallback(address)
 			go func() {
 				for lines.Scan() { // keep the pipe from filling
 				}
 			}()
-			return stop, nil
+			return cmd, address, nil
 		}
 	}
-	stop()
-	return nil, errors.New("masspay serve did not start")
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	return nil, "", errors.New("masspay serve did not start")
 }
 
 // demoColumns are those of the result that a person looks at first.
