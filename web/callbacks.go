@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"masspay/batch"
@@ -16,7 +17,7 @@ import (
 )
 
 // maxCallback bounds the body of a callback; real ones have some kilobytes.
-const maxCallback = 256 << 10
+const maxCallback = 64 << 10
 
 // Callbacks takes the gate's callbacks. It answers 200 only when what the
 // callback says is durable, also for a repeat and for an id that is not known
@@ -29,6 +30,45 @@ type Callbacks struct {
 	Allow     []netip.Prefix // sources; empty: all
 	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
 	Log       *slog.Logger
+
+	refusals sampled
+}
+
+// warn logs a refusal, unless there are too many: a flood must not fill the disk.
+func (c *Callbacks) warn(log *slog.Logger, text string, args ...any) {
+	log1, left := c.refusals.next(time.Now())
+	if left > 0 {
+		c.Log.Warn("callbacks refused and not logged one by one", "count", left)
+	}
+	if log1 {
+		log.Warn(text, args...)
+	}
+}
+
+// sampled lets so many lines through in a second, and counts the others.
+type sampled struct {
+	mu     sync.Mutex
+	second int64
+	lines  int
+	left   int
+}
+
+const maxRefusalLines = 10
+
+// next reports whether to write a line, and how many were left out before, when
+// that is to be told.
+func (s *sampled) next(now time.Time) (write bool, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sec := now.Unix(); sec != s.second {
+		s.second, s.lines = sec, 0
+		left, s.left = s.left, 0
+	}
+	if s.lines++; s.lines > maxRefusalLines {
+		s.left++
+		return false, left
+	}
+	return true, left
 }
 
 func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -40,24 +80,24 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !allowed(source, c.Allow) {
-		log.Warn("callback refused: source is not allowed")
+		c.warn(log, "callback refused: source is not allowed")
 		http.Error(w, "not allowed", http.StatusForbidden)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallback))
 	if err != nil {
-		log.Warn("callback not read", "reason", err.Error())
+		c.warn(log, "callback not read", "reason", err.Error())
 		http.Error(w, "body too large or cut off", http.StatusBadRequest)
 		return
 	}
 	n, err := gate.ParseCallback(body, c.Keys)
 	switch {
 	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
-		log.Warn("callback refused, nothing was stored", "reason", err.Error())
+		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "signature does not match", http.StatusForbidden)
 		return
 	case err != nil:
-		log.Warn("callback refused, nothing was stored", "reason", err.Error())
+		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "not a callback", http.StatusBadRequest)
 		return
 	}

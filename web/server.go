@@ -20,8 +20,10 @@ type Server struct {
 	http     *http.Server
 }
 
-// The limits of a connection. The platform's callbacks are some kilobytes, and
-// it repeats what is not answered.
+// The limits of a connection, and of their number. The platform's callbacks are
+// some kilobytes, and it repeats what is not answered. Together they bound the
+// memory that callers can make a server use: 1,024 connections of 64 KiB of body
+// and some 40 KiB of buffers, some 200 MiB with what the garbage collector leaves.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 15 * time.Second
@@ -29,6 +31,7 @@ const (
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 16 << 10
 	closeTimeout  = 20 * time.Second
+	maxConns      = 1024
 )
 
 // Open listens before it returns, so that a port that is taken is an error and
@@ -38,8 +41,10 @@ func Open(ctx context.Context, address string, h http.Handler) (*Server, error) 
 	if err != nil {
 		return nil, err
 	}
+	c := newCrowd(maxConns)
 	return &Server{listener: l, http: &http.Server{
 		Handler:           h,
+		ConnState:         c.changed,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

@@ -1,0 +1,120 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Callers that flood the server with anything but good callbacks neither keep
+// good ones out nor make it use more memory than it says. What is measured is
+// the whole process, the flood itself included.
+func TestFlood(t *testing.T) {
+	a := &applier{}
+	var log countingWriter
+	c := &Callbacks{Keys: keys{}, Committer: NewCommitter(a), Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	committing, stopCommitting := context.WithCancel(context.Background())
+	var committer sync.WaitGroup
+	committer.Go(func() { c.Committer.Run(committing) })
+	s, err := Open(t.Context(), "127.0.0.1:0", c)
+	require.NoError(t, err)
+	serving, stopServing := context.WithCancel(t.Context())
+	served := make(chan error, 1)
+	go func() { served <- Serve(serving, s) }()
+	address := s.Addr().String()
+
+	flooding, calm := context.WithCancel(t.Context())
+	var flood sync.WaitGroup
+	var thrown atomic.Int64
+	body := strings.Repeat("x", maxCallback)
+	attacks := []func(net.Conn){
+		func(net.Conn) {}, // says nothing
+		func(c net.Conn) { _, _ = io.WriteString(c, "POST /callbacks HTTP/1.1\r\nHost: x\r\n") },
+		func(c net.Conn) { // almost all of a body, and then nothing
+			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n"+body[1:])
+		},
+		func(c net.Conn) { // a body that is too large
+			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1073741824\r\n\r\n")
+			for i := 0; i < 64; i++ {
+				if _, err := io.WriteString(c, body); err != nil {
+					return
+				}
+			}
+		},
+		func(c net.Conn) {
+			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\n"+strings.Repeat("X: "+body[:1000]+"\r\n", 100))
+		},
+		func(c net.Conn) { _, _ = io.WriteString(c, "\x16\x03\x01\x02\x00") }, // TLS
+		func(c net.Conn) { // malformed, deeply nested, forged
+			for _, b := range []string{"{", strings.Repeat("[", 60_000), strings.Replace(signed("p1"), "success", "decline", 1)} {
+				_, _ = fmt.Fprintf(c, "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s", len(b), b)
+			}
+		},
+	}
+	const attackers = maxConns + 400
+	var dialer net.Dialer
+	for i := range attackers {
+		flood.Go(func() {
+			for n := i; flooding.Err() == nil; n++ {
+				conn, err := dialer.DialContext(flooding, "tcp", address)
+				if err != nil {
+					continue
+				}
+				thrown.Add(1)
+				end := context.AfterFunc(flooding, func() { _ = conn.Close() })
+				attacks[n%len(attacks)](conn)
+				_, _ = io.Copy(io.Discard, conn) // holds its place until it is thrown out
+				end()
+				_ = conn.Close()
+				select { // the tester's machine has to do the flooding as well
+				case <-flooding.Done():
+				case <-time.After(50 * time.Millisecond):
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return thrown.Load() > attackers+200 }, time.Minute, 10*time.Millisecond)
+	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	most := uint64(0)
+	for i := range 25 {
+		answered := false
+		// The platform repeats what is not answered; so does this.
+		for try := 0; try < 5 && !answered; try++ {
+			res, err := client.Post("http://"+address, "application/json", strings.NewReader(signed(fmt.Sprint("good-", i))))
+			if err == nil {
+				answered = res.StatusCode == http.StatusOK
+				_ = res.Body.Close()
+			}
+		}
+		require.True(t, answered, "good callback %d", i)
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		most = max(most, m.HeapInuse+m.StackInuse)
+	}
+	calm()
+	flood.Wait()
+	stopServing()
+	require.NoError(t, <-served)
+	stopCommitting()
+	committer.Wait()
+	t.Logf("%d connections thrown at it, at most %d MiB in use, %d lines logged", thrown.Load(), most>>20, log.lines.Load())
+	require.Less(t, most, uint64(300<<20))
+	require.Less(t, log.lines.Load(), int64(5_000), "a flood must not fill the disk")
+	require.GreaterOrEqual(t, a.seen(), 25)
+}
+
+// countingWriter counts lines.
+type countingWriter struct{ lines atomic.Int64 }
+
+func (w *countingWriter) Write(p []byte) (int, error) { w.lines.Add(1); return len(p), nil }
