@@ -167,7 +167,7 @@ func (w *writer) replace(before payout.Payout, r record) error {
 		}
 		p.add(before, -1)
 		p.add(after, +1)
-		if after.State == payout.StateNew && before.State != payout.StateNew {
+		if after.State == payout.StateNew && before.State != payout.StateNew && at.Index < p.cursor {
 			if err := w.tx.Bucket(bucketFreed).Put(pair32(at.Batch, at.Index), nil); err != nil {
 				return err
 			}

@@ -211,6 +211,8 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"many appliers agree", testApplyConcurrent},
 		{"lookups", testLookup},
 		{"row of a payout", testRow},
+		{"random calls against a plain map", testModel},
+		{"one holder at a time", testHistory},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
