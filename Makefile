@@ -1,13 +1,35 @@
 # make demo   the whole story against a simulator
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
+#
+# For a night, before a release:
+#
+# make storm SEEDS=10000               simulated nights
+# make crash KILLS=500 CUTS=200        real processes killed, power cut, disks failing
+# make fuzz FUZZTIME=10m               every fuzz target
 
 GO      ?= go
 BIN     := bin
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 BUILD   := $(GO) build -trimpath -ldflags "-X main.version=$(VERSION)"
 
-.PHONY: all build demo test race lint vet check bench man install clean
+SEEDS    ?= 1000
+FIRST    ?= 1
+KILLS    ?= 100
+CUTS     ?= 50
+FAULTS   ?= 50
+FLIPS    ?= 10000
+FUZZTIME ?= 1m
+
+FUZZ := gate/FuzzAnswer gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
+	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
+
+# What go test -v says, but for the lines that only say that a test goes on.
+SHELL       := /bin/bash
+.SHELLFLAGS := -o pipefail -c
+BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
+
+.PHONY: all build demo test race lint vet check storm crash fuzz bench man install clean
 
 all: build
 
@@ -34,6 +56,19 @@ $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 check: lint vet race demo
+
+storm:
+	$(GO) test ./batch -run '^TestStorm$$' -v -timeout 0 -storm.seeds=$(SEEDS) -storm.first=$(FIRST) | $(BRIEFLY)
+
+crash:
+	$(GO) test ./cmd/masspay -run '^(TestKills|TestPowerCuts|TestDiskFaults)$$' -v -timeout 0 \
+		-crash.kills=$(KILLS) -crash.cuts=$(CUTS) -crash.faults=$(FAULTS) | $(BRIEFLY)
+	$(GO) test ./store/bolt -run '^(TestFlippedBits|TestCutShort)$$' -v -timeout 0 -damage.flips=$(FLIPS) | $(BRIEFLY)
+
+fuzz:
+	for target in $(FUZZ); do \
+		$(GO) test ./$$(dirname $$target) -run '^$$$$' -fuzz "^$$(basename $$target)$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 20x || exit 1; \
+	done
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./gate ./store/... ./batch ./web

@@ -61,11 +61,37 @@ func TestStorm(t *testing.T) {
 			t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 				t.Parallel()
 				folder := stormFolder(t)
-				synctest.Test(t, func(t *testing.T) { newNight(t, seed, folder).play(&sum) })
+				synctest.Test(t, func(t *testing.T) { newNight(t, seed, folder, nil).play(&sum) })
 			})
 		}
 	})
 	t.Log(sum.String())
+}
+
+// TestFourPercentOfEverything is one night with 4 % of each transport fault, so
+// that half of all requests go wrong, and every tenth callback lost: 1,000 rows
+// end as the gate has them.
+func TestFourPercentOfEverything(t *testing.T) {
+	t.Parallel()
+	folder := stormFolder(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := newNight(t, uint64(rand.Uint32()), folder, func(c *gatesim.Config) {
+			c.PayEvery, c.Rates = true, map[gatesim.Fault]float64{gatesim.Never: 0.10}
+			for _, f := range []gatesim.Fault{
+				gatesim.CutUnread, gatesim.CutBefore, gatesim.CutAfter, gatesim.HangBefore, gatesim.HangAfter, gatesim.Late,
+				gatesim.Error500, gatesim.Accept500, gatesim.TooMany, gatesim.HTML, gatesim.Garbage, gatesim.Redirect,
+			} {
+				c.Rates[f] = 0.04
+			}
+		})
+		n.copied, n.crashes = false, 0
+		n.files = []string{file("four", 1_000)}
+		var sum weather
+		n.play(&sum)
+		require.Zero(t, n.weather.open)
+		require.Equal(t, 1_000, n.weather.paid)
+		t.Logf("seed %d: %d requests, %d faults in %v: 1,000 of 1,000 paid, none twice", n.seed, n.weather.requests, n.weather.faults, n.weather.virtual.Round(time.Minute))
+	})
 }
 
 // stormFolder is in memory where that is possible: what a power cut does to a
@@ -146,7 +172,7 @@ type stormNight struct {
 	marked   []byte
 }
 
-func newNight(t *testing.T, seed uint64, folder string) *stormNight {
+func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Config)) *stormNight {
 	n := &stormNight{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
 	n.o = bolt.Options{
 		Path: filepath.Join(folder, "masspay.db"), Key: bolt.NewKey(), Wait: time.Hour,
@@ -161,13 +187,17 @@ func newNight(t *testing.T, seed uint64, folder string) *stormNight {
 			rates[f] = n.rng.Float64() * 0.25
 		}
 	}
-	n.sim = gatesim.New(gatesim.Config{
+	cfg := gatesim.Config{
 		Seed: seed, Projects: map[uint32]string{1234: secret}, Rates: rates,
 		Callback: "http://masspay.example/callbacks", PayEvery: n.rng.IntN(4) > 0,
 		VerdictAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
 		HangFor: time.Minute, DelayBy: n.upTo(time.Minute), CallbackGap: n.upTo(10 * time.Second),
 		Transport: &http.Transport{DialContext: newMortal("the gate", &n.skew).dialer(&n.wire), DisableKeepAlives: true},
-	})
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	n.sim = gatesim.New(cfg)
 	n.crashes = n.rng.IntN(8)
 	n.copied = n.rng.IntN(4) == 0
 	n.files = []string{n.file(1 + n.rng.IntN(30))}

@@ -62,6 +62,9 @@ func newNightOn(t *testing.T, store string, rate int, cfg gatesim.Config) *night
 	n := &night{t: t, folder: t.TempDir(), store: store, sim: gatesim.New(cfg)}
 	server := httptest.NewServer(n.sim)
 	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(n.said.String())
+		}
 		n.sim.Close()
 		server.CloseClientConnections()
 		server.Close()
@@ -95,11 +98,14 @@ func (n *night) masspay(args ...string) int {
 	if err == nil {
 		return 0
 	}
-	n.t.Logf("masspay %v: %v", args, err)
+	n.tell("masspay %v: %v", args, err)
 	var exit *exec.ExitError
 	require.ErrorAs(n.t, err, &exit)
 	return exit.ExitCode()
 }
+
+// tell adds to the story, which is printed when the test fails.
+func (n *night) tell(format string, args ...any) { _, _ = fmt.Fprintf(&n.said, format+"\n", args...) }
 
 // after waits until the gate has seen so many requests.
 func (n *night) after(requests int) {
@@ -255,4 +261,31 @@ func TestAPortThatIsTaken(t *testing.T) {
 	require.Equal(t, exitConfig, exit.ExitCode())
 	require.Contains(t, string(out), "address already in use")
 	require.Contains(t, string(out), "hint: another process listens there")
+}
+
+// A second Ctrl-C leaves at once, as safe as any crash: what was under way is in
+// doubt, and the next run asks.
+func TestInterruptedTwice(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		n := newNight(t, 100, gatesim.Config{
+			VerdictAfter: 20 * time.Millisecond, HangFor: time.Minute, Rates: map[gatesim.Fault]float64{gatesim.HangAfter: 0.5},
+		})
+		n.file("payouts.csv", 20)
+		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+		require.NoError(t, cmd.Start())
+		n.after(10)
+		require.NoError(t, cmd.Process.Signal(signal))
+		// The first one is heard when claiming has stopped; the requests that hang
+		// keep the process alive for the two seconds of their timeout.
+		time.AfterFunc(200*time.Millisecond, func() { _ = cmd.Process.Signal(signal) })
+		_ = cmd.Wait()
+		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+		require.True(t, status.Signaled() && status.Signal() == signal, "it left at once, without the result: %v", cmd.ProcessState)
+		require.NoFileExists(t, filepath.Join(n.folder, "result.csv"))
+		for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+			require.Less(t, try, 5)
+		}
+		n.check("payouts.csv", "result.csv")
+	}
 }

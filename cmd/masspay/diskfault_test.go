@@ -102,14 +102,14 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	before := n.said.String()
 	code := n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "2s")
 	said := n.said.String()[len(before):]
-	t.Logf("%s at operation %d: exit code %d\n%s", k.what, at, code, said)
+	n.tell("%s at operation %d: exit code %d", k.what, at, code)
 	if code != exitDone && code != exitOpen {
 		require.Regexp(t, "nothing was sent|this run has sent|was not written", said, "what became of the money")
 		require.Contains(t, said, "hint: ")
 	}
 	d.Fail(nil)
 	if rng.IntN(2) == 0 {
-		t.Logf("and a power cut: forgot %s", d.Restart())
+		n.tell("power cut: forgot %s", d.Restart())
 		k.what += ", power cut"
 	}
 	args := []string{"run", "payouts.csv", "-o", "result.csv", "--wait", "20s"}

@@ -68,7 +68,7 @@ func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
 	n.file("payouts.csv", 60)
 	forgot := func() {
 		sum.add(&sum.cuts, 1)
-		t.Logf("power cut: forgot %s", d.Restart())
+		n.tell("power cut: forgot %s", d.Restart())
 		cuts--
 	}
 	if rng.IntN(2) == 0 {
