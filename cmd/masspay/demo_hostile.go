@@ -103,10 +103,10 @@ type hostileNight struct {
 }
 
 // tell is one line of the story.
-func (h *hostileNight) tell(format string, args ...any) {
+func (h *hostileNight) tell(what string) {
 	st := h.sim.Stats()
 	h.a.say("%5.1f s  %4s requests, %4s accepted   %s", time.Since(h.begun).Seconds(),
-		payout.Count(st.Requests), payout.Count(st.Payouts), fmt.Sprintf(format, args...))
+		payout.Count(st.Requests), payout.Count(st.Payouts), what)
 }
 
 func (h *hostileNight) play(ctx context.Context) error {
@@ -145,13 +145,13 @@ func (h *hostileNight) play(ctx context.Context) error {
 
 // killOne is one disaster.
 func (h *hostileNight) killOne(ctx context.Context) error {
-	switch {
-	case h.kills == 2:
+	switch h.kills {
+	case 2:
 		h.kills++
 		h.stopServing()
 		h.tell("kill -9: masspay serve; the gate repeats what was not answered")
 		return h.startServing(ctx)
-	case h.kills == 3:
+	case 3:
 		h.kills++
 		return h.suspend(ctx)
 	}

@@ -17,7 +17,7 @@ func TestProcessesShareTheClock(t *testing.T) {
 		now := Tick()
 		_, err := os.Stdout.WriteString(strconv.FormatUint(now.Boot, 10) + " " + strconv.FormatInt(int64(now.At), 10) + "\n")
 		require.NoError(t, err)
-		os.Exit(0) //nolint:revive // the child says nothing else
+		os.Exit(0)
 	}
 	before := Tick()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=TestProcessesShareTheClock")

@@ -41,7 +41,7 @@ func testModel(t *testing.T, w World, s store.Store) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	m := &model{
-		t: t, w: w, rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // reproducible, not secret
+		t: t, w: w, rng: rand.New(rand.NewPCG(seed, 0)),
 		procs: []store.Store{s, w.Open(t), w.Open(t)}, payouts: map[payout.Key]*payout.Payout{}, early: map[payout.Key][]payout.Event{},
 		now: time.Now().Truncate(time.Microsecond).UTC(), owners: map[store.Store]uint64{},
 	}
@@ -271,7 +271,7 @@ func testHistory(t *testing.T, w World, s store.Store) {
 	h := &history{holder: map[payout.Key]int{}, attempts: map[attempt]int{}}
 	var wg sync.WaitGroup
 	for id := 1; id <= 6; id++ {
-		rng := rand.New(rand.NewPCG(seed, uint64(id))) //nolint:gosec // reproducible, not secret
+		rng := rand.New(rand.NewPCG(seed, uint64(id)))
 		var mine store.Store
 		wg.Go(func() {
 			for range 40 {

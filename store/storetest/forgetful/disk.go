@@ -72,7 +72,7 @@ const sector = 4096
 func Mount(t testing.TB, seed uint64) *Disk {
 	t.Helper()
 	d := &Disk{
-		t: t, path: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // reproducible, not secret
+		t: t, path: t.TempDir(), rng: rand.New(rand.NewPCG(seed, 0)),
 		names: map[string]*file{}, kept: map[string]*file{}, ino: 2,
 	}
 	if _, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0); err != nil {

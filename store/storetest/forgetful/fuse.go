@@ -90,7 +90,7 @@ func (r *folder) Rename(_ context.Context, name string, _ fs.InodeEmbedder, newN
 	})
 }
 
-func (r *folder) Link(ctx context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
+func (r *folder) Link(_ context.Context, target fs.InodeEmbedder, name string, out *fuse.EntryOut) (*fs.Inode, syscall.Errno) {
 	old, ok := target.(*node)
 	if !ok {
 		return nil, syscall.EPERM
