@@ -54,6 +54,14 @@ func TestWhose(t *testing.T) {
 			require.Equal(t, tt.theirs, th)
 		})
 	}
+	// After an attempt in doubt the clocks may differ by hours, not by a month.
+	doubted := payout.Payout{Flags: payout.WasDoubted, Amount: asked, FirstSent: sent}
+	for made, theirs := range map[time.Time]bool{sent.Add(-5 * time.Hour): false, sent.AddDate(0, -1, 0): true} {
+		n := ours
+		n.Made = made
+		_, th := Whose(t.Context(), oneRow{columns: []string{"customer.id"}, cells: []string{"c-1"}}, doubted, n)
+		require.Equal(t, theirs, th)
+	}
 	o, th := Whose(t.Context(), nil, payout.Payout{}, ours)
 	require.False(t, o || th, "nobody asks about a payout that is not in question")
 }

@@ -48,15 +48,24 @@ func Whose(ctx context.Context, rows Rows, p payout.Payout, n gate.Notice) (ours
 		return false, true
 	}
 	// An id that is used every month for one person and one amount: only the
-	// time tells last month's payment from this one.
-	if !n.Made.IsZero() && !p.FirstSent.IsZero() && n.Made.Before(p.FirstSent.Add(-clockSlack)) {
+	// time tells last month's payment from this one. After an attempt in doubt it
+	// is ours most likely, and a clock that was off by hours must not deny that.
+	slack := doubtSlack
+	if p.Unproven {
+		slack = clockSlack
+	}
+	if !n.Made.IsZero() && !p.FirstSent.IsZero() && n.Made.Before(p.FirstSent.Add(-slack)) {
 		return false, true
 	}
 	return compared > 0 && n.Sum == p.Amount && !n.Made.IsZero() && !p.FirstSent.IsZero(), false
 }
 
-// clockSlack is how far the gate's clock may be behind ours.
-const clockSlack = 10 * time.Minute
+// clockSlack is how far the gate's clock may be behind ours; doubtSlack the same
+// when our own attempt may have made the payment.
+const (
+	clockSlack = 10 * time.Minute
+	doubtSlack = 24 * time.Hour
+)
 
 // plainValue reports whether the gate repeats a value whole, not masked.
 func plainValue(s string) bool { return !strings.ContainsAny(s, "*•X") }

@@ -51,6 +51,7 @@ func hostileGate(seed uint64) gatesim.Config {
 		rates[f] = 0.02
 	}
 	rates[gatesim.Never] = 0.10
+	delete(rates, gatesim.Exists) // a gate that pays everything never says that an id exists
 	return gatesim.Config{
 		Seed: seed, Rates: rates, PayEvery: true, VerdictAfter: 400 * time.Millisecond, StatusLag: 300 * time.Millisecond,
 		HangFor: 3 * time.Second, LateBy: time.Second, DelayBy: 2 * time.Second, CallbackGap: 500 * time.Millisecond,
@@ -78,13 +79,14 @@ func (a *app) demoHostile(ctx context.Context, folder string, seed uint64) error
 		seed = rand.Uint64N(1_000_000) + 1 //nolint:gosec // to be read and typed
 	}
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible, not secret
-	d, end, err := a.stage(folder, hostileFile(rng), hostileConfig, hostileGate(seed))
+	gate := hostileGate(seed)
+	d, end, err := a.stage(folder, hostileFile(rng), hostileConfig, gate)
 	if err != nil {
 		return err
 	}
 	defer end()
 	a.say("masspay demo --hostile --seed %d: %d payouts; no money moves\nfolder: %s\n", seed, hostileRows, d.folder)
-	a.say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gatesim.Faults), hostileKills)
+	a.say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gate.Rates), hostileKills)
 	h := &hostileNight{demo: d, rng: rng, seed: seed, begun: time.Now()}
 	if err := h.play(ctx); err != nil {
 		return err
@@ -263,7 +265,9 @@ func (h *hostileNight) judge(ctx context.Context) error {
 	for names := range slices.Chunk(gatesim.Faults, 6) {
 		line := " "
 		for _, f := range names {
-			line += fmt.Sprintf(" %s %d", f, st.Faults[f])
+			if st.Faults[f] > 0 {
+				line += fmt.Sprintf(" %s %d", f, st.Faults[f])
+			}
 		}
 		h.a.say("%s", line)
 	}
