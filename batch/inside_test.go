@@ -2,7 +2,11 @@ package batch
 
 import (
 	"context"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -10,6 +14,7 @@ import (
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
 // oneRow is a store that knows one row.
@@ -96,4 +101,44 @@ func TestShiftedRowsAreMasked(t *testing.T) {
 	ps := &problems{}
 	(&rules{problems: ps}).problem(2, gate.ColAmount, "12.50", "wrong")
 	require.Equal(t, `line 2: payment.amount "12.50": wrong`, ps.kept[0].String())
+}
+
+// noLimit lets everything go.
+type noLimit struct{}
+
+func (noLimit) Wait(context.Context, time.Duration) error { return nil }
+func (noLimit) Pause(context.Context, time.Time) error    { return nil }
+
+type oneKey struct{}
+
+func (oneKey) Signing(uint32) (gate.Secret, bool) { return gate.NewSecret("s"), true }
+func (oneKey) Accepted(uint32) []gate.Secret      { return nil }
+
+// slowly answers every question a minute later with "not found".
+type slowly struct{}
+
+func (slowly) RoundTrip(req *http.Request) (*http.Response, error) {
+	_ = req.Body.Close()
+	time.Sleep(time.Minute) //nolint:forbidigo // virtual
+	return &http.Response{
+		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+		Body: io.NopCloser(strings.NewReader(`{"status":"error","code":"3061"}`)), Request: req,
+	}, nil
+}
+
+// What the gate did not know when it was asked, it may know by the time of its
+// answer: "not found" counts from the question.
+func TestNotSeenCountsFromTheQuestion(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, err := gate.NewClient(gate.Options{BaseURL: "https://gate.example", Keys: oneKey{}, Limiter: noLimit{}, Timeout: time.Hour, Transport: slowly{}})
+		require.NoError(t, err)
+		asked := clock.Tick()
+		e, _, _ := (&Reconciler{Gate: c}).question(t.Context(), payout.Payout{Key: payout.Key{ProjectID: 1, PaymentID: "p"}})
+		require.Equal(t, payout.NotSeen, e.Kind)
+		require.Equal(t, asked, e.Tick)
+		since, ok := clock.Tick().Since(e.Tick)
+		require.True(t, ok)
+		require.Equal(t, time.Minute, since)
+	})
 }

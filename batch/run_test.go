@@ -129,59 +129,6 @@ func TestCorrectedFileSendsOnlyWhatIsNew(t *testing.T) {
 	w.check(tuesday, text)
 }
 
-// Three runs of one file and a reconcile beside them: nothing twice, and the
-// rate as seen from the gate.
-func TestManyProcessesKeepTheRate(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, Rates: map[gatesim.Fault]float64{gatesim.Never: 0.2}})
-	w.rate = 150
-	text := file("m", 300)
-	b := w.load(text)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var wg sync.WaitGroup
-	errs := make(chan error, 4)
-	for range 3 {
-		r := w.runner(w.open())
-		wg.Go(func() {
-			_, err := r.Run(ctx, b.ID)
-			errs <- err
-		})
-	}
-	q := &batch.Reconciler{Store: w.open(), Gate: w.client(), Workers: 4, Timeout: timeout, StatusAfter: statusAfter}
-	stop := make(chan struct{})
-	reconciling := make(chan struct{})
-	go func() {
-		defer close(reconciling)
-		for {
-			select {
-			case <-stop:
-				return
-			default:
-				if _, err := q.Round(ctx, ""); err != nil {
-					errs <- err
-					return
-				}
-			}
-		}
-	}()
-	wg.Wait()
-	close(stop)
-	<-reconciling
-	close(errs)
-	for err := range errs {
-		require.NoError(t, err)
-	}
-	st := w.sim.Stats()
-	require.Zero(t, st.Doubles)
-	require.Equal(t, 300, st.Payouts)
-	// The gate sees arrivals, not departures: a scheduler's hiccup of some
-	// milliseconds moves a few requests into their neighbours' second.
-	require.LessOrEqual(t, st.MaxPerSec, 150+1+15)
-	require.Equal(t, map[string]int{"paid": 300}, states(w.result(b)))
-	w.check(b, text)
-}
-
 func TestConfigurationRefusalStopsTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})

@@ -94,6 +94,66 @@ func TestFourPercentOfEverything(t *testing.T) {
 	})
 }
 
+// TestManyProcessesKeepTheRate has three runs of one file and a reconcile beside
+// them: nothing twice, and the rate as seen from the gate, in every second.
+func TestManyProcessesKeepTheRate(t *testing.T) {
+	t.Parallel()
+	folder := stormFolder(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := newNight(t, 1, folder, func(c *gatesim.Config) {
+			c.PayEvery, c.VerdictAfter, c.StatusLag = true, 10*time.Millisecond, 0
+			c.Rates = map[gatesim.Fault]float64{gatesim.Never: 0.2}
+		})
+		n.copied, n.crashes, n.rate, n.files = false, 0, 150, []string{file("rate", 900)}
+		require.NoError(t, bolt.Create(t.Context(), n.o))
+		stopGate := n.serveGate()
+		stopServing := n.serveAlways()
+		var runs, asking sync.WaitGroup
+		for i := range 3 {
+			m := newMortal(fmt.Sprint("run ", i), &n.skew)
+			runs.Go(func() {
+				_, err := n.run(m, n.files[0], time.Minute)
+				if err != nil {
+					n.t.Errorf("%s: %v", m.name, err)
+				}
+			})
+		}
+		stop := make(chan struct{})
+		asking.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(100 * time.Millisecond):
+					n.reconcile(newMortal("reconcile", &n.skew))
+				}
+			}
+		})
+		runs.Wait()
+		close(stop)
+		asking.Wait()
+		require.True(t, n.done())
+		stopServing()
+		stopGate()
+		st := n.sim.Stats()
+		require.LessOrEqual(t, st.MaxPerSec, 150+1)
+		require.GreaterOrEqual(t, st.MaxPerSec, 148, "and the rate is used")
+		require.Equal(t, 900, st.Payouts)
+		n.check()
+	})
+}
+
+// serveGate lets the simulator answer until it is stopped.
+func (n *stormNight) serveGate() (stop func()) {
+	server := &http.Server{Handler: n.sim, ErrorLog: quiet}
+	l := n.wire.listen("gate.example:80")
+	go func() { _ = server.Serve(l) }()
+	return func() {
+		n.sim.Close()
+		require.NoError(n.t, server.Close())
+	}
+}
+
 // stormFolder is in memory where that is possible: what a power cut does to a
 // disk is another test's business.
 func stormFolder(t *testing.T) string {
@@ -167,13 +227,14 @@ type stormNight struct {
 	files    []string // texts
 	batches  []store.Batch
 	askFirst bool
-	crashes  int  // still to come
+	crashes  int // still to come
+	rate     float64
 	copied   bool // the store will be lost, and come back as a copy
 	marked   []byte
 }
 
 func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Config)) *stormNight {
-	n := &stormNight{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
+	n := &stormNight{t: t, seed: seed, rate: 200, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
 	n.o = bolt.Options{
 		Path: filepath.Join(folder, "masspay.db"), Key: bolt.NewKey(), Wait: time.Hour,
 		Rules: payout.Rules{StatusAfter: nightStatusAfter, QuietPeriod: nightQuiet},
@@ -290,9 +351,7 @@ func (n *stormNight) play(sum *weather) {
 		}
 	}()
 	require.NoError(t, bolt.Create(t.Context(), n.o))
-	gateway := n.wire.listen("gate.example:80")
-	server := &http.Server{Handler: n.sim, ErrorLog: quiet}
-	go func() { _ = server.Serve(gateway) }()
+	stopGate := n.serveGate()
 	stopServing := n.serveAlways()
 	copied := n.copied
 	for evening := 0; !n.done(); evening++ {
@@ -311,8 +370,7 @@ func (n *stormNight) play(sum *weather) {
 	}
 	n.settle()
 	stopServing()
-	n.sim.Close()
-	require.NoError(t, server.Close())
+	stopGate()
 	n.check()
 	n.weather.virtual = time.Since(n.begun)
 	sum.add(&n.weather)
@@ -403,18 +461,20 @@ func (n *stormNight) runSome(evening int) {
 	}
 	if n.throw(4) == 0 {
 		m := n.process(fmt.Sprintf("reconcile %d", evening), true)
-		wg.Go(func() {
-			s, end := n.open(m)
-			defer end()
-			a, err := (&batch.Reconciler{Store: s, Gate: n.client(m), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
-			n.tell("%s: %+v, %v", m.name, a, err)
-		})
+		wg.Go(func() { n.reconcile(m) })
 	}
 	wg.Wait()
 }
 
+func (n *stormNight) reconcile(m *mortal) {
+	s, end := n.open(m)
+	defer end()
+	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
+	n.tell("%s: %+v, %v", m.name, a, err)
+}
+
 func (n *stormNight) client(m *mortal) *gate.Client {
-	l, err := bolt.OpenLimiter(n.o.Path, 200, 1)
+	l, err := bolt.OpenLimiter(n.o.Path, n.rate, 1)
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { _ = l.Close() })
 	transport := gate.NewTransport(8)
@@ -437,7 +497,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outc
 		return batch.Outcome{}, err
 	}
 	r := &batch.Runner{
-		Store: s, Gate: n.client(m), Rate: 200, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
+		Store: s, Gate: n.client(m), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
 		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
 	}
 	return r.Run(context.Background(), b.ID)

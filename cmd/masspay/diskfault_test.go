@@ -89,9 +89,13 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 		{"fsync fails", forgetful.Sync, syscall.EIO, true},
 	}
 	k := kinds[rng.IntN(len(kinds))]
-	at, seen := 1+rng.IntN(30), 0
+	// While the file is loaded, or while payouts are claimed and answered.
+	at, seen, sending := 1+rng.IntN(30), 0, rng.IntN(2) == 0
+	if sending {
+		at = 1 + rng.IntN(12)
+	}
 	d.Fail(func(op forgetful.Op, name string) syscall.Errno {
-		if op != k.op || filepath.Ext(name) == ".rate" && rng.IntN(2) == 0 {
+		if op != k.op || sending && n.sim.Stats().Requests == 0 || filepath.Ext(name) == ".rate" && rng.IntN(2) == 0 {
 			return 0
 		}
 		if seen++; seen == at || seen > at && k.lasts {

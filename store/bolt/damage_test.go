@@ -173,3 +173,19 @@ func TestCutShort(t *testing.T) {
 		require.NoFileExists(t, o.Path+".new")
 	}
 }
+
+// A claim whose commit failed hands nothing out, though it had found something.
+func TestAClaimThatFailsHandsNothingOut(t *testing.T) {
+	t.Parallel()
+	w, _ := fresh(t).(*world)
+	s, _ := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 5))
+	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return tx.DeleteBucket(bucketHosts) }))
+	claimed, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"})
+	require.ErrorIs(t, err, store.ErrDamaged)
+	require.Empty(t, claimed)
+	for r, err := range s.List(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		require.Equal(t, payout.StateNew, r.State)
+	}
+}
