@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -25,6 +26,19 @@ type oneRow struct {
 
 func (s oneRow) Row(context.Context, payout.Payout) (columns, cells []string, err error) {
 	return s.columns, s.cells, nil
+}
+
+// cancelled is a store that listens to its context, and may fail.
+type cancelled struct {
+	oneRow
+	fails error
+}
+
+func (s cancelled) Row(ctx context.Context, p payout.Payout) (columns, cells []string, err error) {
+	if err := errors.Join(ctx.Err(), s.fails); err != nil {
+		return nil, nil, err
+	}
+	return s.oneRow.Row(ctx, p)
 }
 
 // Whose payment is it, when the id was there before our first attempt?
@@ -54,7 +68,8 @@ func TestWhose(t *testing.T) {
 			n := ours
 			tt.change(&n)
 			row := oneRow{columns: []string{"customer.id", "account.number"}, cells: []string{"c-1", "996555123456"}}
-			o, th := Whose(t.Context(), row, payout.Payout{Unproven: true, Amount: asked, FirstSent: sent}, n)
+			o, th, err := Whose(t.Context(), row, payout.Payout{Unproven: true, Amount: asked, FirstSent: sent}, n)
+			require.NoError(t, err)
 			require.Equal(t, tt.ours, o)
 			require.Equal(t, tt.theirs, th)
 		})
@@ -64,10 +79,20 @@ func TestWhose(t *testing.T) {
 	for made, theirs := range map[time.Time]bool{sent.Add(-5 * time.Hour): false, sent.AddDate(0, -1, 0): true} {
 		n := ours
 		n.Made = made
-		_, th := Whose(t.Context(), oneRow{columns: []string{"customer.id"}, cells: []string{"c-1"}}, doubted, n)
+		_, th, err := Whose(t.Context(), oneRow{columns: []string{"customer.id"}, cells: []string{"c-1"}}, doubted, n)
+		require.NoError(t, err)
 		require.Equal(t, theirs, th)
 	}
-	o, th := Whose(t.Context(), nil, payout.Payout{}, ours)
+	// A row that cannot be read, or not any more, is no proof of anything.
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, th, err := Whose(gone, cancelled{oneRow: oneRow{columns: []string{"customer.id"}, cells: []string{"c-2"}}}, doubted, ours)
+	require.NoError(t, err)
+	require.True(t, th, "the run that asked is over; its answer still counts whole")
+	_, _, err = Whose(t.Context(), cancelled{fails: store.ErrBusy}, doubted, ours)
+	require.ErrorIs(t, err, store.ErrBusy)
+	o, th, err := Whose(t.Context(), nil, payout.Payout{}, ours)
+	require.NoError(t, err)
 	require.False(t, o || th, "nobody asks about a payout that is not in question")
 }
 

@@ -122,8 +122,13 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 	var said *gate.Error
 	switch {
 	case err == nil:
+		ours, theirs, err := Whose(ctx, q.Store, p, n)
+		if err != nil {
+			e.Message = "the row could not be read: " + err.Error()
+			break // asked again later
+		}
 		e = n.Event(payout.FromStatus, q.Gate.Host(), e.At)
-		e.Ours, e.Theirs = Whose(ctx, q.Store, p, n)
+		e.Ours, e.Theirs = ours, theirs
 	case errors.Is(err, gate.ErrNotSeen):
 		e.Kind, e.Code = payout.NotSeen, gate.CodeNotFound
 	case errors.As(err, &paused):

@@ -24,15 +24,21 @@ func InQuestion(p payout.Payout) bool {
 }
 
 // Whose compares the gate's payment with a payout's row, if it is in question.
-// Neither means that what the gate says is not enough to tell.
-func Whose(ctx context.Context, rows Rows, p payout.Payout, n gate.Notice) (ours, theirs bool) {
+// Neither means that what the gate says is not enough to tell. With an error,
+// the row could not be read, and the gate's word must not be taken yet.
+func Whose(ctx context.Context, rows Rows, p payout.Payout, n gate.Notice) (ours, theirs bool, err error) {
 	if !InQuestion(p) {
-		return false, false
+		return false, false, nil
 	}
-	columns, cells, err := rows.Row(ctx, p)
+	columns, cells, err := rows.Row(context.WithoutCancel(ctx), p)
 	if err != nil {
-		return false, false // not shown either way
+		return false, false, err
 	}
+	ours, theirs = compare(columns, cells, p, n)
+	return ours, theirs, nil
+}
+
+func compare(columns, cells []string, p payout.Payout, n gate.Notice) (ours, theirs bool) {
 	compared := 0
 	for column, said := range map[string]string{"customer.id": n.Customer, gate.ColAccount: n.Account} {
 		i := slices.Index(columns, column)

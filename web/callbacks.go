@@ -122,8 +122,9 @@ func (c *Callbacks) commit(ctx context.Context, n gate.Notice) (store.Change, er
 	if err != nil || c.Rows == nil || change.Kept || !batch.InQuestion(change.Before) {
 		return change, err
 	}
-	if e.Ours, e.Theirs = batch.Whose(ctx, c.Rows, change.Before, n); !e.Ours && !e.Theirs {
-		return change, nil
+	e.Ours, e.Theirs, err = batch.Whose(ctx, c.Rows, change.Before, n)
+	if err != nil || !e.Ours && !e.Theirs {
+		return change, err
 	}
 	return c.Committer.Commit(ctx, e)
 }
