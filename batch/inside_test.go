@@ -167,3 +167,48 @@ func TestNotSeenCountsFromTheQuestion(t *testing.T) {
 		require.Equal(t, time.Minute, since)
 	})
 }
+
+// Only whole values of one form can be different, and only equal ones are a proof.
+func TestLiken(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		cell, said string
+		want       likeness
+	}{
+		{"996555123456", "996555123456", equal},
+		{"996555123456", "+996 555 123456", equal},
+		{"996555123456", "996555123457", different},
+		{"0555123456", "996555123456", unclear},
+		{"996555123456", "9965******56", unclear},
+		{"4314220000000056", "431422xxxxxx0056", unclear},
+		{"4314220000000056", "431422XXXXXX0056", unclear},
+		{"4314220000000056", "######0056", unclear},
+		{"4314220000000056", "....0056", unclear},
+		{"1-23", "12-3", different},
+		{"a.b@x.kg", "ab@x.kg", different},
+		{"C-1", "c-1", unclear},
+		{"c-1", "somebody-else", different},
+		{"c-1", "1", unclear},
+	} {
+		require.Equal(t, tt.want, liken(tt.cell, tt.said), "%q, %q", tt.cell, tt.said)
+	}
+}
+
+// A row that the lost store may have sent: what is older than the copy is not it.
+func TestWhoseAfterALostStore(t *testing.T) {
+	t.Parallel()
+	copied := time.Date(2026, 11, 2, 2, 15, 0, 0, time.UTC)
+	asked := payout.Amount{Minor: 1000, Currency: "KGS"}
+	row := oneRow{columns: []string{"customer.id"}, cells: []string{"c-1"}}
+	p := payout.Payout{Epoch: 3, LostSince: copied, Amount: asked}
+	for made, want := range map[time.Time][2]bool{
+		copied.Add(time.Hour):    {true, false},
+		copied.Add(-time.Hour):   {true, false}, // clocks
+		copied.AddDate(0, -1, 0): {false, true},
+		{}:                       {false, false},
+	} {
+		ours, theirs, err := Whose(t.Context(), row, p, gate.Notice{Customer: "c-1", Sum: asked, Made: made})
+		require.NoError(t, err)
+		require.Equal(t, want, [2]bool{ours, theirs}, "%v", made)
+	}
+}

@@ -73,9 +73,12 @@ func TestStorm(t *testing.T) {
 // end as the gate has them.
 func TestFourPercentOfEverything(t *testing.T) {
 	t.Parallel()
-	folder := stormFolder(t)
+	folder, seed := stormFolder(t), *stormFirst
+	if seed == 1 {
+		seed = uint64(rand.Uint32())
+	}
 	synctest.Test(t, func(t *testing.T) {
-		n := newNight(t, uint64(rand.Uint32()), folder, func(c *gatesim.Config) {
+		n := newNight(t, seed, folder, func(c *gatesim.Config) {
 			c.PayEvery, c.Rates = true, map[gatesim.Fault]float64{gatesim.Never: 0.10}
 			for _, f := range []gatesim.Fault{
 				gatesim.CutUnread, gatesim.CutBefore, gatesim.CutAfter, gatesim.HangBefore, gatesim.HangAfter, gatesim.Late,
@@ -347,7 +350,7 @@ func (n *stormNight) play(sum *weather) {
 	defer func() {
 		if t.Failed() {
 			n.explain()
-			t.Logf("run it alone: go test ./batch -run TestStorm -storm.first=%d -storm.seeds=1\n%s", n.seed, strings.Join(n.story, "\n"))
+			t.Logf("run it alone: go test ./batch -run '^%s$' -storm.first=%d -storm.seeds=1\n%s", strings.Split(t.Name(), "/")[0], n.seed, strings.Join(n.story, "\n"))
 		}
 	}()
 	require.NoError(t, bolt.Create(t.Context(), n.o))
@@ -633,6 +636,11 @@ func (n *stormNight) check() {
 	s, end := n.open(newMortal("report", &n.skew))
 	defer end()
 	ledger := n.sim.Ledger()
+	var inputs [][]byte
+	for _, f := range n.files {
+		inputs = append(inputs, []byte(f))
+	}
+	require.Empty(t, gatesim.Unasked(ledger, ';', inputs...), "nobody asked for these")
 	loaded := 0
 	for _, b := range n.batches {
 		i := slices.IndexFunc(n.files, func(f string) bool { return fmt.Sprintf("%x", sha256.Sum256([]byte(f))) == b.ID })

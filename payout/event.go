@@ -80,16 +80,19 @@ type Event struct {
 	Kind    Kind
 	Source  Source
 	At      time.Time
-	Tick    Tick   // when an attempt ended, a dead owner was found, or a question was put that brought NotSeen
-	Attempt int    // the attempt that a FromRun event is about; 0 elsewhere
-	Tries   int    // payout requests made since the claim
-	Owner   uint64 // of a Claimed event
-	Batch   uint32 // of a Claimed event: the batch that it is claimed for
-	Host    string // gate host that was asked
-	Epoch   uint64 // of a Suspected event
-	Outcome State  // of a Verdict
-	Ours    bool   // of a gate's word: shown to be about this row, not another's use of the id
-	Theirs  bool   // of a gate's word: shown to be about another's use of the id
+	Tick    Tick      // when an attempt ended, a dead owner was found, or a question was put that brought NotSeen
+	Applied Tick      // of NotSeen: when the store applied it; the store sets it
+	Attempt int       // the attempt that a FromRun event is about; 0 elsewhere
+	Tries   int       // payout requests made since the claim
+	Owner   uint64    // of a Claimed event
+	Batch   uint32    // of a Claimed event: the batch that it is claimed for
+	Host    string    // gate host that was asked
+	Epoch   uint64    // of a Suspected event
+	Since   time.Time // of a Suspected event: the lost store sent nothing before that is not known here
+	Outcome State     // of a Verdict
+	Ours    bool      // of a gate's word: shown to be about this row, not another's use of the id
+	Theirs  bool      // of a gate's word: shown to be about another's use of the id
+	Maybe   bool      // of a gate's word: not to be taken if the payment is in question; see Payout.InQuestion
 
 	Status    string // the gate's own word, as it came
 	Code      string

@@ -48,6 +48,9 @@ const (
 // New a payout that the gate has ever acknowledged, or one with an attempt in
 // doubt that the gate has not twice denied; take silence for an outcome.
 func Next(r Rules, p Payout, e Event) (Payout, Effect) {
+	if e.Maybe && p.InQuestion() {
+		return p, Ignored
+	}
 	switch e.Kind {
 	case Claimed:
 		return claimed(p, e)
@@ -308,7 +311,8 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 // the gate must have said so twice, of the host that the attempt went to, the
 // second time a quiet period after the attempt ended. That time is measured on
 // the clock that nobody can set, and where it cannot be measured, because the
-// machine was started anew, it begins with the first word since.
+// machine was started anew, it begins with the first word since, which counts for
+// nothing else.
 func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.State != StateUnknown {
 		if p.State == StateAccepted {
@@ -321,8 +325,14 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	quiet, measured := e.Tick.Since(p.EndedTick)
 	switch {
+	case !measured && e.Applied.Boot != 0:
+		// When it was asked, the attempt may not have ended; so this word only
+		// begins the period, and counts for nothing else.
+		p.EndedTick, p.NotSeenAt, p.NotSeen = e.Applied, time.Time{}, Tick{}
+		p.Asks++
+		return p.askAfter(r, e.At).askWhenQuiet(r.quietPeriod(), e.At), Changed
 	case !measured:
-		p.EndedTick, p.NotSeenAt, quiet = e.Tick, time.Time{}, 0
+		return silent(r, p, e)
 	case quiet <= 0:
 		return silent(r, p, e) // asked before the attempt ended
 	}
@@ -360,6 +370,7 @@ func suspected(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.State = StateUnknown
 	p.Doubted = true
 	p.Epoch, p.Host, p.EndedAt, p.EndedTick = e.Epoch, e.Host, e.At, e.Tick
+	p.LostSince = e.Since
 	p.Asks, p.NotSeenAt = 0, time.Time{}
 	return p.askAfter(r, e.At), Changed
 }

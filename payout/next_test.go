@@ -43,7 +43,7 @@ func in(s State) Payout {
 func tick(at time.Duration) Tick { return Tick{Boot: 1, At: at} }
 
 func event(k Kind, at time.Duration) Event {
-	e := Event{Key: key, Kind: k, At: t0.Add(at), Tick: tick(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
+	e := Event{Key: key, Kind: k, At: t0.Add(at), Tick: tick(at), Applied: tick(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
 	switch k {
 	case Verdict, Progress:
 		e.Source, e.Attempt, e.Tries = FromCallback, 0, 0
@@ -260,10 +260,12 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 		{"the wall clock was set forward", nil, []Event{at(time.Minute), wall(at(2*time.Minute), time.Hour)}, StateUnknown},
 		{"the wall clock was set back", nil, []Event{wall(at(time.Minute), -5*time.Hour), wall(at(16*time.Minute), -5*time.Hour)}, StateNew},
 		{"the machine was started anew", nil, []Event{at(time.Minute), boot(at(time.Hour))}, StateUnknown},
-		{"the machine was started anew, long ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(80 * time.Minute))}, StateNew},
-		{"the machine was started anew, a while ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(74 * time.Minute))}, StateUnknown},
+		{"the machine was started anew, long ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(70 * time.Minute)), boot(at(80 * time.Minute))}, StateNew},
+		{"the machine was started anew, and one word since", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(80 * time.Minute))}, StateUnknown},
+		{"a question from before the attempt, on another clock", nil, []Event{late(boot(at(0)), time.Hour), boot(at(61 * time.Minute)), boot(at(62 * time.Minute))}, StateUnknown},
+		{"the machine was started anew, a while ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(61 * time.Minute)), boot(at(74 * time.Minute))}, StateUnknown},
 		{"a record of an older masspay, without a tick", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(74 * time.Minute)}, StateUnknown},
-		{"the same, in the end", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(75 * time.Minute)}, StateNew},
+		{"the same, in the end", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(70 * time.Minute), at(75 * time.Minute)}, StateNew},
 		{"a word without a tick", nil, []Event{at(time.Hour), {Kind: NotSeen, Key: key, Host: host, At: t0.Add(5 * time.Hour)}}, StateUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -283,8 +285,11 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 // wall is an event as it is when somebody has set the wall clock.
 func wall(e Event, by time.Duration) Event { e.At = e.At.Add(by); return e }
 
+// late is a word that was asked for long before it is applied.
+func late(e Event, by time.Duration) Event { e.Applied.At += by; return e }
+
 // boot is an event of another boot.
-func boot(e Event) Event { e.Tick.Boot = 2; return e }
+func boot(e Event) Event { e.Tick.Boot, e.Applied.Boot = 2, 2; return e }
 
 func TestNotSeenStartsAnewWithANewAttempt(t *testing.T) {
 	t.Parallel()
@@ -404,7 +409,11 @@ func TestNextPromises(t *testing.T) {
 			if rapid.IntRange(0, 9).Draw(t, "reboot") == 0 {
 				booted = Tick{Boot: booted.Boot + 1, At: now}
 			}
-			e.Tick = Tick{Boot: booted.Boot, At: now - booted.At}
+			e.Applied = Tick{Boot: booted.Boot, At: now - booted.At}
+			e.Tick = e.Applied
+			if e.Kind == NotSeen { // the question was put some time before
+				e.Tick.At = max(0, e.Tick.At-time.Duration(rapid.Int64Range(0, int64(30*time.Minute)).Draw(t, "asked before")))
+			}
 			e.Attempt = rapid.IntRange(0, p.Attempt+1).Draw(t, "attempt")
 			e.Outcome = rapid.SampledFrom(States).Draw(t, "outcome")
 			e.Owner = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "owner")

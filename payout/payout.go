@@ -59,6 +59,7 @@ type Payout struct {
 	Seen       bool      // the gate has acknowledged the id at least once
 	Unproven   bool      // the id was taken at the first attempt and the gate's payment is not shown to be ours
 	Epoch      uint64    // restore of the store in which it was last suspected
+	LostSince  time.Time // with Epoch: the lost store cannot have sent it before
 	Host       string    // gate host of the last attempt
 	EndedAt    time.Time // when the last attempt ended, or its owner was found dead
 	EndedTick  Tick      // the same on a clock that nobody can set; only while it is in doubt
@@ -110,6 +111,13 @@ const (
 // state.
 func (p Payout) NeedsCheck() bool {
 	return p.Flags&(Contradicted|AmountDiffers|NotOurs) != 0 || p.Unproven && p.State.Settled()
+}
+
+// InQuestion reports whether the payment that the gate has under the id may be
+// somebody else's: nobody has seen the gate accept ours, so the id may have been
+// used before.
+func (p Payout) InQuestion() bool {
+	return p.Flags&(Proved|NotOurs) == 0 && (p.Unproven || p.Epoch != 0 || p.Flags&WasDoubted != 0)
 }
 
 // Open reports whether the payout still waits for something: to be sent, for

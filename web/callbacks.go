@@ -113,17 +113,18 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	log.Info("callback", "effect", effect(change), "state", change.After.State.String())
 }
 
-// commit makes a callback durable. Where the id may be somebody else's it looks
-// into the row as well: a repeat of the callback will, if this process dies in
-// between.
+// commit makes a callback durable. Where the payment may be somebody else's it
+// is compared with the row before its word is taken, so that nobody ever reads
+// what has not been compared.
 func (c *Callbacks) commit(ctx context.Context, n gate.Notice) (store.Change, error) {
 	e := n.Event(payout.FromCallback, "", time.Now())
+	e.Maybe = c.Rows != nil
 	change, err := c.Committer.Commit(ctx, e)
-	if err != nil || c.Rows == nil || change.Kept || !batch.InQuestion(change.Before) {
+	if err != nil || !e.Maybe || change.Kept || !change.Before.InQuestion() {
 		return change, err
 	}
-	e.Ours, e.Theirs, err = batch.Whose(ctx, c.Rows, change.Before, n)
-	if err != nil || !e.Ours && !e.Theirs {
+	e.Maybe = false
+	if e.Ours, e.Theirs, err = batch.Whose(ctx, c.Rows, change.Before, n); err != nil {
 		return change, err
 	}
 	return c.Committer.Commit(ctx, e)

@@ -45,6 +45,7 @@ type applier struct {
 	err     error
 	poison  string
 	hold    chan struct{}
+	flags   payout.Flags // of every payout
 }
 
 func (a *applier) Apply(_ context.Context, events ...payout.Event) ([]store.Change, error) {
@@ -63,7 +64,11 @@ func (a *applier) Apply(_ context.Context, events ...payout.Event) ([]store.Chan
 		}
 	}
 	a.events = append(a.events, events...)
-	return make([]store.Change, len(events)), nil
+	changes := make([]store.Change, len(events))
+	for i := range changes {
+		changes[i].Before.Flags = a.flags
+	}
+	return changes, nil
 }
 
 func (a *applier) seen() int {
@@ -166,6 +171,51 @@ func TestAStoreThatCannotWriteIsNot200(t *testing.T) {
 	for _, err := range []error{errors.New("no space left on device"), store.ErrBusy} {
 		s, _ := serveCallbacks(t, &applier{err: err}, nil)
 		require.Equal(t, 500, post(t, s.URL, signed("p1")))
+	}
+}
+
+// oneRow is the row of every payout, or the reason why it cannot be read.
+type oneRow struct {
+	customer string
+	err      error
+}
+
+func (r oneRow) Row(context.Context, payout.Payout) (columns, cells []string, err error) {
+	return []string{"customer.id"}, []string{r.customer}, r.err
+}
+
+// Where the payment may be somebody else's, the gate's word is not taken before
+// it was compared with the row: nobody must ever read what was not compared.
+func TestAPaymentInQuestionIsComparedFirst(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name   string
+		rows   oneRow
+		flags  payout.Flags
+		want   int
+		taken  int // events that could change anything
+		theirs bool
+	}{
+		{"in question, and another customer's", oneRow{customer: "c-2"}, payout.WasDoubted, 200, 1, true},
+		{"in question, and ours", oneRow{customer: "c-1"}, payout.WasDoubted, 200, 1, false},
+		{"in question, and the row cannot be read", oneRow{err: store.ErrBusy}, payout.WasDoubted, 500, 0, false},
+		{"not in question", oneRow{err: store.ErrBusy}, 0, 200, 1, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := &applier{flags: tt.flags}
+			s, _ := serveCallbacks(t, a, func(c *Callbacks) { c.Rows = tt.rows })
+			require.Equal(t, tt.want, post(t, s.URL, signed("p1")))
+			taken := 0
+			for _, e := range a.events {
+				require.True(t, e.Maybe || tt.flags != 0, "the first word may be taken only if it is not in question")
+				if !e.Maybe || tt.flags == 0 {
+					taken++
+					require.Equal(t, tt.theirs, e.Theirs)
+				}
+			}
+			require.Equal(t, tt.taken, taken)
+		})
 	}
 }
 

@@ -282,11 +282,15 @@ func (h *hostileNight) judge(ctx context.Context) error {
 	for _, f := range j.Faults {
 		h.a.say("  %s", f)
 	}
+	unasked := gatesim.Unasked(h.sim.Ledger(), ';', input)
+	for _, id := range unasked {
+		h.a.say("  nobody asked for %s", id)
+	}
 	if err := h.step(ctx, "doctor"); err != nil {
 		return err
 	}
 	h.a.say("\nresult: %s", filepath.Join(h.folder, "result.csv"))
-	if !j.OK() || j.Open > 0 || st.OtherBody > 0 {
+	if !j.OK() || len(unasked) > 0 || j.Open > 0 || st.OtherBody > 0 {
 		return failf(exitUnexpected, fmt.Sprintf("masspay demo --hostile --seed %d plays it again; please report it", h.seed),
 			"the ledger shows what must never happen")
 	}

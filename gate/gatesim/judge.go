@@ -35,6 +35,10 @@ var (
 	}
 	unpaidWords = []string{"open", "rejected", "cancelled", "skipped"}
 	untouched   = []string{"cancelled", "skipped"}
+	actions     = map[string][]string{ // what may stand beside a word, where it matters for the money
+		"paid": {"nothing"}, "check": {"check first"}, "returned": {"check first"}, "partly paid": {"check first"}, "open": {"wait", "check first"},
+		"declined": {"fix row", "new id", "check first", "never pay again"}, "rejected": {"fix row", "new id", "check first", "never pay again"},
+	}
 )
 
 // Judge holds a result file against the file that was to be paid and against
@@ -118,6 +122,14 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return fmt.Sprintf("the result says %q, and the gate has no payment", state)
 	case has && e.Accepted == 0 && state != "check":
 		return fmt.Sprintf("the result says %q, and the gate's payment is somebody else's", state)
+	case has && !e.isFor(row):
+		return fmt.Sprintf("the gate has a payment of %d %s for another account or amount than the row's", e.Asked, e.Currency)
+	case state == "check" && row["result.note"] == "":
+		return `the result says "check", and not why`
+	case actions[state] != nil && !slices.Contains(actions[state], row["result.action"]):
+		return fmt.Sprintf("the result says %q, and to do %q", state, row["result.action"])
+	case state == "paid" && row["result.currency"] != "" && row["result.currency"] != row["payment.currency"]:
+		return fmt.Sprintf("paid in %q", row["result.currency"])
 	case has && !slices.Contains(trueWords[e.Status], state):
 		return fmt.Sprintf("the result says %q, the gate %q", state, e.Status)
 	}
@@ -125,6 +137,39 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return fmt.Sprintf("%d minor units moved for %q", e.Paid, row["payment.amount"])
 	}
 	return ""
+}
+
+// isFor reports whether a payment is for what a row asks for.
+func (e Entry) isFor(row map[string]string) bool {
+	for _, column := range []string{"account.number", "card.pan"} {
+		if cell := row[column]; cell != "" && e.Account != "" && cell != e.Account {
+			return false
+		}
+	}
+	asked, err := strconv.ParseInt(row["payment.amount"], 10, 64)
+	return err == nil && asked == e.Asked && (e.Currency == "" || row["payment.currency"] == "" || e.Currency == row["payment.currency"])
+}
+
+// Unasked returns the ids that the gate has paid and that no file asked for.
+func Unasked(ledger []Entry, delimiter rune, inputs ...[]byte) []string {
+	asked := map[string]bool{}
+	for _, input := range inputs {
+		t, err := parseTable(input, delimiter)
+		if err != nil {
+			return []string{err.Error()}
+		}
+		for i := range t.rows {
+			row := t.row(i)
+			asked[row["general.project_id"]+"/"+row["general.payment_id"]] = true
+		}
+	}
+	var ids []string
+	for _, e := range ledger {
+		if e.Posts > 0 && !asked[e.Key.String()] {
+			ids = append(ids, e.Key.String())
+		}
+	}
+	return ids
 }
 
 // moved is what a row of the result says that the receiver got. Of a row that a

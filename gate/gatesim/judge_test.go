@@ -19,7 +19,7 @@ func judgedLedger() []Entry {
 	return []Entry{
 		{Key: key("a"), Posts: 1, Accepted: 1, Bodies: 1, Status: "success", Paid: 100, Asked: 100, Settled: true},
 		{Key: key("b"), Posts: 1, Accepted: 1, Bodies: 1, Status: "decline", Asked: 200, Settled: true},
-		{Key: key("c"), Posts: 1, Bodies: 1},
+		{Key: key("c"), Posts: 1, Bodies: 1, Asked: 300},
 	}
 }
 
@@ -49,6 +49,9 @@ func TestJudge(t *testing.T) {
 		{"cancelled, and it was sent", replace("declined;new id", "cancelled;nothing"), "it was sent"},
 		{"somebody else's payment", func(l *[]Entry, _ *string) { (*l)[0].Accepted, (*l)[0].Foreign, (*l)[0].Paid = 0, true, 0 }, "somebody else's"},
 		{"half of it, and shown as all", func(l *[]Entry, _ *string) { (*l)[0].Paid = 50 }, "by the ledger 50 moved"},
+		{"paid, and to be paid again", replace("paid;nothing", "paid;new id"), `to do "new id"`},
+		{"check, and not why", replace("paid;nothing;100", "check;check first;100"), "and not why"},
+		{"for another account", func(l *[]Entry, _ *string) { (*l)[0].Asked = 101 }, "another account or amount"},
 		{"no action", replace("paid;nothing", "paid;"), "result.action is empty"},
 		{"another header", replace("payment.amount;note", "note;payment.amount"), "the columns of the result"},
 		{"not a file", func(_ *[]Entry, result *string) { *result = "" }, "not a CSV file"},
@@ -68,4 +71,13 @@ func TestJudge(t *testing.T) {
 			require.False(t, j.OK())
 		})
 	}
+}
+
+// Money under an id that nobody asked for.
+func TestUnasked(t *testing.T) {
+	t.Parallel()
+	ledger := judgedLedger()
+	require.Empty(t, Unasked(ledger, ';', []byte(judgedInput)))
+	ledger[1].Key.PaymentID = "d"
+	require.Equal(t, []string{"1234/d"}, Unasked(ledger, ';', []byte(judgedInput)))
 }

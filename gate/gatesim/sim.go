@@ -69,6 +69,7 @@ type Entry struct {
 	Paid     int64      `json:"paid"` // minor units that moved to the receiver
 	Currency string     `json:"currency"`
 	Asked    int64      `json:"asked"`
+	Account  string     `json:"account"` // whom the first request was for
 	Settled  bool       `json:"settled"`
 	Told     string     `json:"told,omitempty"` // status of the last callback that was taken
 	Foreign  bool       `json:"foreign,omitempty"`
@@ -728,7 +729,7 @@ func (s *Sim) Ledger() []Entry {
 	for _, p := range s.payments {
 		e := Entry{
 			Key: p.key, Posts: p.posts, Accepted: p.times, Bodies: len(p.bodies),
-			Currency: p.amount.Currency, Asked: p.amount.Minor, Foreign: p.foreign, Told: p.told,
+			Currency: p.amount.Currency, Asked: p.amount.Minor, Account: p.account, Foreign: p.foreign, Told: p.told,
 		}
 		if p.times > 0 || p.foreign {
 			st := p.status()

@@ -10,6 +10,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
 // Apply runs events through payout.Next in one commit; see store.Store.
@@ -127,13 +128,16 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 
 // sameWord reports whether two events say the same, but for their times.
 func sameWord(a, b payout.Event) bool {
-	a.At = b.At
+	a.At, a.Maybe = b.At, b.Maybe
 	return a == b
 }
 
 // apply runs one event through Next and writes what it changed.
 func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 	before := r.Payout
+	if e.Kind == payout.NotSeen && e.Applied.Boot == 0 {
+		e.Applied = clock.Tick()
+	}
 	after, effect := payout.Next(w.s.o.Rules, before, e)
 	c := store.Change{Before: before, After: after, Effect: effect}
 	if effect == payout.Ignored {

@@ -24,7 +24,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 			return err
 		}
 		var generation uint64
-		err = db.Update(func(tx *bbolt.Tx) error {
+		err = s.write(db, func(tx *bbolt.Tx) error {
 			m, err := readMeta(tx)
 			if err != nil {
 				return err

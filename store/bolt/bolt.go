@@ -248,7 +248,17 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 
 // update runs a write burst: one durable commit, or nothing.
 func (s *Store) update(ctx context.Context, fn func(*bbolt.Tx) error) error {
-	return s.burst(ctx, func(db *bbolt.DB) error { return db.Update(fn) })
+	return s.burst(ctx, func(db *bbolt.DB) error { return s.write(db, fn) })
+}
+
+// write is one durable commit. A disk that fails it makes the store look like a
+// restored copy.
+func (s *Store) write(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
+	err := db.Update(fn)
+	if errors.Is(err, syscall.EIO) {
+		err = errors.Join(err, s.distrust())
+	}
+	return err
 }
 
 // burst opens the file in turn, works, and lets go of it.
@@ -273,9 +283,6 @@ func (s *Store) burst(ctx context.Context, fn func(*bbolt.DB) error) (err error)
 			err = fmt.Errorf("%s: %w: %v", s.o.Path, store.ErrDamaged, r)
 		}
 		err = errors.Join(err, db.Close())
-		if errors.Is(err, syscall.EIO) {
-			err = errors.Join(err, s.distrust())
-		}
 	}()
 	if err := uncut(db, s.o.Path); err != nil {
 		return err

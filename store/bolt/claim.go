@@ -50,20 +50,24 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		}
 		var generation uint64
 		begun := *scan
-		err := db.Update(func(tx *bbolt.Tx) error {
+		err := s.write(db, func(tx *bbolt.Tx) error {
 			*scan = begun
-			epoch, err := s.guard(tx, scan.c.AskFirst)
+			epoch, copied, err := s.guard(tx, scan.c.AskFirst)
 			if err != nil {
 				return err
 			}
 			w := s.writer(tx)
-			scan.w, scan.epoch, scan.now, scan.out, scan.wrote, scan.read = w, epoch, s.o.now(), nil, false, 0
+			scan.w, scan.epoch, scan.copied, scan.now = w, epoch, copied, s.o.now()
+			scan.out, scan.wrote, scan.read = nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
 			out = scan.out
 			if scan.wrote {
-				err := changeMeta(tx, func(m *meta) { m.generation++; generation = m.generation })
+				err := changeMeta(tx, func(m *meta) {
+					m.generation++
+					m.claimed, generation = scan.now, m.generation
+				})
 				if err != nil {
 					return err
 				}
@@ -83,7 +87,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		// the marker behind, which is harmless; the other way round would make
 		// this store look like a copy.
 		if err := writeMarker(s.o.marker(), generation); err != nil {
-			return errors.Join(err, db.Update(func(tx *bbolt.Tx) error { return s.release(tx, out) }))
+			return errors.Join(err, s.write(db, func(tx *bbolt.Tx) error { return s.release(tx, out) }))
 		}
 		if !s.marked {
 			s.marked = syncFile(s.o.marker()) == nil // the next claim tries again
@@ -115,12 +119,13 @@ type claimScan struct {
 	owner  uint64
 	from   []byte // where in the freed rows to go on; nil: they are through
 
-	w     *writer
-	epoch uint64 // not 0: the store is a restored copy
-	now   time.Time
-	out   []store.Claimed
-	wrote bool
-	read  int // rows looked at in this burst
+	w      *writer
+	epoch  uint64    // not 0: the store is a restored copy
+	copied time.Time // of the last claim that the copy knows of
+	now    time.Time
+	out    []store.Claimed
+	wrote  bool
+	read   int // rows looked at in this burst
 }
 
 func (s *claimScan) run() (more bool, err error) {
@@ -201,7 +206,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	}
 	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
 	if s.epoch != 0 && r.Epoch != s.epoch {
-		e.Kind, e.Source, e.Epoch, e.Tick = payout.Suspected, payout.FromStore, s.epoch, clock.Tick()
+		e.Kind, e.Source, e.Epoch, e.Tick, e.Since = payout.Suspected, payout.FromStore, s.epoch, clock.Tick(), s.copied
 	} else {
 		e.Kind, e.Attempt, e.Owner, e.Batch = payout.Claimed, r.Attempt+1, s.owner, s.header.Number
 	}
@@ -228,32 +233,36 @@ func errIf(cond bool, err error) error {
 }
 
 // guard refuses to claim from a restored store. It returns the epoch of the
-// restore while payouts must be asked about first, 0 otherwise.
-func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (uint64, error) {
+// restore while payouts must be asked about first, 0 otherwise, and when the
+// copy last claimed: what the lost store has sent besides, it sent later.
+func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
 	m, err := readMeta(tx)
 	if err != nil {
-		return 0, err
+		return 0, copied, err
 	}
 	marker, err := readMarker(s.o.marker())
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
+		return 0, copied, fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
 	}
 	if err != nil {
-		return 0, err
+		return 0, copied, err
 	}
-	copied := marker > m.generation
+	older := marker > m.generation
 	switch {
-	case !askFirst && (copied || m.epoch != 0):
-		return 0, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
-	case askFirst && (!s.asking || copied || m.epoch == 0):
+	case !askFirst && (older || m.epoch != 0):
+		return 0, copied, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
+	case askFirst && (!s.asking || older || m.epoch == 0):
 		// A person says that it is a copy, even if the marker came back with it.
 		// Every process that is told so asks anew: an epoch that came back with
 		// the copy proves nothing.
+		if m.epoch == 0 {
+			m.copied = m.claimed // asking again does not make the copy newer
+		}
 		m.epoch = max(marker, m.generation) + 1
 		m.generation = m.epoch
-		return m.epoch, m.write(tx)
+		return m.epoch, m.copied, m.write(tx)
 	}
-	return m.epoch, nil
+	return m.epoch, m.copied, nil
 }
 
 // Restored reports whether payouts must be asked about before they are sent,
@@ -279,14 +288,14 @@ func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 func (s *Store) Trust(ctx context.Context) error {
 	return s.burst(ctx, func(db *bbolt.DB) error {
 		var generation uint64
-		err := db.Update(func(tx *bbolt.Tx) error {
+		err := s.write(db, func(tx *bbolt.Tx) error {
 			marker, err := readMarker(s.o.marker())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
 			return changeMeta(tx, func(m *meta) {
 				generation = max(m.generation, marker) + 1
-				m.generation, m.epoch = generation, 0
+				m.generation, m.epoch, m.copied = generation, 0, time.Time{}
 			})
 		})
 		if err != nil {

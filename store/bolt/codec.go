@@ -210,6 +210,7 @@ func (r record) encode(key []byte) []byte {
 	e.uint(uint64(p.Flags))
 	e.tick(p.EndedTick)
 	e.tick(p.NotSeen)
+	e.time(p.LostSince)
 	return e.sum(key)
 }
 
@@ -258,6 +259,7 @@ func decodeRecord(key, value []byte) (record, error) {
 	p.Flags = payout.Flags(d.uint())
 	p.EndedTick = d.tick()
 	p.NotSeen = d.tick()
+	p.LostSince = d.time()
 	if !d.bad && !p.State.Valid() {
 		d.fail()
 	}
@@ -290,6 +292,8 @@ func encodeEvent(key []byte, ev payout.Event, withKey bool) []byte {
 	e.string(ev.Provider)
 	e.string(ev.Request)
 	e.tick(ev.Tick)
+	e.tick(ev.Applied)
+	e.time(ev.Since)
 	return e.sum(key)
 }
 
@@ -319,6 +323,8 @@ func decodeEvent(key, value []byte, withKey bool) (payout.Event, error) {
 	ev.Provider = d.string()
 	ev.Request = d.string()
 	ev.Tick = d.tick()
+	ev.Applied = d.tick()
+	ev.Since = d.time()
 	if !d.bad && !ev.Kind.Valid() {
 		d.fail()
 	}

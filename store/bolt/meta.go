@@ -3,6 +3,7 @@ package bolt
 import (
 	"encoding/binary"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -19,13 +20,15 @@ var (
 
 // meta is what a store knows of itself.
 type meta struct {
-	check      [16]byte // of the key
-	generation uint64   // rises with every claim
-	epoch      uint64   // of the restore that is not yet trusted; 0: none
-	next       uint64   // payout number of the next payout
-	nextBatch  uint32   // number of the next batch
-	loading    uint32   // number of the batch that is being loaded; 0: none
-	first      uint64   // payout number that the load began with
+	check      [16]byte  // of the key
+	generation uint64    // rises with every claim
+	claimed    time.Time // when it last rose by a claim
+	epoch      uint64    // of the restore that is not yet trusted; 0: none
+	copied     time.Time // with epoch: the last claim that the copy knew of
+	next       uint64    // payout number of the next payout
+	nextBatch  uint32    // number of the next batch
+	loading    uint32    // number of the batch that is being loaded; 0: none
+	first      uint64    // payout number that the load began with
 }
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {
@@ -37,6 +40,7 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	}
 	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
 	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
+	m.claimed, m.copied = d.time(), d.time()
 	return m, d.done("what the store knows of itself,", metaState)
 }
 
@@ -49,6 +53,8 @@ func (m meta) write(tx *bbolt.Tx) error {
 	e.uint(uint64(m.nextBatch))
 	e.uint(uint64(m.loading))
 	e.uint(m.first)
+	e.time(m.claimed)
+	e.time(m.copied)
 	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
 }
 

@@ -76,10 +76,11 @@ func inspect(file io.ReaderAt, size int64, fault func(format string, args ...any
 // header finds the newer of the two header pages that are whole.
 func (p *pages) header() bool {
 	newest, good := uint64(0), 0
-	for i := range int64(2) {
+	// The second header's place depends on the page size, which is in both.
+	places := []int64{0, 512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10}
+	for _, at := range places {
 		m := make([]byte, metaSize)
-		// The second header's place depends on the page size, which is in both.
-		if _, err := p.file.ReadAt(m, i*int64(max(p.pageSize, 4096))+pageHeader); err != nil {
+		if _, err := p.file.ReadAt(m, at+pageHeader); err != nil || at > 0 && int64(order.Uint32(m[8:])) != at {
 			continue
 		}
 		h := fnv.New64a()

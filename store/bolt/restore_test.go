@@ -64,7 +64,7 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 			}
 			for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
 				for r := range s.List(t.Context(), store.Filter{}) {
-					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after)})
+					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after), Applied: later(after)})
 				}
 			}
 			c, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "h", AskFirst: true})
@@ -163,7 +163,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	require.NoError(t, err)
 	for _, after := range []time.Duration{time.Minute, 16 * time.Minute} {
 		for r := range s.List(t.Context(), store.Filter{}) {
-			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after)})
+			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after), Applied: later(after)})
 		}
 	}
 	again := w.Open(t).(*Store) // the copy is started anew, its old asking with it

@@ -1,8 +1,8 @@
 package clock
 
 import (
-	"encoding/binary"
 	"encoding/hex"
+	"hash/fnv"
 	"os"
 	"strings"
 	"time"
@@ -30,5 +30,12 @@ func bootID() uint64 {
 	if err != nil || len(id) < 8 {
 		return ownID()
 	}
-	return binary.BigEndian.Uint64(id) | 1
+	// A time namespace has a clock of its own; time_namespaces(7).
+	space, err := os.Readlink("/proc/self/ns/time")
+	if err != nil {
+		space = ""
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(append(id, space...))
+	return h.Sum64() | 1
 }

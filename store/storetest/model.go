@@ -195,7 +195,7 @@ func (m *model) apply() {
 	for range 1 + m.rng.IntN(4) {
 		k := m.key()
 		e := payout.Event{
-			Key: k, Kind: payout.Kinds[m.rng.IntN(len(payout.Kinds))], Source: payout.FromRun, At: m.now, Tick: payout.Tick{Boot: 1, At: m.tick}, Host: host,
+			Key: k, Kind: payout.Kinds[m.rng.IntN(len(payout.Kinds))], Source: payout.FromRun, At: m.now, Tick: payout.Tick{Boot: 1, At: m.tick}, Applied: payout.Tick{Boot: 1, At: m.tick}, Host: host,
 			Tries: m.rng.IntN(2), Outcome: payout.State(m.rng.IntN(12)),
 		}
 		if p := m.payouts[k]; p != nil {
