@@ -372,10 +372,14 @@ func TestA404OfSomeProxyFreesNothing(t *testing.T) {
 }
 
 // restore puts a copy in the store's place.
-func restore(t *testing.T, from, to string) {
-	b, err := os.ReadFile(from)
+func restore(t *testing.T, backup, path string) {
+	t.Helper()
+	b, err := os.ReadFile(backup)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(to, b, 0o600))
+	// A new file in the old one's place: over the old one it would be written
+	// while serve is at it.
+	require.NoError(t, os.WriteFile(path+".restored", b, 0o600))
+	require.NoError(t, os.Rename(path+".restored", path))
 }
 
 // A gate that says nothing but 429, for longer than a claim may wait: the run

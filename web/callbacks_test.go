@@ -66,7 +66,7 @@ func (a *applier) Apply(_ context.Context, events ...payout.Event) ([]store.Chan
 	a.events = append(a.events, events...)
 	changes := make([]store.Change, len(events))
 	for i := range changes {
-		changes[i].Before.Flags = a.flags
+		changes[i].Before.Flags, changes[i].Before.Amount.Currency = a.flags, "KGS"
 	}
 	return changes, nil
 }
