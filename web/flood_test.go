@@ -2,11 +2,13 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -118,3 +120,40 @@ func TestFlood(t *testing.T) {
 type countingWriter struct{ lines atomic.Int64 }
 
 func (w *countingWriter) Write(p []byte) (int, error) { w.lines.Add(1); return len(p), nil }
+
+// One whose request is under way keeps its place while silent ones come in
+// crowds; slow ones lose theirs when they are the crowd.
+func TestCrowd(t *testing.T) {
+	t.Parallel()
+	const most = 16
+	conn := func() (net.Conn, func() bool) {
+		a, b := net.Pipe()
+		t.Cleanup(func() { _ = b.Close() })
+		return a, func() bool {
+			_ = a.SetReadDeadline(time.Now().Add(-time.Second))
+			_, err := a.Read(make([]byte, 1))
+			return errors.Is(err, os.ErrDeadlineExceeded) // not closed
+		}
+	}
+	c := newCrowd(most)
+	busy, lives := conn()
+	c.changed(busy, http.StateNew)
+	c.changed(busy, http.StateActive)
+	for range 10 * most {
+		silent, _ := conn()
+		c.changed(silent, http.StateNew)
+	}
+	require.True(t, lives(), "silent ones went before it")
+	require.Len(t, c.place, most)
+	for range 2 * most {
+		slow, _ := conn()
+		c.changed(slow, http.StateNew)
+		c.changed(slow, http.StateActive)
+	}
+	require.False(t, lives(), "it has taken longest of many")
+	last, lives := conn()
+	c.changed(last, http.StateNew)
+	require.True(t, lives(), "who has just come may speak")
+	c.changed(last, http.StateClosed)
+	require.Len(t, c.place, most-1)
+}

@@ -173,7 +173,19 @@ func (d *demo) judge(sent int) error {
 		d.a.say("  %s", l)
 	}
 	d.a.say("result: %s", result)
-	if st.Doubles != 0 || st.OtherBody != 0 || st.Requests != sent {
+	input, err := os.ReadFile(filepath.Join(d.folder, "again.csv"))
+	if err != nil {
+		return err
+	}
+	written, err := os.ReadFile(result) //nolint:gosec // written a moment ago
+	if err != nil {
+		return err
+	}
+	j := gatesim.Judge(d.sim.Ledger(), input, written, ';')
+	for _, f := range j.Faults {
+		d.a.say("  %s", f)
+	}
+	if !j.OK() || st.Doubles != 0 || st.OtherBody != 0 || st.Requests != sent {
 		return errors.New("the ledger shows what must never happen")
 	}
 	return nil

@@ -133,6 +133,7 @@ func (n *night) killRun(after time.Duration) {
 	require.NoError(n.t, cmd.Start())
 	timer := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
 	defer timer.Stop()
+	require.Contains(n.t, []int{exitDone, exitNotAllPaid, exitOpen}, n.masspay("status"), "beside it")
 	_ = cmd.Wait()
 }
 
