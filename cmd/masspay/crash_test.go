@@ -289,3 +289,30 @@ func TestInterruptedTwice(t *testing.T) {
 		n.check("payouts.csv", "result.csv")
 	}
 }
+
+// The disk with the store goes away in the middle: the run ends, says so, and
+// sends nothing more; when the disk is back, the next one goes on.
+func TestAStoreThatVanishes(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 30, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n.file("payouts.csv", 60)
+	cmd := n.command("run", "payouts.csv", "-o", "result.csv", "--wait", "5s")
+	require.NoError(t, cmd.Start())
+	n.after(10)
+	store, away := filepath.Join(n.folder, "masspay.db"), filepath.Join(n.folder, "away.db")
+	require.NoError(t, os.Rename(store, away))
+	_ = cmd.Wait()
+	require.NotEqual(t, 0, cmd.ProcessState.ExitCode())
+	require.NoFileExists(t, store, "nobody makes a new one")
+	require.Less(t, n.sim.Stats().Payouts, 60)
+	require.Contains(t, n.said.String(), "there is no store")
+	require.Regexp(t, `this run has sent \d+ requests`, n.said.String())
+	sent := n.sim.Stats().Requests
+	require.Equal(t, exitConfig, n.masspay("run", "payouts.csv", "-o", "result.csv"))
+	require.Equal(t, sent, n.sim.Stats().Requests)
+	require.NoError(t, os.Rename(away, store))
+	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+		require.Less(t, try, 5)
+	}
+	n.check("payouts.csv", "result.csv")
+}
