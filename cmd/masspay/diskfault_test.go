@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -29,40 +28,18 @@ var crashFaults = flag.Int("crash.faults", 0, "how many disk faults TestDiskFaul
 // next one goes on; if the store is past help, masspay says so, and the backup
 // with --ask-first leads to the end.
 func TestDiskFaults(t *testing.T) {
-	t.Parallel()
-	faults := *crashFaults
-	switch {
-	case faults > 0:
-	case testing.Short():
-		faults = 4
-	default:
-		faults = 12
-	}
-	seed := *crashSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
 	var mu sync.Mutex
 	met, helped := map[string]int{}, 0
-	t.Run("faults", func(t *testing.T) {
-		limit := make(chan struct{}, 6)
-		for i := range faults {
-			t.Run(fmt.Sprint("fault=", i), func(t *testing.T) {
-				t.Parallel()
-				limit <- struct{}{}
-				defer func() { <-limit }()
-				what, backup := faultNight(t, seed+uint64(i))
-				mu.Lock()
-				defer mu.Unlock()
-				met[what]++
-				if backup {
-					helped++
-				}
-			})
+	inNights(t, *crashFaults, 12, 1, func(t *testing.T, seed uint64, _ int) {
+		what, backup := faultNight(t, seed)
+		mu.Lock()
+		defer mu.Unlock()
+		met[what]++
+		if backup {
+			helped++
 		}
 	})
-	t.Logf("%d disk faults %v, %d stores put back from the backup; 0 paid twice, 0 lost", faults, met, helped)
+	t.Logf("disk faults %v, %d stores put back from the backup; %s", met, helped, verdict(t))
 }
 
 func faultNight(t *testing.T, seed uint64) (what string, backup bool) {

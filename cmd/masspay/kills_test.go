@@ -28,34 +28,49 @@ var (
 // commits; stops it in the middle and lets it go on beside another; interrupts
 // it. Then it runs to the end, and the world must be as if nothing had been.
 func TestKills(t *testing.T) {
+	sum := &killed{}
+	inNights(t, *crashKills, 24, 8, func(t *testing.T, seed uint64, kills int) {
+		killNight(t, rand.New(rand.NewPCG(seed, 0)), kills, sum)
+	})
+	t.Logf("%v; %s", sum, verdict(t))
+}
+
+// inNights plays a number of disasters, so many in each night, several nights at
+// once. Without a number it is the default, or a quarter of it with -short.
+func inNights(t *testing.T, disasters, otherwise, perNight int, play func(t *testing.T, seed uint64, disasters int)) {
 	t.Parallel()
-	kills := *crashKills
-	switch {
-	case kills > 0:
-	case testing.Short():
-		kills = 8
-	default:
-		kills = 24
+	if disasters <= 0 {
+		disasters = otherwise
+		if testing.Short() {
+			disasters = max(1, otherwise/4)
+		}
 	}
 	seed := *crashSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
 	}
 	t.Logf("seed %d", seed)
-	const perNight = 8
-	sum := &killed{}
 	t.Run("nights", func(t *testing.T) {
 		limit := make(chan struct{}, 6)
-		for i := range (kills + perNight - 1) / perNight {
+		for i := 0; disasters > 0; i++ {
+			n := min(disasters, perNight)
+			disasters -= n
 			t.Run(fmt.Sprint("night=", i), func(t *testing.T) {
 				t.Parallel()
 				limit <- struct{}{}
 				defer func() { <-limit }()
-				killNight(t, rand.New(rand.NewPCG(seed, uint64(i))), perNight, sum)
+				play(t, seed+uint64(i), n)
 			})
 		}
 	})
-	t.Log(sum)
+}
+
+// verdict is what a summary may say.
+func verdict(t *testing.T) string {
+	if t.Failed() {
+		return "SOME NIGHTS FAILED"
+	}
+	return "0 paid twice, 0 lost"
 }
 
 // killed sums up.
@@ -67,7 +82,7 @@ type killed struct {
 }
 
 func (k *killed) String() string {
-	return fmt.Sprintf("%d nights: %d runs killed at a random moment, %d right before or after a commit, %d times serve, %d stopped and continued, %d interrupted; %d requests, %d faults; 0 paid twice, 0 lost",
+	return fmt.Sprintf("%d nights: %d runs killed at a random moment, %d right before or after a commit, %d times serve, %d stopped and continued, %d interrupted; %d requests, %d faults",
 		k.nights, k.random, k.commits, k.serves, k.stops, k.interrupts, k.requests, k.faults)
 }
 

@@ -4,7 +4,6 @@ package main
 
 import (
 	"flag"
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"testing"
@@ -22,34 +21,9 @@ var crashCuts = flag.Int("crash.cuts", 0, "how often TestPowerCuts cuts the powe
 // what was not fsynced, in any order, and cuts the power at random operations
 // of that disk, from the making of the store on.
 func TestPowerCuts(t *testing.T) {
-	t.Parallel()
-	cuts := *crashCuts
-	switch {
-	case cuts > 0:
-	case testing.Short():
-		cuts = 4
-	default:
-		cuts = 12
-	}
-	seed := *crashSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", seed)
-	const perNight = 6
 	sum := &killed{}
-	t.Run("nights", func(t *testing.T) {
-		limit := make(chan struct{}, 6)
-		for i := range (cuts + perNight - 1) / perNight {
-			t.Run(fmt.Sprint("night=", i), func(t *testing.T) {
-				t.Parallel()
-				limit <- struct{}{}
-				defer func() { <-limit }()
-				cutNight(t, seed+uint64(i), perNight, sum)
-			})
-		}
-	})
-	t.Logf("%d nights, %d power cuts; %d requests, %d faults; 0 paid twice, 0 lost", sum.nights, sum.cuts, sum.requests, sum.faults)
+	inNights(t, *crashCuts, 12, 6, func(t *testing.T, seed uint64, cuts int) { cutNight(t, seed, cuts, sum) })
+	t.Logf("%d nights, %d power cuts; %d requests, %d faults; %s", sum.nights, sum.cuts, sum.requests, sum.faults, verdict(t))
 }
 
 func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
