@@ -124,8 +124,8 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return fmt.Sprintf("the result says %q, and the gate's payment is somebody else's", state)
 	case has && !e.isFor(row):
 		return fmt.Sprintf("the gate has a payment of %d %s for another account or amount than the row's", e.Asked, e.Currency)
-	case state == "check" && row["result.note"] == "":
-		return `the result says "check", and not why`
+	case state == "check" && (row["result.note"] == "" || has && !e.Foreign && !e.Odd):
+		return fmt.Sprintf("the result says \"check\" (%s), and there is nothing to check", row["result.note"])
 	case actions[state] != nil && !slices.Contains(actions[state], row["result.action"]):
 		return fmt.Sprintf("the result says %q, and to do %q", state, row["result.action"])
 	case state == "paid" && row["result.currency"] != "" && row["result.currency"] != row["payment.currency"]:

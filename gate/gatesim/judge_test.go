@@ -50,7 +50,7 @@ func TestJudge(t *testing.T) {
 		{"somebody else's payment", func(l *[]Entry, _ *string) { (*l)[0].Accepted, (*l)[0].Foreign, (*l)[0].Paid = 0, true, 0 }, "somebody else's"},
 		{"half of it, and shown as all", func(l *[]Entry, _ *string) { (*l)[0].Paid = 50 }, "by the ledger 50 moved"},
 		{"paid, and to be paid again", replace("paid;nothing", "paid;new id"), `to do "new id"`},
-		{"check, and not why", replace("paid;nothing;100", "check;check first;100"), "and not why"},
+		{"check, and not why", replace("paid;nothing;100", "check;check first;100"), "nothing to check"},
 		{"for another account", func(l *[]Entry, _ *string) { (*l)[0].Asked = 101 }, "another account or amount"},
 		{"no action", replace("paid;nothing", "paid;"), "result.action is empty"},
 		{"another header", replace("payment.amount;note", "note;payment.amount"), "the columns of the result"},

@@ -73,6 +73,7 @@ type Entry struct {
 	Settled  bool       `json:"settled"`
 	Told     string     `json:"told,omitempty"` // status of the last callback that was taken
 	Foreign  bool       `json:"foreign,omitempty"`
+	Odd      bool       `json:"odd,omitempty"` // told with another amount than was asked for
 }
 
 // Request is one request that reached the gateway.
@@ -734,6 +735,7 @@ func (s *Sim) Ledger() []Entry {
 		if p.times > 0 || p.foreign {
 			st := p.status()
 			e.Status, e.Settled = st.status, st.settles
+			e.Odd = slices.ContainsFunc(p.steps, func(s step) bool { return s.other })
 			switch {
 			case st.paid && st.half:
 				e.Paid = p.amount.Minor / 2 * int64(p.times)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"masspay/payout"
 	"masspay/store"
 	"masspay/store/storetest"
 )
@@ -275,4 +276,25 @@ func TestTurnsAreFair(t *testing.T) {
 	stop()
 	require.Greater(t, done[0].Load(), int64(80), "of 400 turns")
 	require.Greater(t, done[1].Load(), int64(80), "of 400 turns")
+}
+
+// A load that dies right before it is whole has its ids in the index already.
+// They do not count, and what the gate says of them waits for the next load.
+func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
+	t.Parallel()
+	w, _ := fresh(t).(*world)
+	s, _ := w.Open(t).(*Store)
+	rows := storetest.Rows(s, "a", 10)
+	l := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
+	require.NoError(t, l.begin(t.Context()))
+	require.NoError(t, l.rows(t.Context(), storetest.All(rows)))
+	require.NoError(t, l.index(t.Context()))
+	found, err := s.Lookup(t.Context(), []payout.Digest{s.DigestID(rows[3].Key)})
+	require.NoError(t, err)
+	require.Zero(t, found[0].Number)
+	c := storetest.Apply(t, s, payout.Event{Key: rows[3].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now()})
+	require.True(t, c.Kept, "not applied to a payout that will be gone")
+	b := storetest.Load(t, s, "a", rows)
+	require.Equal(t, 1, b.InState(payout.StatePaid), "the next load knows what was said")
+	storetest.Check(t, s)
 }
