@@ -71,11 +71,13 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	if sending {
 		at = 1 + rng.IntN(12)
 	}
+	forgot := false // the store's file, without another word
 	d.Fail(func(op forgetful.Op, name string) syscall.Errno {
 		if op != k.op || sending && n.sim.Stats().Requests == 0 || filepath.Ext(name) == ".rate" && rng.IntN(2) == 0 {
 			return 0
 		}
 		if seen++; seen == at || seen > at && k.lasts {
+			forgot = forgot || k.errno == syscall.EIO && name == "masspay.db"
 			return k.errno
 		}
 		return 0
@@ -92,6 +94,10 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	if rng.IntN(2) == 0 {
 		n.tell("power cut: forgot %s", d.Restart())
 		k.what += ", power cut"
+	}
+	if forgot && !strings.Contains(k.what, "power cut") {
+		require.Equal(t, exitConfig, n.masspay("run", "payouts.csv", "-o", "result.csv"), "the disk has forgotten something, nobody knows what")
+		require.Contains(t, n.said.String(), "its disk has failed before")
 	}
 	args := []string{"run", "payouts.csv", "-o", "result.csv", "--wait", "20s"}
 	for try := 0; ; try++ {
