@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -138,4 +139,25 @@ func TestREADME(t *testing.T) {
 	require.Contains(t, readme, "make demo")
 	require.Contains(t, readme, "make test")
 	require.False(t, strings.Contains(readme, "TODO"))
+}
+
+// Every test that docs/reliability.md names is there.
+func TestReliabilityNamesRealTests(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/reliability.md")
+	require.NoError(t, err)
+	var source strings.Builder
+	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		source.Write(b)
+		return err
+	}))
+	names := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)").FindAllStringSubmatch(string(text), -1)
+	require.Greater(t, len(names), 30)
+	for _, n := range names {
+		require.Contains(t, source.String(), "func "+n[1], "docs/reliability.md names %s", n[1])
+	}
 }
