@@ -107,22 +107,28 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 	n.file("payouts.csv", rows)
 	serve := n.serving()
 	defer func() { serve.kill() }()
+	steps, stops := rows+60, 2 // the first run loads the file as well
 	for left := kills; left > 0; left-- {
-		switch rng.IntN(6) {
+		switch rng.IntN(7) {
 		case 0, 1:
 			n.killRun(time.Duration(rng.IntN(900)) * time.Millisecond)
 			sum.add(&sum.random, 1)
-		case 2, 3:
-			if n.dieAtStep(1 + rng.IntN(rows+60)) {
+		case 2, 3, 4:
+			if n.dieAtStep(1 + rng.IntN(steps)) {
 				sum.add(&sum.commits, 1)
 			} else {
 				left++ // it had ended before
 			}
-		case 4:
+			steps = 20
+		case 5:
 			serve.kill()
 			sum.add(&sum.serves, 1)
 			serve = n.serving()
-		case 5:
+		case 6: // these kill nobody
+			left++
+			if stops--; stops < 0 {
+				continue
+			}
 			n.stopAndContinue(rng)
 			sum.add(&sum.stops, 1)
 			n.interrupt(time.Duration(100+rng.IntN(500)) * time.Millisecond)
