@@ -201,7 +201,7 @@ func (w *weather) add(v *weather) {
 func (w *weather) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d open for good",
+	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d that the gate never settles, the others refused",
 		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.steps, w.restores, w.requests, w.faults, w.paid, w.open)
 }
 

@@ -87,6 +87,7 @@ func claimed(p Payout, e Event) (Payout, Effect) {
 	p.State = StateSending
 	p.Attempt++
 	p.Owner, p.SentBy = e.Owner, e.Batch
+	p.Code, p.Message = "", "" // of an attempt before
 	p.Host = e.Host
 	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 	if p.FirstSent.IsZero() {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"masspay/payout"
@@ -180,13 +181,17 @@ type Examination struct {
 // maxFindings are listed; a store that has more is not worth a longer list.
 const maxFindings = 100
 
-// Add notes what is wrong.
+// Add notes what is wrong, once.
 func (e *Examination) Add(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if slices.Contains(e.Wrong, text) {
+		return
+	}
 	if len(e.Wrong) >= maxFindings {
 		e.More++
 		return
 	}
-	e.Wrong = append(e.Wrong, fmt.Sprintf(format, args...))
+	e.Wrong = append(e.Wrong, text)
 }
 
 // Run is one invocation that may change payouts: who, what and when.

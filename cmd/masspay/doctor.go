@@ -53,6 +53,6 @@ func (a *app) doctor(ctx context.Context) error {
 		code: exitUnexpected, lines: lines,
 		err: fmt.Errorf("%s is damaged: %s; nothing was sent or changed", o.Path, count(len(e.Wrong)+e.More, "finding")),
 		hint: "stop masspay, keep the damaged file (it remembers what was paid), put the newest backup in its place, " +
-			"load the files again that came after it, and run with --ask-first: the gate is asked about each payout before it is sent",
+			"then masspay run FILE --ask-first for every file that was not through by then: the gate is asked about each payout before it is sent",
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
+	"masspay/payout"
 	"masspay/store/bolt"
 )
 
@@ -146,5 +147,15 @@ func (a *app) trustStore(ctx context.Context) error {
 		return err
 	}
 	a.say("%s is trusted again: payouts are sent without asking first", c.Store.Path)
+	unsent := 0
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		unsent += b.InState(payout.StateNew)
+	}
+	if unsent > 0 {
+		a.say("note: %s that the gate was never asked about will be sent by the next run of their batch", count(unsent, "payout"))
+	}
 	return nil
 }

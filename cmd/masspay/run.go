@@ -115,6 +115,10 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify = p.note
 	p.start(ctx)
+	heard := context.AfterFunc(ctx, func() {
+		p.note(fmt.Sprintf("interrupted: nothing more is sent; waiting for what is under way, at most %v (a second Ctrl-C leaves at once; the next run asks the gate what became of it)", c.Gate.Timeout))
+	})
+	defer heard()
 	out, err := runner.Run(ctx, b.ID)
 	p.stop()
 	if err == nil {
@@ -190,7 +194,11 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
 		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
 	if n := loaded.Batch.InState(payout.StateNew); n > 0 {
-		a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+		if f.askFirst {
+			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
+		} else {
+			a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+		}
 	}
 	return loaded.Batch, false, nil
 }
@@ -235,6 +243,9 @@ func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFla
 		return err
 	}
 	sum, err := a.writeReport(ctx, s, b, f.output)
+	if errors.Is(err, store.ErrDamaged) {
+		return fmt.Errorf("the result was not written: %w", err)
+	}
 	if err != nil {
 		return fmt.Errorf("the result was not written, masspay report %s writes it again: %w", b.Short(), err)
 	}
@@ -278,6 +289,9 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 	switch {
 	case out.Interrupted:
 		a.say("masspay: interrupted; %s not sent, the rest is remembered", count(unsent, "payout"))
+		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
+			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
+		}
 		a.say("hint: %s goes on where it stopped", again)
 	case out.Refused != "":
 		a.say("masspay: %s; %s not paid", out.Refused, count(unsent, "payout"))
@@ -285,7 +299,7 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 	case out.NoMoney+out.Alike != "":
 		a.say("masspay: %s", out.NoMoney+out.Alike)
 		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
-			a.say("masspay: %s still open: not paid and not refused yet; do not pay elsewhere", count(n, "payout"))
+			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
 		}
 		a.say("masspay: %s not sent", count(unsent, "payout"))
 		a.say("hint: when the cause is gone, %s goes on", again)
@@ -294,10 +308,10 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 		a.say("hint: when the gate can be reached, %s sends the rest", again)
 	case code == exitOpen:
 		if n := sum.N(batch.WordCheck); n > 0 {
-			a.say("masspay: %s must be checked by a person: see result.note", count(n, "payout"))
+			a.say("masspay: %s must be checked by a person: see result.note where result.state is check", count(n, "payout"))
 		}
 		if n := sum.N(batch.WordOpen); n > 0 {
-			a.say("masspay: %s still open: not paid and not refused yet; do not pay elsewhere", count(n, "payout"))
+			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
 			a.say("hint: %s asks again later", again)
 		}
 	case code == exitNotAllPaid:

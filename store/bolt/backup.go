@@ -19,6 +19,9 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	}
 	temporary := path + ".part"
 	err := s.burst(ctx, func(db *bbolt.DB) error {
+		if err := s.inspected(); err != nil {
+			return err // a copy of a damaged store would take a good one's place
+		}
 		err := db.View(func(tx *bbolt.Tx) error { return copyTo(tx, temporary) })
 		if err != nil {
 			return err

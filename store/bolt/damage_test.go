@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -188,4 +189,16 @@ func TestAClaimThatFailsHandsNothingOut(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, payout.StateNew, r.State)
 	}
+}
+
+// bbolt keeps only the text of some errors of the system.
+func TestErrorsOfTheSystemAreNamed(t *testing.T) {
+	t.Parallel()
+	require.NoError(t, named(nil))
+	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
+		err := named(fmt.Errorf("file sync error: %s", &os.PathError{Op: "sync", Path: "masspay.db", Err: errno})) //nolint:errorlint // as bbolt does
+		require.ErrorIs(t, err, errno)
+		require.Contains(t, err.Error(), "file sync error: sync masspay.db: ")
+	}
+	require.NotErrorIs(t, named(errors.New("else")), syscall.EIO)
 }

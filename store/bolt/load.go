@@ -30,9 +30,6 @@ func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Ro
 		return store.Loaded{}, err
 	}
 	defer func() { _ = one.Unlock() }()
-	if err := s.burst(ctx, func(*bbolt.DB) error { return s.inspected() }); err != nil {
-		return store.Loaded{}, err
-	}
 	if err := s.undo(ctx); err != nil {
 		return store.Loaded{}, err
 	}
