@@ -17,7 +17,7 @@ func (a *app) doctorCommand() *cobra.Command {
 		Long: `Read every page and every record of the store, check each against its checksum,
 open every row with the store's key, count again what is counted, and replay what
 happened to every payout. It changes nothing and sends nothing; other masspay
-processes wait meanwhile, some seconds for a million rows.`,
+processes wait meanwhile, some ten seconds for a million rows.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doctor(cmd.Context()) },
 	}
