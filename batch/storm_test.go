@@ -280,6 +280,7 @@ func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Con
 	return n
 }
 
+// upTo is for the plan of a night, before anybody plays.
 func (n *stormNight) upTo(d time.Duration) time.Duration {
 	return time.Duration(n.rng.Int64N(int64(d)))
 }
@@ -364,7 +365,7 @@ func (n *stormNight) play(sum *weather) {
 	for evening := 0; !n.done(); evening++ {
 		require.Less(t, evening, 60, "the night does not end")
 		n.runSome(evening)
-		time.Sleep(n.upTo(30 * time.Second)) //nolint:forbidigo // virtual
+		time.Sleep(time.Duration(n.throw(30_000)) * time.Millisecond) //nolint:forbidigo // virtual
 		if copied && evening == 0 {
 			n.backup()
 		}
