@@ -458,9 +458,10 @@ func (n *stormNight) runSome(evening int) {
 			wait = 2 * time.Minute // and outlasts the one that was suspended with claims in its hands
 		}
 		asleep = asleep || m.naps > 0
+		mine := text
 		wg.Go(func() {
 			n.tell("%s starts, dies at step %d, naps at step %d for %v", m.name, m.dies, m.naps, m.nap)
-			out, err := n.run(m, text, wait)
+			out, err := n.run(m, mine, wait)
 			n.tell("%s ended after %d steps: %+v, %v", m.name, m.steps.Load(), out, err)
 			if err != nil && !errors.Is(err, errKilled) && m.alive() {
 				n.t.Errorf("%s: %v", m.name, err)
