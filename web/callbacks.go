@@ -36,11 +36,11 @@ type Callbacks struct {
 
 // warn logs a refusal, unless there are too many: a flood must not fill the disk.
 func (c *Callbacks) warn(log *slog.Logger, text string, args ...any) {
-	log1, left := c.refusals.next(time.Now())
+	write, left := c.refusals.next(time.Now())
 	if left > 0 {
 		c.Log.Warn("callbacks refused and not logged one by one", "count", left)
 	}
-	if log1 {
+	if write {
 		log.Warn(text, args...)
 	}
 }

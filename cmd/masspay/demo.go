@@ -62,10 +62,7 @@ const demoSecret = "demo-secret"
 
 const demoConfig = `gate:
   base_url: http://%s
-  rate: 50
-  status_after: 1s
-  quiet_period: 3s
-projects:
+%sprojects:
   - id: 1234
     secret_file: 1234.secret
 store:
@@ -75,12 +72,17 @@ callbacks:
   listen: 127.0.0.1:0
 `
 
+const politeSettings = `  rate: 50
+  status_after: 1s
+  quiet_period: 3s
+`
+
 func (a *app) demo(ctx context.Context, folder string) error {
 	sample, err := samples.Files.ReadFile("kyrgyzstan.csv")
 	if err != nil {
 		return err
 	}
-	d, end, err := a.stage(folder, sample, demoConfig, gatesim.Config{VerdictAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond})
+	d, end, err := a.stage(folder, sample, politeSettings, gatesim.Config{VerdictAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -88,8 +90,8 @@ func (a *app) demo(ctx context.Context, folder string) error {
 	return d.play(ctx)
 }
 
-// stage sets up a folder and a simulator.
-func (a *app) stage(folder string, input []byte, config string, cfg gatesim.Config) (d *demo, end func(), err error) {
+// stage sets up a folder and a simulator; settings are those of the gate.
+func (a *app) stage(folder string, input []byte, settings string, cfg gatesim.Config) (d *demo, end func(), err error) {
 	d = &demo{a: a, folder: folder}
 	if folder == "" {
 		if d.folder, err = os.MkdirTemp("", "masspay-demo-"); err != nil {
@@ -113,7 +115,7 @@ func (a *app) stage(folder string, input []byte, config string, cfg gatesim.Conf
 		_ = gateway.Close()
 		d.sim.Close()
 	}
-	if err := d.write(input, fmt.Sprintf(config, l.Addr())); err != nil {
+	if err := d.write(input, fmt.Sprintf(demoConfig, l.Addr(), settings)); err != nil {
 		end()
 		return nil, nil, err
 	}
@@ -173,15 +175,10 @@ func (d *demo) judge(sent int) error {
 		d.a.say("  %s", l)
 	}
 	d.a.say("result: %s", result)
-	input, err := os.ReadFile(filepath.Join(d.folder, "again.csv"))
+	j, err := d.judged("again.csv")
 	if err != nil {
 		return err
 	}
-	written, err := os.ReadFile(result) //nolint:gosec // written a moment ago
-	if err != nil {
-		return err
-	}
-	j := gatesim.Judge(d.sim.Ledger(), input, written, ';')
 	for _, f := range j.Faults {
 		d.a.say("  %s", f)
 	}
@@ -189,6 +186,25 @@ func (d *demo) judge(sent int) error {
 		return errors.New("the ledger shows what must never happen")
 	}
 	return nil
+}
+
+// judged lets the simulator, which knows nothing of masspay, hold the result
+// against its own ledger.
+func (d *demo) judged(input string) (gatesim.Judgement, error) {
+	asked, err := os.ReadFile(filepath.Join(d.folder, input)) //nolint:gosec // the file of the performance
+	if err != nil {
+		return gatesim.Judgement{}, err
+	}
+	result, err := os.ReadFile(filepath.Join(d.folder, "result.csv"))
+	if err != nil {
+		return gatesim.Judgement{}, err
+	}
+	ledger := d.sim.Ledger()
+	j := gatesim.Judge(ledger, asked, result, ';')
+	for _, id := range gatesim.Unasked(ledger, ';', asked) {
+		j.Faults = append(j.Faults, "nobody asked for "+id)
+	}
+	return j, nil
 }
 
 // step runs this program as a person would. Exit codes 3 and 4 are results.

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -68,8 +69,9 @@ type Options struct {
 	Rules  payout.Rules  // for payout.Next
 	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
 
-	// Now is the wall clock, for the times that people read; nil: time.Now. Tests
-	// step it. No decision depends on it.
+	// Now is the wall clock, for the times that people read and by which questions
+	// come due; nil: time.Now. Tests step it. Whether a payout may be sent again
+	// never depends on it.
 	Now func() time.Time
 }
 
@@ -271,8 +273,13 @@ func (s *Store) burst(ctx context.Context, fn func(*bbolt.DB) error) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, s.turn.release()) }()
+	return s.use(os.O_RDWR, fn)
+}
+
+// use opens the file, works, and lets go of it. The turn must be held.
+func (s *Store) use(flags int, fn func(*bbolt.DB) error) (err error) {
 	// A file that vanished must not be made anew: no O_CREATE.
-	db, err := openFile(s.o.Path, os.O_RDWR)
+	db, err := openFile(s.o.Path, flags)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.o.Path, store.ErrMissing)
 	}
@@ -348,6 +355,16 @@ func (s *Store) inspected() error {
 	if s.sound {
 		return nil
 	}
+	err := s.bytes(inspectQuickly)
+	if errors.Is(err, store.ErrDamaged) {
+		err = fmt.Errorf("%s: %w", s.o.Path, err)
+	}
+	s.sound = err == nil
+	return err
+}
+
+// bytes opens the file for those who trust none of its pages.
+func (s *Store) bytes(look func(file io.ReaderAt, size int64) error) error {
 	f, err := os.Open(s.o.Path)
 	if err != nil {
 		return err
@@ -357,11 +374,7 @@ func (s *Store) inspected() error {
 	if err != nil {
 		return err
 	}
-	if err := inspectQuickly(f, st.Size()); err != nil {
-		return fmt.Errorf("%s: %w", s.o.Path, err)
-	}
-	s.sound = true
-	return nil
+	return look(f, st.Size())
 }
 
 // openFile opens a bbolt file with flags of its own, owner-only.

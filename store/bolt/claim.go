@@ -233,14 +233,7 @@ func errIf(cond bool, err error) error {
 // restore while payouts must be asked about first, 0 otherwise, and when the
 // copy last claimed: what the lost store has sent besides, it sent later.
 func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
-	m, err := readMeta(tx)
-	if err != nil {
-		return 0, copied, err
-	}
-	marker, err := readMarker(s.o.marker())
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, copied, fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
-	}
+	m, marker, err := s.standing(tx)
 	if err != nil {
 		return 0, copied, err
 	}
@@ -262,18 +255,24 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Ti
 	return m.epoch, m.copied, nil
 }
 
+// standing is what the store and its marker say of the store's age; without a
+// marker it is store.ErrNoMarker.
+func (s *Store) standing(tx *bbolt.Tx) (m meta, marker uint64, err error) {
+	if m, err = readMeta(tx); err != nil {
+		return m, 0, err
+	}
+	marker, err = readMarker(s.o.marker())
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
+	}
+	return m, marker, err
+}
+
 // Restored reports whether payouts must be asked about before they are sent,
 // because the store is a copy. It fails with store.ErrNoMarker.
 func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		m, err := readMeta(tx)
-		if err != nil {
-			return err
-		}
-		marker, err := readMarker(s.o.marker())
-		if errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
-		}
+		m, marker, err := s.standing(tx)
 		restored = marker > m.generation || m.epoch != 0
 		return err
 	})

@@ -120,6 +120,15 @@ func (d *decoder) bytes() []byte {
 	return p
 }
 
+// fixed reads bytes that have no length before them.
+func (d *decoder) fixed(into []byte) {
+	if len(d.b) < len(into) {
+		d.fail()
+		return
+	}
+	d.b = d.b[copy(into, d.b):]
+}
+
 func (d *decoder) string() string { return string(d.bytes()) }
 
 func (d *decoder) bool() bool {
@@ -223,11 +232,7 @@ func decodeRecord(key, value []byte) (record, error) {
 	p.Method = d.string()
 	p.Amount = d.amount()
 	p.Masked = d.string()
-	if len(d.b) < len(p.Content) {
-		d.fail()
-	} else {
-		d.b = d.b[copy(p.Content[:], d.b):]
-	}
+	d.fixed(p.Content[:])
 	r.prev = d.uint()
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})

@@ -8,10 +8,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"maps"
 	"os"
-	"reflect"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -41,41 +41,26 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 		return e, err
 	}
 	defer func() { err = errors.Join(err, s.turn.release()) }()
-	f, err := os.Open(s.o.Path)
+	err = s.bytes(func(file io.ReaderAt, size int64) error {
+		if inspect(file, size, e.Add, func(string, []byte, []byte) {}) {
+			e.Notes = append(e.Notes, "one of the two header pages is damaged; the next change writes it again")
+		}
+		return nil
+	})
 	if errors.Is(err, fs.ErrNotExist) {
-		return e, errors.Join(store.ErrMissing, err)
+		err = errors.Join(store.ErrMissing, err)
 	}
-	if err != nil {
-		return e, err
+	if err != nil || len(e.Wrong) > 0 {
+		return e, err // records would only repeat what the pages say
 	}
-	defer func() { _ = f.Close() }()
-	st, err := f.Stat()
-	if err != nil {
-		return e, err
-	}
-	if inspect(f, st.Size(), e.Add, func(string, []byte, []byte) {}) {
-		e.Notes = append(e.Notes, "one of the two header pages is damaged; the next change writes it again")
-	}
-	if len(e.Wrong) > 0 {
-		return e, nil // records would only repeat it
-	}
-	db, err := openFile(s.o.Path, os.O_RDONLY)
-	if err != nil {
-		return e, err
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			e.Add("reading stopped: %v", r)
-		}
-		err = errors.Join(err, db.Close())
-	}()
-	err = db.View(func(tx *bbolt.Tx) error {
-		if err := s.mine(tx); err != nil {
-			return err
-		}
-		x := &examining{s: s, tx: tx, Examination: &e, counts: map[uint32]*progress{}, rows: map[uint32]int{}, hosts: map[string]int64{}}
-		return x.all(ctx)
+	err = s.use(os.O_RDONLY, func(db *bbolt.DB) error {
+		return db.View(func(tx *bbolt.Tx) error {
+			if err := s.mine(tx); err != nil {
+				return err
+			}
+			x := &examining{s: s, tx: tx, Examination: &e, batch: map[uint32]*counting{}, hosts: map[string]int64{}}
+			return x.all(ctx)
+		})
 	})
 	if errors.Is(err, store.ErrDamaged) {
 		e.Add("%v", err)
@@ -87,12 +72,19 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 // examining is one examination under way.
 type examining struct {
 	*store.Examination
-	s      *Store
-	tx     *bbolt.Tx
-	meta   meta
-	counts map[uint32]*progress // what counting gives, by batch
-	rows   map[uint32]int
-	hosts  map[string]int64
+	s     *Store
+	tx    *bbolt.Tx
+	meta  meta
+	batch map[uint32]*counting // whole batches, by number
+	hosts map[string]int64
+}
+
+// counting is a batch: what is kept of it, and what counting gives.
+type counting struct {
+	rows    int
+	kept    *progress
+	read    int
+	counted progress
 }
 
 func (x *examining) all(ctx context.Context) (err error) {
@@ -101,7 +93,7 @@ func (x *examining) all(ctx context.Context) (err error) {
 		return nil
 	}
 	x.marker()
-	for _, part := range []func(){x.batches, x.lines, x.payouts, x.counted, x.indexes, x.rest} {
+	for _, part := range []func(){x.batches, x.lines, x.payouts, x.indexes, x.rest} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -150,31 +142,32 @@ func (x *examining) batches() {
 		if err != nil || !bytes.Equal(be32(uint32(n)), k) || !bytes.Equal(be32(b.Number), k) {
 			x.Add("batch %s cannot be found by its id", b.Short())
 		}
-		x.counts[b.Number] = &progress{counts: map[countKey]count{}}
-		x.rows[b.Number] = b.Rows
+		kept, err := decodeProgress(k, x.tx.Bucket(bucketProgress).Get(k))
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		x.batch[b.Number] = &counting{rows: b.Rows, kept: kept, counted: progress{counts: map[countKey]count{}}}
 	})
 }
 
-// whole reports whether a batch counts.
-func (x *examining) whole(batch uint32) bool { return x.counts[batch] != nil }
-
 // lines opens every row, and counts.
 func (x *examining) lines() {
-	read := map[uint32]int{}
 	x.each(bucketLines, func(k, v []byte) {
 		if len(k) != 8 {
 			x.Add("a row has the key %x", k)
 			return
 		}
 		batch, index := binary.BigEndian.Uint32(k), binary.BigEndian.Uint32(k[4:])
-		if !x.whole(batch) {
+		b := x.batch[batch]
+		if b == nil {
 			return // of a load that was cut off
 		}
 		x.Rows++
-		if int(index) != read[batch] {
-			x.Add("row %d of batch number %d is missing", read[batch]+1, batch)
+		if int(index) != b.read {
+			x.Add("row %d of batch number %d is missing", b.read+1, batch)
 		}
-		read[batch] = int(index) + 1
+		b.read = int(index) + 1
 		l, err := decodeLine(k, v)
 		if err != nil {
 			x.Add("%v", err)
@@ -189,30 +182,18 @@ func (x *examining) lines() {
 			if !slices.Contains(r.Places, payout.Place{Batch: batch, Index: index}) {
 				x.Add("payout %s does not know of row %d of batch number %d", r.Key, index+1, batch)
 			}
-			x.counts[batch].add(r.Payout, +1)
+			b.counted.add(r.Payout, +1)
 		}
 		if _, err := x.s.open(l.sealed, r.Key, batch, index); err != nil {
 			x.Add("%v", err)
 		}
 	})
-	for batch, want := range x.rows {
-		if read[batch] != want {
-			x.Add("batch number %d has %d rows, and should have %d", batch, read[batch], want)
+	for number, b := range x.batch {
+		if b.read != b.rows {
+			x.Add("batch number %d has %d rows, and should have %d", number, b.read, b.rows)
 		}
-	}
-}
-
-// counted compares the counts that are kept with those that counting gives.
-func (x *examining) counted() {
-	for batch, counted := range x.counts {
-		key := be32(batch)
-		kept, err := decodeProgress(key, x.tx.Bucket(bucketProgress).Get(key))
-		if err != nil {
-			x.Add("%v", err)
-			continue
-		}
-		if !reflect.DeepEqual(kept.counts, counted.counts) {
-			x.Add("the counts by state of batch number %d are not what counting gives", batch)
+		if !maps.Equal(b.kept.counts, b.counted.counts) {
+			x.Add("the counts by state of batch number %d are not what counting gives", number)
 		}
 	}
 }
@@ -284,11 +265,11 @@ func (x *examining) explained(r record) {
 		p, _ = payout.Next(payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}, p, e)
 	}
 	type essence struct {
-		state               payout.State
-		attempt, tries      int
-		owner               uint64
-		doubted, seen, open bool
-		flags               payout.Flags
+		state                   payout.State
+		attempt, tries          int
+		owner                   uint64
+		doubted, seen, unproven bool
+		flags                   payout.Flags
 	}
 	of := func(p payout.Payout) essence {
 		return essence{p.State, p.Attempt, p.Tries, p.Owner, p.Doubted, p.Seen, p.Unproven, p.Flags}
@@ -304,11 +285,8 @@ func (x *examining) reachable(r record) {
 		return
 	}
 	for _, at := range r.Places {
-		if !x.whole(at.Batch) {
-			continue
-		}
-		p, err := decodeProgress(be32(at.Batch), x.tx.Bucket(bucketProgress).Get(be32(at.Batch)))
-		if err == nil && at.Index < p.cursor && !x.has(bucketFreed, pair32(at.Batch, at.Index)) {
+		b := x.batch[at.Batch]
+		if b != nil && at.Index < b.kept.cursor && !x.has(bucketFreed, pair32(at.Batch, at.Index)) {
 			x.Add("payout %s is not sent yet, and no run will find it", r.Key)
 		}
 	}
@@ -342,7 +320,7 @@ func (x *examining) indexes() {
 	})
 	kept := map[string]int64{}
 	x.each(bucketHosts, func(k, v []byte) { kept[string(k)] = int64(number(v)) })
-	if !reflect.DeepEqual(kept, x.hosts) {
+	if !maps.Equal(kept, x.hosts) {
 		x.Add("the counts of open payouts by gate are not what counting gives")
 	}
 }

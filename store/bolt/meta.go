@@ -33,11 +33,7 @@ type meta struct {
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState))
-	if len(d.b) < len(m.check) {
-		d.fail()
-	} else {
-		d.b = d.b[copy(m.check[:], d.b):]
-	}
+	d.fixed(m.check[:])
 	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
 	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
 	m.claimed, m.copied = d.time(), d.time()
@@ -58,7 +54,7 @@ func (m meta) write(tx *bbolt.Tx) error {
 	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
 }
 
-// change reads, changes and writes what the store knows of itself.
+// changeMeta reads, changes and writes what the store knows of itself.
 func changeMeta(tx *bbolt.Tx, change func(*meta)) error {
 	m, err := readMeta(tx)
 	if err != nil {
