@@ -29,6 +29,19 @@ type app struct {
 // run is the program: arguments in, exit code out. It is all that a test needs.
 func run(ctx context.Context, args []string, w world) int {
 	a := &app{w: w, env: masspayEnv(w.env)}
+	if folder := a.env[envProfile]; folder != "" {
+		stop, err := profile(folder)
+		if err != nil {
+			f := explain(err)
+			f.print(w)
+			return f.code
+		}
+		defer func() {
+			if err := stop(); err != nil {
+				a.say("masspay: profiles not written: %v", err)
+			}
+		}()
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(w.stdin)

@@ -256,7 +256,7 @@ func envNames(t reflect.Type, prefix string) (names []string) {
 var configType = reflect.TypeFor[config]()
 
 func unknownEnv(env map[string]string) (problems []string) {
-	known := append(envNames(configType, "MASSPAY"), "MASSPAY_CONFIG", envStoreKey, "CREDENTIALS_DIRECTORY")
+	known := append(envNames(configType, "MASSPAY"), "MASSPAY_CONFIG", envProfile, envStoreKey, "CREDENTIALS_DIRECTORY")
 	for name := range env {
 		if !slices.Contains(known, name) && !strings.HasPrefix(name, envSecret) {
 			problems = append(problems, "environment variable "+name+" is unknown")
