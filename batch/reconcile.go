@@ -143,6 +143,7 @@ func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Ev
 	default:
 		e.Message = err.Error()
 	}
+	e.Number = p.Number
 	return e, refused, until
 }
 

@@ -135,7 +135,7 @@ func sleep(ctx context.Context, d time.Duration) {
 // may have become a payment. Only surely unsent attempts are repeated.
 func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	e := payout.Event{
-		Key: c.Key, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
+		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
 	}
 	leave := sync.OnceFunc(r.gone)
 	defer leave()

@@ -3,7 +3,6 @@ package gate
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +40,7 @@ type Client struct {
 	base    *url.URL
 	keys    Keys
 	limiter Limiter
-	http    *http.Client
+	http    http.RoundTripper // not an http.Client, which would follow redirects: a POST that is sent again to somewhere else
 	timeout time.Duration
 	agent   string
 }
@@ -54,21 +53,6 @@ type Options struct {
 	Timeout   time.Duration     // of one request, from dialling to the last byte; default 30 s
 	Transport http.RoundTripper // default: NewTransport
 	Version   string            // for the User-Agent header
-}
-
-// NewTransport is the transport for a gate: TLS 1.2 or later, connections kept
-// for as many workers as there are, no transparent compression (a small answer
-// must stay small), and proxies from the environment.
-func NewTransport(workers int) *http.Transport {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
-	t.MaxIdleConns = workers + 1
-	t.MaxIdleConnsPerHost = workers + 1
-	t.IdleConnTimeout = 30 * time.Second
-	t.DisableCompression = true
-	t.MaxResponseHeaderBytes = 64 << 10
-	t.TLSHandshakeTimeout = 10 * time.Second
-	return t
 }
 
 // NewClient checks the options. It opens no connection.
@@ -84,12 +68,7 @@ func NewClient(o Options) (*Client, error) {
 		o.Transport = NewTransport(16)
 	}
 	return &Client{
-		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, agent: "masspay/" + o.Version,
-		http: &http.Client{
-			Transport: o.Transport,
-			// A redirected POST would be sent again to somewhere else.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, agent: "masspay/" + o.Version, http: o.Transport,
 	}, nil
 }
 
@@ -97,7 +76,11 @@ func NewClient(o Options) (*Client, error) {
 func (c *Client) Host() string { return c.base.Host }
 
 // Close lets go of idle connections.
-func (c *Client) Close() { c.http.CloseIdleConnections() }
+func (c *Client) Close() {
+	if t, ok := c.http.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+}
 
 // Outcome classifies the answer to a payout request.
 type Outcome uint8
@@ -219,7 +202,7 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (response, 
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", c.agent)
-	res, err := c.http.Do(req)
+	res, err := c.http.RoundTrip(req)
 	if err != nil {
 		return response{}, connected.Load(), err
 	}
@@ -231,14 +214,11 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (response, 
 	return response{status: res.StatusCode, header: res.Header, body: answer}, true, err
 }
 
-// plain is an error's text without the URL that net/http puts before it.
+// plain is the text of a network's error for people.
 func plain(err error) string {
-	var u *url.Error
-	if errors.As(err, &u) {
-		if u.Timeout() {
-			return "no answer within the timeout"
-		}
-		return u.Err.Error()
+	var t interface{ Timeout() bool }
+	if errors.As(err, &t) && t.Timeout() {
+		return "no answer within the timeout"
 	}
 	return err.Error()
 }

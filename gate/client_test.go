@@ -329,7 +329,7 @@ func TestSendTheRequestItself(t *testing.T) {
 func TestTLSIsRecent(t *testing.T) {
 	t.Parallel()
 	require.EqualValues(t, tls.VersionTLS12, NewTransport(4).TLSClientConfig.MinVersion)
-	require.True(t, NewTransport(4).DisableCompression)
+	require.True(t, NewTransport(4).proxied.DisableCompression)
 }
 
 func statusBody(change map[string]any) string {

@@ -202,7 +202,7 @@ func TestNoConnectionIsSurelyUnsent(t *testing.T) {
 	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
-	dns := func(fail error) *http.Transport {
+	dns := func(fail error) *Transport {
 		transport := NewTransport(1)
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if fail == nil {

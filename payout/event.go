@@ -77,6 +77,7 @@ func (s Source) String() string {
 // they hold no personal data and no secret.
 type Event struct {
 	Key     Key
+	Number  uint64 // of the payout, where it is known: finds it faster; 0: by Key alone. Not kept
 	Kind    Kind
 	Source  Source
 	At      time.Time

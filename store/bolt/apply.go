@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -45,6 +46,8 @@ type writer struct {
 	payouts  *bbolt.Bucket
 	progress map[uint32]*progress // loaded so far; nil: the batch is gone
 	hosts    map[string]int64     // changes
+	unloaded uint64               // payout number from which on payouts are of a load that is not whole; 0: not looked up
+	arena    []byte               // for values, which must live as long as the transaction
 }
 
 func (s *Store) writer(tx *bbolt.Tx) *writer {
@@ -56,17 +59,32 @@ func (s *Store) writer(tx *bbolt.Tx) *writer {
 
 // find returns the payout that an id stands for, or 0. A payout of a load that
 // is not whole does not count; the one before it does.
-func find(tx *bbolt.Tx, id payout.Digest) (uint64, error) {
+func find(tx *bbolt.Tx, id payout.Digest, unloaded uint64) (uint64, error) {
 	n, err := lookID(tx, id)
-	if err != nil || n == 0 {
-		return 0, err
+	if err != nil || n < unloaded {
+		return n, err
 	}
+	r, err := get(tx, n)
+	return r.prev, err
+}
+
+// unloaded is the payout number from which on payouts are of a load that is not
+// whole.
+func unloaded(tx *bbolt.Tx) (uint64, error) {
 	m, err := readMeta(tx)
-	if err == nil && m.loading != 0 && n >= m.first {
-		r, err := get(tx, n)
-		return r.prev, err
+	if err != nil || m.loading == 0 {
+		return math.MaxUint64, err
 	}
-	return n, err
+	return m.first, nil
+}
+
+func (w *writer) find(id payout.Digest) (n uint64, err error) {
+	if w.unloaded == 0 {
+		if w.unloaded, err = unloaded(w.tx); err != nil {
+			return 0, err
+		}
+	}
+	return find(w.tx, id, w.unloaded)
 }
 
 func get(tx *bbolt.Tx, n uint64) (record, error) {
@@ -86,8 +104,14 @@ func get(tx *bbolt.Tx, n uint64) (record, error) {
 }
 
 func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
+	if e.Number != 0 {
+		r, err := get(w.tx, e.Number)
+		if err == nil && r.Key == e.Key && r.State != payout.StateCancelled {
+			return w.apply(r, e)
+		}
+	}
 	id := w.s.DigestID(e.Key)
-	n, err := find(w.tx, id)
+	n, err := w.find(id)
 	if err != nil {
 		return store.Change{}, err
 	}
@@ -113,7 +137,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 	last := 0
 	c := b.Cursor()
 	for k, v := c.Seek(id[:]); len(k) == 20 && [16]byte(k[:16]) == id; k, v = c.Next() {
-		old, err := decodeEvent(k, v, true)
+		old, err := decodeEarly(k, v)
 		if err != nil {
 			return store.Change{}, err
 		}
@@ -123,7 +147,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		last++
 	}
 	key := append(slices.Clone(id[:]), be32(uint32(last))...)
-	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEvent(key, e, true))
+	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e))
 }
 
 // sameWord reports whether two events say the same, but for their times.
@@ -144,11 +168,8 @@ func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 		return c, nil
 	}
 	if effect != payout.Noted {
-		key := eventKey(after.Number, after.Events)
-		if err := w.tx.Bucket(bucketEvents).Put(key, encodeEvent(key, e, false)); err != nil {
-			return c, err
-		}
-		after.Events++
+		r.withEvent(e)
+		after.Events = r.Events
 	}
 	c.After = after
 	r.Payout = after
@@ -177,8 +198,22 @@ func (w *writer) replace(before payout.Payout, r record) error {
 			}
 		}
 	}
-	key := be64(after.Number)
-	return w.payouts.Put(key, r.encode(key))
+	return w.put(r)
+}
+
+// put writes a record.
+func (w *writer) put(r record) error {
+	const piece = 64 << 10
+	if cap(w.arena)-len(w.arena) < r.room+256 {
+		w.arena = make([]byte, 0, max(piece, r.room+256))
+	}
+	key := be64(r.Number)
+	e := encoder{b: append(w.arena[len(w.arena):len(w.arena):cap(w.arena)], recordVersion)}
+	value := r.append(&e, key)
+	if len(value) <= cap(w.arena)-len(w.arena) {
+		w.arena = w.arena[:len(w.arena)+len(value)]
+	}
+	return w.payouts.Put(key, value)
 }
 
 func (w *writer) reindex(before, after payout.Payout) error {

@@ -30,7 +30,7 @@ import (
 
 // format is the number of the file's layout. A store with a higher one was
 // written by a newer masspay and is left alone.
-const format = 2
+const format = 3
 
 // A burst ends after so many rows, which take some 20 to 50 ms.
 const (
@@ -45,8 +45,7 @@ var (
 	bucketNames    = []byte("names")    // SHA-256 -> batch number
 	bucketProgress = []byte("progress") // batch number -> progress
 	bucketLines    = []byte("lines")    // batch number, index -> line
-	bucketPayouts  = []byte("payouts")  // payout number -> record
-	bucketEvents   = []byte("events")   // payout number, event number -> event
+	bucketPayouts  = []byte("payouts")  // payout number -> record, its events in it
 	bucketIDs      = []byte("ids")      // digest of the id -> payout number
 	bucketDue      = []byte("due")      // AskAt, payout number -> nothing
 	bucketClaims   = []byte("claims")   // owner, payout number -> nothing
@@ -56,7 +55,7 @@ var (
 	bucketRuns     = []byte("runs")     // sequence -> run, JSON
 
 	buckets = [][]byte{
-		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts, bucketEvents,
+		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
 		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns,
 	}
 )
@@ -431,9 +430,6 @@ func number(b []byte) uint64 {
 	}
 	return binary.BigEndian.Uint64(b)
 }
-
-// eventKey places the events of neighbouring payouts together.
-func eventKey(n uint64, seq int) []byte { return binary.BigEndian.AppendUint32(be64(n), uint32(seq)) }
 
 // dueKey sorts by time.
 func dueKey(at time.Time, n uint64) []byte { return pair64(uint64(at.UnixMicro()), n) }

@@ -35,29 +35,46 @@ func (e *encoder) string(s string) {
 	e.b = append(e.b, s...)
 }
 
-func (e *encoder) bool(v bool) {
-	if v {
-		e.b = append(e.b, 1)
-	} else {
-		e.b = append(e.b, 0)
-	}
-}
+// time keeps microseconds, counted from another time that is known.
+func (e *encoder) time(t, from time.Time) { e.int(t.UnixMicro() - micros(from)) }
 
-// time keeps microseconds; the zero time is 0.
-func (e *encoder) time(t time.Time) {
+func micros(t time.Time) int64 {
 	if t.IsZero() {
-		e.int(0)
-		return
+		return 0
 	}
-	e.int(t.UnixMicro())
+	return t.UnixMicro()
 }
 
-// tick is one byte when there is none.
+// maybeTime is a time that may be missing; then it is 0.
+func (e *encoder) maybeTime(t time.Time) { e.int(micros(t)) }
+
 func (e *encoder) tick(t payout.Tick) {
 	e.uint(t.Boot)
-	if t.Boot != 0 {
-		e.int(int64(t.At))
+	e.int(int64(t.At))
+}
+
+// mask says which of the fields behind it are there: what has its zero value
+// takes no room.
+type mask struct {
+	bits uint32
+	next int
+}
+
+const maskSize = 4
+
+// has notes whether the next field is there, and says so.
+func (m *mask) has(there bool) bool {
+	if there {
+		m.bits |= 1 << m.next
 	}
+	m.next++
+	return there
+}
+
+// read says whether the next field is there.
+func (m *mask) read() bool {
+	m.next++
+	return m.bits>>(m.next-1)&1 == 1
 }
 
 func (e *encoder) amount(a payout.Amount) {
@@ -66,15 +83,20 @@ func (e *encoder) amount(a payout.Amount) {
 }
 
 // sum finishes the record for a key.
-func (e *encoder) sum(key []byte) []byte {
-	crc := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, e.b)
-	return binary.BigEndian.AppendUint32(e.b, crc)
+func (e *encoder) sum(key []byte) []byte { return e.sumFrom(0, key) }
+
+// sumFrom finishes the record that begins at start.
+func (e *encoder) sumFrom(start int, key []byte) []byte {
+	crc := crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, e.b[start:])
+	e.b = binary.BigEndian.AppendUint32(e.b, crc)
+	return e.b[start:len(e.b):len(e.b)]
 }
 
 // decoder reads what an encoder wrote; after the first fault it yields zeros.
 type decoder struct {
-	b   []byte
-	bad bool
+	b    []byte
+	text string // the same as b, so that its strings share one piece of memory; empty: each has its own
+	bad  bool
 }
 
 func newDecoder(key, value []byte) *decoder {
@@ -88,13 +110,27 @@ func newDecoder(key, value []byte) *decoder {
 	return &decoder{b: body[1:]}
 }
 
+// shared makes the strings that follow share one piece of memory.
+func (d *decoder) shared() *decoder {
+	d.text = string(d.b)
+	return d
+}
+
+// skip goes on behind the next n bytes, which are there.
+func (d *decoder) skip(n int) {
+	d.b = d.b[n:]
+	if d.text != "" {
+		d.text = d.text[n:]
+	}
+}
+
 func (d *decoder) uint() uint64 {
 	n, size := binary.Uvarint(d.b)
 	if size <= 0 {
 		d.fail()
 		return 0
 	}
-	d.b = d.b[size:]
+	d.skip(size)
 	return n
 }
 
@@ -104,7 +140,7 @@ func (d *decoder) int() int64 {
 		d.fail()
 		return 0
 	}
-	d.b = d.b[size:]
+	d.skip(size)
 	return n
 }
 
@@ -116,7 +152,7 @@ func (d *decoder) bytes() []byte {
 		return nil
 	}
 	p := d.b[:n]
-	d.b = d.b[n:]
+	d.skip(int(n))
 	return p
 }
 
@@ -126,22 +162,28 @@ func (d *decoder) fixed(into []byte) {
 		d.fail()
 		return
 	}
-	d.b = d.b[copy(into, d.b):]
+	d.skip(copy(into, d.b))
 }
 
-func (d *decoder) string() string { return string(d.bytes()) }
-
-func (d *decoder) bool() bool {
-	if len(d.b) == 0 {
+func (d *decoder) string() string {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
 		d.fail()
-		return false
+		return ""
 	}
-	v := d.b[0] == 1
-	d.b = d.b[1:]
-	return v
+	s := ""
+	if d.text != "" {
+		s = d.text[:n]
+	} else {
+		s = string(d.b[:n])
+	}
+	d.skip(int(n))
+	return s
 }
 
-func (d *decoder) time() time.Time {
+func (d *decoder) time(from time.Time) time.Time { return time.UnixMicro(d.int() + micros(from)).UTC() }
+
+func (d *decoder) maybeTime() time.Time {
 	n := d.int()
 	if n == 0 {
 		return time.Time{}
@@ -150,18 +192,31 @@ func (d *decoder) time() time.Time {
 }
 
 func (d *decoder) tick() payout.Tick {
-	t := payout.Tick{Boot: d.uint()}
-	if t.Boot != 0 {
-		t.At = time.Duration(d.int())
+	return payout.Tick{Boot: d.uint(), At: time.Duration(d.int())}
+}
+
+func (d *decoder) mask() *mask {
+	var b [maskSize]byte
+	d.fixed(b[:])
+	return &mask{bits: binary.BigEndian.Uint32(b[:])}
+}
+
+// padding reads the zeros that a record was given to grow into.
+func (d *decoder) padding() {
+	for _, c := range d.b {
+		if c != 0 {
+			d.fail()
+			return
+		}
 	}
-	return t
+	d.b = nil
 }
 
 func (d *decoder) amount() payout.Amount {
 	return payout.Amount{Minor: d.int(), Currency: d.string()}
 }
 
-func (d *decoder) fail() { d.b, d.bad = nil, true }
+func (d *decoder) fail() { d.b, d.text, d.bad = nil, "", true }
 
 func (d *decoder) done(what string, key []byte) error {
 	if d.bad || len(d.b) > 0 {
@@ -170,16 +225,28 @@ func (d *decoder) done(what string, key []byte) error {
 	return nil
 }
 
-// record is a payout as the store keeps it: prev is the payout that had the
-// same id before and was cancelled, 0 for none.
+// record is a payout as the store keeps it.
 type record struct {
 	payout.Payout
-	prev uint64
+	prev   uint64 // the payout that had the same id before and was cancelled, 0 for none
+	events string // all of them, encoded, each with its length before it
+	room   int    // bytes that the record takes at the least: one that grows would split its page
 }
 
-func (r record) encode(key []byte) []byte {
-	e := newEncoder()
-	p := r.Payout
+// size is about what a payout takes that was never attempted.
+func (r *record) size() int {
+	return 56 + len(r.Key.PaymentID) + len(r.Method) + len(r.Amount.Currency) + len(r.Masked)
+}
+
+// grown is how many bytes a payout and its events grow by in a normal life: a
+// claim, an acceptance, a verdict.
+const grown = 240
+
+func (r record) encode(key []byte) []byte { return r.append(newEncoder(), key) }
+
+func (r record) append(e *encoder, key []byte) []byte {
+	start := len(e.b) - 1
+	p := &r.Payout
 	e.uint(uint64(p.Key.ProjectID))
 	e.string(p.Key.PaymentID)
 	e.string(p.Method)
@@ -192,40 +259,77 @@ func (r record) encode(key []byte) []byte {
 		e.uint(uint64(at.Batch))
 		e.uint(uint64(at.Index))
 	}
-	e.uint(uint64(p.Events))
 	e.uint(uint64(p.State))
-	e.uint(uint64(p.Attempt))
-	e.uint(uint64(p.Tries))
-	e.uint(p.Owner)
-	e.uint(uint64(p.SentBy))
-	e.bool(p.Doubted)
-	e.bool(p.Seen)
-	e.bool(p.Unproven)
-	e.uint(p.Epoch)
-	e.string(p.Host)
-	e.time(p.EndedAt)
-	e.time(p.NotSeenAt)
-	e.uint(uint64(p.Asks))
-	e.time(p.AskAt)
-	e.time(p.FirstSent)
-	e.time(p.SettledAt)
-	e.string(p.GateStatus)
-	e.string(p.Code)
-	e.string(p.Message)
-	e.amount(p.Got)
-	e.string(p.Operation)
-	e.string(p.Provider)
-	e.string(p.Request)
-	e.uint(uint64(p.Flags))
-	e.tick(p.EndedTick)
-	e.tick(p.NotSeen)
-	e.time(p.LostSince)
-	return e.sum(key)
+	e.life(p)
+	e.uint(uint64(p.Events))
+	e.string(r.events)
+	for len(e.b)-start < r.room-4 {
+		e.b = append(e.b, 0)
+	}
+	return e.sumFrom(start, key)
+}
+
+// life is what changes of a payout.
+func (e *encoder) life(p *payout.Payout) {
+	var m mask
+	at := len(e.b)
+	e.b = append(e.b, 0, 0, 0, 0)
+	uint := func(n uint64) {
+		if m.has(n != 0) {
+			e.uint(n)
+		}
+	}
+	text := func(s string) {
+		if m.has(s != "") {
+			e.string(s)
+		}
+	}
+	since := func(t time.Time) {
+		if m.has(!t.IsZero()) {
+			e.time(t, p.FirstSent)
+		}
+	}
+	if m.has(!p.FirstSent.IsZero()) {
+		e.time(p.FirstSent, time.Time{})
+	}
+	m.has(p.Doubted)
+	m.has(p.Seen)
+	m.has(p.Unproven)
+	uint(uint64(p.Attempt))
+	uint(uint64(p.Tries))
+	uint(p.Owner)
+	uint(uint64(p.SentBy))
+	uint(p.Epoch)
+	text(p.Host)
+	since(p.EndedAt)
+	since(p.NotSeenAt)
+	uint(uint64(p.Asks))
+	since(p.AskAt)
+	since(p.SettledAt)
+	text(p.GateStatus)
+	text(p.Code)
+	text(p.Message)
+	m.has(p.Got == p.Amount)
+	if m.has(p.Got != payout.Amount{} && p.Got != p.Amount) {
+		e.amount(p.Got)
+	}
+	text(p.Operation)
+	text(p.Provider)
+	text(p.Request)
+	uint(uint64(p.Flags))
+	if m.has(p.EndedTick != payout.Tick{}) {
+		e.tick(p.EndedTick)
+	}
+	if m.has(p.NotSeen != payout.Tick{}) {
+		e.tick(p.NotSeen)
+	}
+	since(p.LostSince)
+	binary.BigEndian.PutUint32(e.b[at:], m.bits)
 }
 
 func decodeRecord(key, value []byte) (record, error) {
-	d := newDecoder(key, value)
-	var r record
+	d := newDecoder(key, value).shared()
+	r := record{room: len(value)}
 	p := &r.Payout
 	p.Number = number(key)
 	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
@@ -234,102 +338,219 @@ func decodeRecord(key, value []byte) (record, error) {
 	p.Masked = d.string()
 	d.fixed(p.Content[:])
 	r.prev = d.uint()
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
+	if n := d.uint(); n <= uint64(len(d.b)) {
+		p.Places = make([]payout.Place, 0, n)
+		for ; n > 0 && !d.bad; n-- {
+			p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
+		}
 	}
-	p.Events = int(d.uint())
 	p.State = payout.State(d.uint())
-	p.Attempt = int(d.uint())
-	p.Tries = int(d.uint())
-	p.Owner = d.uint()
-	p.SentBy = uint32(d.uint())
-	p.Doubted = d.bool()
-	p.Seen = d.bool()
-	p.Unproven = d.bool()
-	p.Epoch = d.uint()
-	p.Host = d.string()
-	p.EndedAt = d.time()
-	p.NotSeenAt = d.time()
-	p.Asks = int(d.uint())
-	p.AskAt = d.time()
-	p.FirstSent = d.time()
-	p.SettledAt = d.time()
-	p.GateStatus = d.string()
-	p.Code = d.string()
-	p.Message = d.string()
-	p.Got = d.amount()
-	p.Operation = d.string()
-	p.Provider = d.string()
-	p.Request = d.string()
-	p.Flags = payout.Flags(d.uint())
-	p.EndedTick = d.tick()
-	p.NotSeen = d.tick()
-	p.LostSince = d.time()
+	d.life(p)
+	p.Events = int(d.uint())
+	r.events = d.string()
+	d.padding()
 	if !d.bad && !p.State.Valid() {
 		d.fail()
 	}
 	return r, d.done("payout", key)
 }
 
-func encodeEvent(key []byte, ev payout.Event, withKey bool) []byte {
-	e := newEncoder()
-	if withKey {
-		e.uint(uint64(ev.Key.ProjectID))
-		e.string(ev.Key.PaymentID)
+func (d *decoder) life(p *payout.Payout) {
+	m := d.mask()
+	uint := func() uint64 {
+		if m.read() {
+			return d.uint()
+		}
+		return 0
 	}
+	text := func() string {
+		if m.read() {
+			return d.string()
+		}
+		return ""
+	}
+	since := func() (t time.Time) {
+		if m.read() {
+			t = d.time(p.FirstSent)
+		}
+		return t
+	}
+	if m.read() {
+		p.FirstSent = d.time(time.Time{})
+	}
+	p.Doubted, p.Seen, p.Unproven = m.read(), m.read(), m.read()
+	p.Attempt, p.Tries = int(uint()), int(uint())
+	p.Owner, p.SentBy, p.Epoch = uint(), uint32(uint()), uint()
+	p.Host = text()
+	p.EndedAt, p.NotSeenAt = since(), since()
+	p.Asks = int(uint())
+	p.AskAt, p.SettledAt = since(), since()
+	p.GateStatus, p.Code, p.Message = text(), text(), text()
+	if m.read() {
+		p.Got = p.Amount
+	}
+	if m.read() {
+		p.Got = d.amount()
+	}
+	p.Operation, p.Provider, p.Request = text(), text(), text()
+	p.Flags = payout.Flags(uint())
+	if m.read() {
+		p.EndedTick = d.tick()
+	}
+	if m.read() {
+		p.NotSeen = d.tick()
+	}
+	p.LostSince = since()
+}
+
+// withEvent appends an event to those of a payout, which is as it was before it.
+func (r *record) withEvent(ev payout.Event) {
+	e := encoder{b: make([]byte, 0, 128)}
+	e.event(ev, r.Host, r.Amount)
+	r.events = string(append(binary.AppendUvarint(append(make([]byte, 0, len(r.events)+len(e.b)+2), r.events...), uint64(len(e.b))), e.b...))
+	r.Events++
+}
+
+// history decodes the events of a payout.
+func (r *record) history() ([]payout.Event, error) {
+	d := decoder{b: []byte(r.events), text: r.events}
+	events := make([]payout.Event, 0, min(r.Events, len(r.events)))
+	host := ""
+	for len(d.b) > 0 {
+		one := decoder{b: d.bytes()}
+		ev := one.event(host, r.Amount)
+		if d.bad || one.bad || len(one.b) > 0 || !ev.Kind.Valid() {
+			return nil, fmt.Errorf("%w: event %d of payout number %d cannot be read", store.ErrDamaged, len(events)+1, r.Number)
+		}
+		if setsHost(ev.Kind) {
+			host = ev.Host
+		}
+		ev.Key = r.Key
+		events = append(events, ev)
+	}
+	if len(events) != r.Events {
+		return nil, fmt.Errorf("%w: payout number %d has %d events, want %d", store.ErrDamaged, r.Number, len(events), r.Events)
+	}
+	return events, nil
+}
+
+// setsHost reports whether an event's host becomes the payout's. Next says so;
+// Examine replays what is decoded with it.
+func setsHost(k payout.Kind) bool { return k == payout.Claimed || k == payout.Suspected }
+
+// event writes an event of a payout without its key: the payout's host and
+// amount are not repeated.
+func (e *encoder) event(ev payout.Event, host string, asked payout.Amount) {
 	e.uint(uint64(ev.Kind))
 	e.uint(uint64(ev.Source))
-	e.time(ev.At)
-	e.uint(uint64(ev.Attempt))
-	e.uint(uint64(ev.Tries))
-	e.uint(ev.Owner)
-	e.uint(uint64(ev.Batch))
-	e.string(ev.Host)
-	e.uint(ev.Epoch)
-	e.uint(uint64(ev.Outcome))
-	e.bool(ev.Ours)
-	e.bool(ev.Theirs)
-	e.string(ev.Status)
-	e.string(ev.Code)
-	e.string(ev.Message)
-	e.amount(ev.Amount)
-	e.string(ev.Operation)
-	e.string(ev.Provider)
-	e.string(ev.Request)
-	e.tick(ev.Tick)
-	e.tick(ev.Applied)
-	e.time(ev.Since)
+	e.maybeTime(ev.At)
+	var m mask
+	at := len(e.b)
+	e.b = append(e.b, 0, 0, 0, 0)
+	uint := func(n uint64) {
+		if m.has(n != 0) {
+			e.uint(n)
+		}
+	}
+	text := func(s string) {
+		if m.has(s != "") {
+			e.string(s)
+		}
+	}
+	tick := func(t payout.Tick) {
+		if m.has(t != payout.Tick{}) {
+			e.tick(t)
+		}
+	}
+	uint(uint64(ev.Attempt))
+	uint(uint64(ev.Tries))
+	uint(ev.Owner)
+	uint(uint64(ev.Batch))
+	if !m.has(ev.Host == host) {
+		e.string(ev.Host)
+	}
+	uint(ev.Epoch)
+	uint(uint64(ev.Outcome))
+	m.has(ev.Ours)
+	m.has(ev.Theirs)
+	text(ev.Status)
+	text(ev.Code)
+	text(ev.Message)
+	m.has(ev.Amount == asked)
+	if m.has(ev.Amount != payout.Amount{} && ev.Amount != asked) {
+		e.amount(ev.Amount)
+	}
+	text(ev.Operation)
+	text(ev.Provider)
+	text(ev.Request)
+	tick(ev.Tick)
+	tick(ev.Applied)
+	if m.has(!ev.Since.IsZero()) {
+		e.time(ev.Since, time.Time{})
+	}
+	binary.BigEndian.PutUint32(e.b[at:], m.bits)
+}
+
+func (d *decoder) event(host string, asked payout.Amount) (ev payout.Event) {
+	ev.Kind = payout.Kind(d.uint())
+	ev.Source = payout.Source(d.uint())
+	ev.At = d.maybeTime()
+	m := d.mask()
+	uint := func() uint64 {
+		if m.read() {
+			return d.uint()
+		}
+		return 0
+	}
+	text := func() string {
+		if m.read() {
+			return d.string()
+		}
+		return ""
+	}
+	tick := func() (t payout.Tick) {
+		if m.read() {
+			t = d.tick()
+		}
+		return t
+	}
+	ev.Attempt, ev.Tries = int(uint()), int(uint())
+	ev.Owner, ev.Batch = uint(), uint32(uint())
+	if ev.Host = host; !m.read() {
+		ev.Host = d.string()
+	}
+	ev.Epoch = uint()
+	ev.Outcome = payout.State(uint())
+	ev.Ours, ev.Theirs = m.read(), m.read()
+	ev.Status, ev.Code, ev.Message = text(), text(), text()
+	if m.read() {
+		ev.Amount = asked
+	}
+	if m.read() {
+		ev.Amount = d.amount()
+	}
+	ev.Operation, ev.Provider, ev.Request = text(), text(), text()
+	ev.Tick, ev.Applied = tick(), tick()
+	if m.read() {
+		ev.Since = d.time(time.Time{})
+	}
+	return ev
+}
+
+// An event that waits for its payout stands by itself, with its key.
+func encodeEarly(key []byte, ev payout.Event) []byte {
+	e := newEncoder()
+	e.uint(uint64(ev.Key.ProjectID))
+	e.string(ev.Key.PaymentID)
+	e.event(ev, "", payout.Amount{})
 	return e.sum(key)
 }
 
-func decodeEvent(key, value []byte, withKey bool) (payout.Event, error) {
+func decodeEarly(key, value []byte) (payout.Event, error) {
 	d := newDecoder(key, value)
-	var ev payout.Event
-	if withKey {
-		ev.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	}
-	ev.Kind = payout.Kind(d.uint())
-	ev.Source = payout.Source(d.uint())
-	ev.At = d.time()
-	ev.Attempt = int(d.uint())
-	ev.Tries = int(d.uint())
-	ev.Owner = d.uint()
-	ev.Batch = uint32(d.uint())
-	ev.Host = d.string()
-	ev.Epoch = d.uint()
-	ev.Outcome = payout.State(d.uint())
-	ev.Ours = d.bool()
-	ev.Theirs = d.bool()
-	ev.Status = d.string()
-	ev.Code = d.string()
-	ev.Message = d.string()
-	ev.Amount = d.amount()
-	ev.Operation = d.string()
-	ev.Provider = d.string()
-	ev.Request = d.string()
-	ev.Tick = d.tick()
-	ev.Applied = d.tick()
-	ev.Since = d.time()
+	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	ev := d.event("", payout.Amount{})
+	ev.Key = k
 	if !d.bad && !ev.Kind.Valid() {
 		d.fail()
 	}
@@ -373,7 +594,7 @@ func encodeCells(cells []string) []byte {
 }
 
 func decodeCells(b []byte) ([]string, bool) {
-	d := decoder{b: b}
+	d := (&decoder{b: b}).shared()
 	n := d.uint()
 	if n > uint64(len(b)) {
 		return nil, false

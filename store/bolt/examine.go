@@ -252,14 +252,14 @@ func (x *examining) found(r record) {
 
 // explained replays a payout's events: they must lead to what it is.
 func (x *examining) explained(r record) {
-	rec, err := full(x.tx, r.Number, true)
+	events, err := r.history()
 	if err != nil {
 		x.Add("%v", err)
 		return
 	}
-	x.Events += len(rec.Events)
+	x.Events += len(events)
 	p := payout.New(r.Key, r.Method, r.Amount)
-	for _, e := range rec.Events {
+	for _, e := range events {
 		// Only events that changed something are kept, so that of two words "not
 		// seen" the second is the one that freed it, whatever the periods were.
 		p, _ = payout.Next(payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}, p, e)
@@ -328,7 +328,7 @@ func (x *examining) indexes() {
 // rest reads what nothing else has.
 func (x *examining) rest() {
 	x.each(bucketEarly, func(k, v []byte) {
-		if _, err := decodeEvent(k, v, true); err != nil {
+		if _, err := decodeEarly(k, v); err != nil {
 			x.Add("%v", err)
 		}
 	})

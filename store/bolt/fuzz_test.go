@@ -21,8 +21,10 @@ func FuzzRecords(f *testing.F) {
 	p.Number, p.Places, p.AskAt = 7, []payout.Place{{Batch: 1, Index: 2}, {Batch: 3, Index: 4}}, at
 	p.EndedTick = payout.Tick{Boot: 9, At: -5}
 	f.Add(record{Payout: p, prev: 3}.encode(key))
-	f.Add(encodeEvent(key, payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}}, false))
-	f.Add(encodeEvent(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, true))
+	r := record{Payout: p, prev: 3, room: 400}
+	r.withEvent(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
+	f.Add(r.encode(key))
+	f.Add(encodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}))
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
 	f.Add((&progress{cursor: 3, counts: map[countKey]count{{payout.StatePaid, "KGS"}: {1, 2, 3, 4}}}).encode(key))
 	f.Add(indexEntry(key, 7))
@@ -34,13 +36,24 @@ func FuzzRecords(f *testing.F) {
 				again, err := decodeRecord(key, r.encode(key))
 				require.NoError(t, err)
 				require.Equal(t, r, again)
-			}
-			for _, withKey := range []bool{false, true} {
-				if e, err := decodeEvent(key, v, withKey); err == nil {
-					again, err := decodeEvent(key, encodeEvent(key, e, withKey), withKey)
+				if events, err := r.history(); err == nil {
+					other := record{Payout: r.Payout}
+					other.Host, other.Events = "", 0
+					for _, e := range events {
+						other.withEvent(e)
+						if setsHost(e.Kind) {
+							other.Host = e.Host
+						}
+					}
+					same, err := other.history()
 					require.NoError(t, err)
-					require.Equal(t, e, again)
+					require.Equal(t, events, same)
 				}
+			}
+			if e, err := decodeEarly(key, v); err == nil {
+				again, err := decodeEarly(key, encodeEarly(key, e))
+				require.NoError(t, err)
+				require.Equal(t, e, again)
 			}
 			if l, err := decodeLine(key, v); err == nil {
 				again, err := decodeLine(key, l.encode(key))

@@ -17,14 +17,29 @@ import (
 
 // Limiter is the gate client's limiter for all processes on a store: a small locked file
 // beside it holds the next free slot and the time until which all pause. Slots
-// follow the generic cell rate algorithm: rate per second, burst at once.
+// follow the generic cell rate algorithm: rate per second, burst at once. A
+// request that comes later than late after its slot takes another, and slots lie
+// so far apart that no second has more than rate + burst requests even if some
+// are on time and others late. Fast processes lease slots by the handful.
 type Limiter struct {
 	interval time.Duration
 	burst    int
+	handful  int // slots of one lease
 
-	mu   sync.Mutex // flock does not keep goroutines of one process apart
-	lock *flock.Flock
-	file *os.File
+	mu     sync.Mutex // flock does not keep goroutines of one process apart
+	lock   *flock.Flock
+	file   *os.File
+	leased lease
+}
+
+// late is how long a slot is good for.
+const late = 4 * time.Millisecond
+
+// lease is a run of slots that this process has taken and not yet used.
+type lease struct {
+	next  time.Duration // the first
+	left  int
+	taken time.Duration // when; slots may lie before it, as many as burst allows
 }
 
 // PausedError says that the next request may not leave before Until.
@@ -56,8 +71,11 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 		return nil, err
 	}
 	return &Limiter{
-		interval: time.Duration(float64(time.Second) / rate), burst: burst,
-		lock: flock.New(path, flock.SetPermissions(0o600)), file: f,
+		// Requests that are up to late after their slots can make a second as full
+		// as late more of it would be.
+		interval: time.Duration(max(float64(time.Second)/rate, float64(time.Second+late)/(rate+1))), burst: burst,
+		handful: max(1, int(rate*late.Seconds())),
+		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f,
 	}, nil
 }
 
@@ -67,50 +85,94 @@ func (l *Limiter) Close() error { return l.file.Close() }
 // Wait takes the next slot and sleeps until it comes, at most patience;
 // further away it returns a *PausedError at once and takes nothing.
 func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	var wait time.Duration
-	err := l.change(func(s slots, now time.Duration) (slots, error) {
-		slot := s.slot(now, l.interval, l.burst)
-		if wait = slot - now; wait > patience {
-			return s, &PausedError{Until: time.Now().Add(wait)}
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
 		}
-		s.next = slot + l.interval
-		return s, nil
-	})
-	if err != nil || wait <= 0 {
-		return err
+		wait, err := l.take(patience)
+		if err != nil || wait <= 0 {
+			return err
+		}
+		begun := clock.Tick()
+		t := time.NewTimer(wait)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+		slept, _ := clock.Tick().Since(begun)
+		patience = max(patience-slept, 0)
+		if slept-wait > late {
+			continue // the slot has gone by
+		}
+		if wait <= late {
+			return nil
+		}
+		// Somebody may have been told to pause while this slot was coming.
+		pause, err := l.paused()
+		if err != nil || pause <= 0 {
+			return err
+		}
+		if pause > patience {
+			return &PausedError{Until: time.Now().Add(pause)}
+		}
 	}
-	t := time.NewTimer(wait)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		return ctx.Err()
+}
+
+// take takes the next slot and returns how far away it is.
+func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := clock.Tick().At
+	for l.leased.left > 0 && now-max(l.leased.next, l.leased.taken) > late {
+		l.leased.next += l.interval
+		l.leased.left--
 	}
-	// Somebody may have been told to pause while this slot was coming.
-	var pause time.Duration
+	if l.leased.left == 0 {
+		err := l.change(func(s slots, now time.Duration) (slots, error) {
+			first := s.slot(now, l.interval, l.burst)
+			if wait := first - now; wait > patience {
+				return s, &PausedError{Until: time.Now().Add(wait)}
+			}
+			l.leased = lease{next: first, left: l.handful, taken: now}
+			s.next = first + time.Duration(l.handful)*l.interval
+			return s, nil
+		})
+		if err != nil {
+			l.leased.left = 0 // what is not in the file is not ours
+			return 0, err
+		}
+		now = l.leased.taken
+	}
+	if wait = l.leased.next - now; wait > patience {
+		return 0, &PausedError{Until: time.Now().Add(wait)}
+	}
+	l.leased.next += l.interval
+	l.leased.left--
+	return wait, nil
+}
+
+// paused is how long all pause from now.
+func (l *Limiter) paused() (pause time.Duration, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	err = l.change(func(s slots, now time.Duration) (slots, error) {
 		if pause = s.pause - now; pause > maxPause {
 			pause = 0
 		}
 		return s, nil
 	})
-	if err != nil || pause <= 0 {
-		return err
-	}
-	left := patience - wait
-	if pause > left {
-		return &PausedError{Until: time.Now().Add(pause)}
-	}
-	return l.Wait(ctx, left)
+	return pause, err
 }
 
 // Pause keeps every process from sending until a time; an
 // earlier one than is already set changes nothing.
 func (l *Limiter) Pause(_ context.Context, until time.Time) error {
 	left := time.Until(until)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.leased.left = 0
 	return l.change(func(s slots, now time.Duration) (slots, error) {
 		if s.pause-now > maxPause || now+left > s.pause {
 			s.pause = now + left
@@ -139,11 +201,9 @@ func (s slots) slot(now, interval time.Duration, burst int) time.Duration {
 	return max(next, now-time.Duration(burst-1)*interval, pause)
 }
 
-// change reads, changes and writes the file under its lock. What was written
+// change reads, changes and writes the file under its lock; l.mu is held. What was written
 // before the machine was started anew does not count.
 func (l *Limiter) change(fn func(s slots, now time.Duration) (slots, error)) (err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if err := l.lock.Lock(); err != nil {
 		return fmt.Errorf("rate file %s: %w", l.lock.Path(), err)
 	}

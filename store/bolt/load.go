@@ -126,7 +126,7 @@ func (l *load) commit(ctx context.Context, chunk []store.Row) error {
 	err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 		w := l.s.writer(tx)
 		lines := tx.Bucket(bucketLines)
-		lines.FillPercent, w.payouts.FillPercent = 1, 0.9 // in key order; payouts will grow
+		lines.FillPercent, w.payouts.FillPercent = 1, 1 // in key order, and payouts have room to grow
 		for i, row := range chunk {
 			index := l.index0 + uint32(i)
 			kept := line{line: uint64(row.Line), skip: row.Skip, sealed: sealed[i]}
@@ -159,7 +159,7 @@ func (l *load) commit(ctx context.Context, chunk []store.Row) error {
 // place finds or makes the payout of a row and returns its number.
 func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (uint64, error) {
 	at := payout.Place{Batch: l.b.Number, Index: index}
-	n, err := find(w.tx, id)
+	n, err := w.find(id)
 	if err != nil {
 		return 0, err
 	}
@@ -186,8 +186,9 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	if err := l.count(w, p); err != nil {
 		return 0, err
 	}
-	key := be64(p.Number)
-	return p.Number, w.payouts.Put(key, record{Payout: p, prev: prev}.encode(key))
+	r := record{Payout: p, prev: prev}
+	r.room = r.size() + grown
+	return p.Number, w.put(r)
 }
 
 // again notes that a known payout stands in this batch too.
@@ -200,8 +201,7 @@ func (l *load) again(w *writer, r record, row store.Row, at payout.Place) error 
 	if err := l.count(w, r.Payout); err != nil {
 		return err
 	}
-	key := be64(r.Number)
-	return w.payouts.Put(key, r.encode(key))
+	return w.put(r)
 }
 
 func (l *load) count(w *writer, p payout.Payout) error {
@@ -294,14 +294,14 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 	var done [][]byte
 	c := early.Cursor()
 	for k, v := c.First(); len(k) == 20; k, v = c.Next() {
-		n, err := find(tx, payout.Digest(k[:16]))
+		n, err := w.find(payout.Digest(k[:16]))
 		if err != nil {
 			return 0, err
 		}
 		if n == 0 {
 			continue
 		}
-		e, err := decodeEvent(k, v, true)
+		e, err := decodeEarly(k, v)
 		if err != nil {
 			return 0, err
 		}

@@ -36,7 +36,7 @@ func readMeta(tx *bbolt.Tx) (m meta, err error) {
 	d.fixed(m.check[:])
 	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
 	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
-	m.claimed, m.copied = d.time(), d.time()
+	m.claimed, m.copied = d.maybeTime(), d.maybeTime()
 	return m, d.done("what the store knows of itself,", metaState)
 }
 
@@ -49,8 +49,8 @@ func (m meta) write(tx *bbolt.Tx) error {
 	e.uint(uint64(m.nextBatch))
 	e.uint(uint64(m.loading))
 	e.uint(m.first)
-	e.time(m.claimed)
-	e.time(m.copied)
+	e.maybeTime(m.claimed)
+	e.maybeTime(m.copied)
 	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
 }
 

@@ -23,8 +23,12 @@ func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payou
 	for start := 0; start < len(ids); start += burstReads {
 		end := min(start+burstReads, len(ids))
 		err := s.view(ctx, func(tx *bbolt.Tx) error {
+			first, err := unloaded(tx)
+			if err != nil {
+				return err
+			}
 			for i, id := range ids[start:end] {
-				n, err := find(tx, id)
+				n, err := find(tx, id, first)
 				if err != nil {
 					return err
 				}
@@ -52,7 +56,11 @@ func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payou
 func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err error) {
 	id := s.DigestID(key)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		n, err := find(tx, id)
+		first, err := unloaded(tx)
+		if err != nil {
+			return err
+		}
+		n, err := find(tx, id, first)
 		if err != nil {
 			return err
 		}
@@ -67,24 +75,19 @@ func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err
 
 func full(tx *bbolt.Tx, n uint64, events bool) (payout.Record, error) {
 	r, err := get(tx, n)
-	if err != nil || !events {
-		return payout.Record{Payout: r.Payout}, err
+	if err != nil {
+		return payout.Record{}, err
 	}
-	rec := payout.Record{Payout: r.Payout}
-	c := tx.Bucket(bucketEvents).Cursor()
-	prefix := be64(n)
-	for k, v := c.Seek(prefix); len(k) == 12 && string(k[:8]) == string(prefix); k, v = c.Next() {
-		e, err := decodeEvent(k, v, false)
-		if err != nil {
-			return rec, err
-		}
-		e.Key = r.Key
-		rec.Events = append(rec.Events, e)
+	return r.full(events)
+}
+
+// full is the payout as callers see it.
+func (r *record) full(events bool) (rec payout.Record, err error) {
+	rec.Payout = r.Payout
+	if events {
+		rec.Events, err = r.history()
 	}
-	if len(rec.Events) != r.Events {
-		return rec, fmt.Errorf("%w: payout number %d has %d events, want %d", store.ErrDamaged, n, len(rec.Events), r.Events)
-	}
-	return rec, nil
+	return rec, err
 }
 
 // Row returns what a payout is sent from; see store.Store.
@@ -194,7 +197,7 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 			if !(wanted{Filter: f}).has(r.Payout) {
 				continue
 			}
-			rec, err := full(tx, r.Number, f.Events)
+			rec, err := r.full(f.Events)
 			if err != nil {
 				return err
 			}
