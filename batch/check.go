@@ -4,14 +4,16 @@
 package batch
 
 import (
-	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 
 	"masspay/gate"
 	"masspay/payout"
@@ -50,6 +52,7 @@ type Checked struct {
 	Problems  []Problem // of skipped rows, when they are skipped
 
 	skip     map[int]string // reason by row
+	clean    bool           // every row is right, and can be read in chunks
 	projects func(uint32) bool
 }
 
@@ -58,8 +61,12 @@ type Checked struct {
 // with Skip, problems of single rows leave those rows out instead. Memory does
 // not grow with the file but for 24 bytes a row.
 func (c *Checker) Check(ctx context.Context, in *Input) (*Checked, error) {
-	k := &checking{Checker: c, ctx: ctx, in: in, sums: map[string]int64{}, skip: map[int]string{}}
-	err := k.read()
+	k := c.begin(ctx, in)
+	err := k.clean()
+	if errors.Is(err, errUnclean) {
+		k = c.begin(ctx, in)
+		err = k.read()
+	}
 	var p *Problem
 	if errors.As(err, &p) {
 		k.problems.add(*p)
@@ -69,6 +76,10 @@ func (c *Checker) Check(ctx context.Context, in *Input) (*Checked, error) {
 		return nil, err
 	}
 	return k.result()
+}
+
+func (c *Checker) begin(ctx context.Context, in *Input) *checking {
+	return &checking{Checker: c, ctx: ctx, in: in, sums: map[string]int64{}, skip: map[int]string{}}
 }
 
 // checking is one check under way.
@@ -86,6 +97,8 @@ type checking struct {
 	sums    map[string]int64
 	pending []draft // rows whose ids are to be looked up
 	numbers []int   // their row numbers
+	digests []payout.Digest
+	chunked bool // every row is right, and was read in chunks
 	skip    map[int]string
 	fresh   int
 	known   int
@@ -103,10 +116,12 @@ type seen struct {
 // lookups is how many ids are looked up in the store at once.
 const lookups = 5_000
 
-func (k *checking) read() error {
+// header reads the header and holds it against the rules; ok says that rows can
+// be read.
+func (k *checking) header() (ok bool, err error) {
 	t, err := openTable(k.in)
 	if err != nil {
-		return err
+		return false, err
 	}
 	k.t = t
 	if t.text.bom {
@@ -116,9 +131,15 @@ func (k *checking) read() error {
 		k.warnings.add(1, fmt.Sprintf("the file is divided by %q, the format by ';'; read all the same", t.delimiter))
 	}
 	k.rules = newRules(t.columns, k.Projects, &k.problems, &k.warnings)
-	if !k.rules.header() {
-		return nil
+	return k.rules.header(), nil
+}
+
+// read checks a file row by row.
+func (k *checking) read() error {
+	if ok, err := k.header(); err != nil || !ok {
+		return err
 	}
+	t := k.t
 	if err := t.open(); err != nil {
 		return err
 	}
@@ -160,12 +181,14 @@ func (k *checking) row(r row) error {
 	number := k.rows
 	k.rows++
 	if k.rows == sampled {
-		k.reserve()
+		k.reserve(sampled, int(k.t.reader.InputOffset()))
 	}
 	before := k.problems.count
 	d, ok := k.rules.check(r)
+	var id payout.Digest
 	if d.key.PaymentID != "" && d.key.ProjectID != 0 {
-		k.ids = append(k.ids, seen{k.Store.DigestID(d.key), uint32(number), uint32(r.line)})
+		id = k.Store.DigestID(d.key)
+		k.ids = append(k.ids, seen{id, uint32(number), uint32(r.line)})
 	}
 	if !ok {
 		if k.problems.count > before {
@@ -176,26 +199,30 @@ func (k *checking) row(r row) error {
 	if !k.add(d.amount, +1) {
 		return &Problem{Line: r.line, Text: "the file's sum in " + d.amount.Currency + " is beyond any account", structure: true, fatal: true}
 	}
-	k.pending = append(k.pending, d)
-	k.numbers = append(k.numbers, number)
-	if len(k.pending) >= lookups {
-		return k.lookup()
+	return k.ask(d, number, id)
+}
+
+// ask has a row's id looked up, together with others.
+func (k *checking) ask(d draft, number int, id payout.Digest) error {
+	k.pending, k.numbers, k.digests = append(k.pending, d), append(k.numbers, number), append(k.digests, id)
+	if len(k.pending) < lookups {
+		return nil
 	}
-	return nil
+	return k.lookup()
 }
 
 // sampled is after how many rows the length of the file is estimated.
 const sampled = 1000
 
-// reserve makes room for the ids of the whole file at once: growing the array
-// bit by bit would cost its size over again.
-func (k *checking) reserve() {
+// reserve makes room for the ids of the whole file at once, by what some of its
+// rows take: growing the array bit by bit would cost its size over again.
+func (k *checking) reserve(rows, bytes int) {
 	st, err := k.in.f.Stat()
 	if err != nil {
 		return
 	}
-	rows := st.Size() * sampled / max(k.t.reader.InputOffset(), 1)
-	k.ids = slices.Grow(k.ids, max(0, int(rows+rows/50)-len(k.ids)))
+	all := st.Size() * int64(rows) / int64(max(bytes, 1))
+	k.ids = slices.Grow(k.ids, max(0, int(all+all/50)-len(k.ids)))
 }
 
 // reason is the first problem since a count, for the result of a skipped row.
@@ -219,11 +246,7 @@ func (k *checking) add(a payout.Amount, by int64) bool {
 
 // lookup asks the store which of the pending rows it knows.
 func (k *checking) lookup() error {
-	ids := make([]payout.Digest, len(k.pending))
-	for i, d := range k.pending {
-		ids[i] = k.Store.DigestID(d.key)
-	}
-	found, err := k.Store.Lookup(k.ctx, ids)
+	found, err := k.Store.Lookup(k.ctx, k.digests)
 	if err != nil {
 		return err
 	}
@@ -247,7 +270,8 @@ func (k *checking) lookup() error {
 		k.skip[k.numbers[i]] = "general.payment_id: " + text
 		k.add(d.amount, -1)
 	}
-	k.pending, k.numbers = k.pending[:0], k.numbers[:0]
+	clear(k.pending) // lets go of the cells
+	k.pending, k.numbers, k.digests = k.pending[:0], k.numbers[:0], k.digests[:0]
 	return nil
 }
 
@@ -262,12 +286,7 @@ func differs(was payout.Payout, is draft) string {
 
 // doubles finds ids that stand twice. Every row of such an id has the problem.
 func (k *checking) doubles() (some bool) {
-	slices.SortFunc(k.ids, func(a, b seen) int {
-		if c := bytes.Compare(a.id[:], b.id[:]); c != 0 {
-			return c
-		}
-		return int(a.row) - int(b.row)
-	})
+	sortSeen(k.ids)
 	for i := 0; i < len(k.ids); {
 		j := i + 1
 		for j < len(k.ids) && k.ids[j].id == k.ids[i].id {
@@ -280,6 +299,32 @@ func (k *checking) doubles() (some bool) {
 		i = j
 	}
 	return some
+}
+
+// sortSeen sorts by id, then by row. Ids are digests, so that half of them begin
+// with a bit of one: the halves are sorted side by side.
+func sortSeen(ids []seen) {
+	middle := 0
+	for i := range ids {
+		if ids[i].id[0] < 0x80 {
+			ids[i], ids[middle] = ids[middle], ids[i]
+			middle++
+		}
+	}
+	order := func(a, b seen) int {
+		x, y := binary.BigEndian.Uint64(a.id[:]), binary.BigEndian.Uint64(b.id[:])
+		if x == y {
+			x, y = binary.BigEndian.Uint64(a.id[8:]), binary.BigEndian.Uint64(b.id[8:])
+		}
+		if x == y {
+			x, y = uint64(a.row), uint64(b.row)
+		}
+		return cmp.Compare(x, y)
+	}
+	var low sync.WaitGroup
+	low.Go(func() { slices.SortFunc(ids[:middle], order) })
+	slices.SortFunc(ids[middle:], order)
+	low.Wait()
 }
 
 func (k *checking) double(rows []seen) {
@@ -331,7 +376,7 @@ func (k *checking) revisit() error {
 			return err
 		}
 		if i, ok := shown[r.line]; ok {
-			k.problems.kept[i].Value = r.cells[rules.base[gate.ColPaymentID]]
+			k.problems.kept[i].Value = r.cells[rules.at.paymentID]
 		}
 		if k.skip[number] != "" {
 			continue
@@ -341,11 +386,8 @@ func (k *checking) revisit() error {
 			continue
 		}
 		k.add(d.amount, +1)
-		k.pending, k.numbers = append(k.pending, d), append(k.numbers, number)
-		if len(k.pending) >= lookups {
-			if err := k.lookup(); err != nil {
-				return err
-			}
+		if err := k.ask(d, number, k.Store.DigestID(d.key)); err != nil {
+			return err
 		}
 	}
 }
@@ -377,7 +419,7 @@ func (k *checking) result() (*Checked, error) {
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.t.columns, Delimiter: k.t.delimiter,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals,
-		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, projects: k.Projects,
+		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, clean: k.chunked, projects: k.Projects,
 	}, nil
 }
 

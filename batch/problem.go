@@ -110,6 +110,15 @@ func (ws *warnings) add(line int, text string) {
 	w.Rows++
 }
 
+// merge takes over the warnings of rows that come later.
+func (ws *warnings) merge(later *warnings) {
+	for _, w := range later.list {
+		if ws.add(w.Line, w.Text); ws.index[w.Text] != nil {
+			ws.index[w.Text].Rows += w.Rows - 1
+		}
+	}
+}
+
 func (ws *warnings) all() []Warning {
 	out := make([]Warning, len(ws.list))
 	for i, w := range ws.list {

@@ -20,22 +20,47 @@ import (
 // row.
 type rules struct {
 	columns  []string
-	base     map[string]int // place of a base column
-	destined []int          // places of what can be a destination, best first
+	at       places
+	destined []int // places of what can be a destination, best first
 	projects func(uint32) bool
 	now      time.Time
 
-	methods  map[string]*methodRules
-	problems *problems
-	warnings *warnings
+	methods    map[string]*methodRules
+	currencies map[string]currencyRules
+	project0   project // the last one
+	problems   *problems
+	warnings   *warnings
 }
+
+// places are those of the columns that every file has, -1 where one is missing.
+type places struct{ operation, project, method, paymentID, amount, currency int }
+
+// project is a project's cell and what it says.
+type project struct {
+	cell string
+	id   uint32 // 0: not read yet
+}
+
+// currencyRules are what is known of a currency's cell.
+type currencyRules struct{ known, current bool }
 
 // methodRules are the rules of one method in one file.
 type methodRules struct {
 	spec     *gate.Method
 	composer *gate.Composer
-	required []int // columns that must not be empty
-	bad      bool  // the method or the header cannot make its requests
+	required []int         // columns that must not be empty
+	columns  []columnRules // of the columns that are the method's own
+	phone    int           // place of the account number that is a Kyrgyz phone number; -1: none
+	bad      bool          // the method or the header cannot make its requests
+}
+
+// columnRules are what a cell of a column is held against.
+type columnRules struct {
+	place int
+	name  string
+	field *gate.Field // nil: the method does not document it
+	phone bool
+	banks []string // known ones; empty: any
 }
 
 // baseColumns are what every file must have.
@@ -52,11 +77,13 @@ var destinations = []string{
 
 func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
 	r := &rules{
-		columns: columns, base: map[string]int{}, projects: projects, now: time.Now(),
-		methods: map[string]*methodRules{}, problems: ps, warnings: ws,
+		columns: columns, projects: projects, now: time.Now(),
+		methods: map[string]*methodRules{}, currencies: map[string]currencyRules{}, problems: ps, warnings: ws,
 	}
-	for _, c := range baseColumns {
-		r.base[c] = slices.Index(columns, c)
+	place := func(c string) int { return slices.Index(columns, c) }
+	r.at = places{
+		operation: place(gate.ColOperation), project: place(gate.ColProject), method: place(gate.ColMethod),
+		paymentID: place(gate.ColPaymentID), amount: place(gate.ColAmount), currency: place(gate.ColCurrency),
 	}
 	for _, c := range destinations {
 		if i := slices.Index(columns, c); i >= 0 {
@@ -69,7 +96,7 @@ func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *wa
 // header checks the columns. It reports whether rows can be read at all.
 func (r *rules) header() bool {
 	usable := true
-	if !slices.ContainsFunc(baseColumns, func(c string) bool { return r.base[c] >= 0 }) {
+	if !slices.ContainsFunc(baseColumns, func(c string) bool { return slices.Contains(r.columns, c) }) {
 		r.problems.add(Problem{Line: 1, structure: true, Text: "the first line has no column names: it must be the header, with " + strings.Join(baseColumns, ", ") + " and what the method needs"})
 		return false
 	}
@@ -161,34 +188,59 @@ func distance(a, b string, limit int) int {
 // that there was none.
 func (r *rules) check(in row) (out draft, ok bool) {
 	before := r.problems.count
-	cell := func(column string) string { return in.cells[r.base[column]] }
+	cells := in.cells
 	// The id counts even if the rest is wrong: it must not stand twice.
-	n, _ := strconv.ParseUint(cell(gate.ColProject), 10, 32)
-	out.key = payout.Key{ProjectID: uint32(n), PaymentID: cell(gate.ColPaymentID)}
-	if strings.Join(in.cells, "") == "" {
+	if v := cells[r.at.project]; v != r.project0.cell || r.project0.id == 0 {
+		n, _ := strconv.ParseUint(v, 10, 32)
+		r.project0 = project{cell: v, id: uint32(n)}
+	}
+	out.key = payout.Key{ProjectID: r.project0.id, PaymentID: cells[r.at.paymentID]}
+	if cells[r.at.operation] == "" && strings.Join(cells, "") == "" {
 		r.problem(in.line, "", "", "the row is empty: delete it")
 		return out, false
 	}
-	if !r.operation(in.line, cell(gate.ColOperation), in.cells) {
+	if !r.operation(in.line, cells[r.at.operation], cells) {
 		return out, false
 	}
-	out.line, out.cells, out.method = in.line, in.cells, cell(gate.ColMethod)
-	out.key.ProjectID = r.project(in.line, cell(gate.ColProject))
-	out.key.PaymentID = r.paymentID(in.line, cell(gate.ColPaymentID))
+	out.line, out.cells, out.method = in.line, cells, cells[r.at.method]
+	out.key.ProjectID = r.project(in.line, cells[r.at.project])
+	out.key.PaymentID = r.paymentID(in.line, cells[r.at.paymentID])
 	m := r.method(in.line, out.method)
-	out.amount.Currency = r.currency(in.line, cell(gate.ColCurrency), m)
-	out.amount.Minor = r.amount(in.line, cell(gate.ColAmount), out.amount.Currency)
+	out.amount.Currency = r.currency(in.line, cells[r.at.currency], m)
+	out.amount.Minor = r.amount(in.line, cells[r.at.amount], out.amount.Currency)
 	if m != nil && !m.bad {
 		r.fields(in, m)
 		out.composer = m.composer
 	}
+	out.masked = r.destination(cells)
+	return out, r.problems.count == before && out.composer != nil
+}
+
+// destination says where the money of a row goes, with its middle hidden.
+func (r *rules) destination(cells []string) string {
 	for _, i := range r.destined {
-		if in.cells[i] != "" {
-			out.masked = payout.Mask(in.cells[i])
-			break
+		if cells[i] != "" {
+			return payout.Mask(cells[i])
 		}
 	}
-	return out, r.problems.count == before && out.composer != nil
+	return ""
+}
+
+// checked reads a row that was found to be right when it was checked; ok is false
+// where it cannot have been.
+func (r *rules) checked(in row) (out draft, ok bool) {
+	cells := in.cells
+	n, err := strconv.ParseUint(cells[r.at.project], 10, 32)
+	minor, bad := payout.ParseMinor(cells[r.at.amount])
+	m := r.method(in.line, cells[r.at.method])
+	if err != nil || bad != nil || m == nil || m.bad {
+		return out, false
+	}
+	return draft{
+		line: in.line, cells: cells, method: cells[r.at.method], masked: r.destination(cells), composer: m.composer,
+		key:    payout.Key{ProjectID: uint32(n), PaymentID: cells[r.at.paymentID]},
+		amount: payout.Amount{Minor: minor, Currency: cells[r.at.currency]},
+	}, true
 }
 
 // draft is a checked row on its way into the store.
@@ -274,6 +326,9 @@ func (r *rules) operation(line int, v string, cells []string) bool {
 }
 
 func (r *rules) project(line int, v string) uint32 {
+	if known := r.project0; known.cell == v && known.id != 0 && r.projects(known.id) && (v[0] != '0' && v[0] != '+') {
+		return known.id
+	}
 	n, err := strconv.ParseUint(v, 10, 32)
 	switch {
 	case v == "":
@@ -290,7 +345,7 @@ func (r *rules) paymentID(line int, v string) string {
 	switch {
 	case v == "":
 		r.problem(line, gate.ColPaymentID, v, "empty: every payout needs an id of its own")
-	case strings.TrimSpace(v) != v:
+	case spaced(v):
 		r.problem(line, gate.ColPaymentID, v, "spaces around the id: remove them")
 	case utf8.RuneCountInString(v) > 255:
 		r.problem(line, gate.ColPaymentID, v, "longer than 255 characters")
@@ -331,7 +386,18 @@ func (r *rules) amount(line int, v, currency string) int64 {
 }
 
 func (r *rules) currency(line int, v string, m *methodRules) string {
-	_, known := payout.Exponent(v)
+	is, looked := r.currencies[v]
+	if !looked {
+		_, is.known = payout.Exponent(v)
+		is.current = payout.CurrentCurrency(v, r.now)
+		if is.known {
+			r.currencies[v] = is
+		}
+	}
+	if is.current && (m == nil || m.spec.Currency == "" || v == m.spec.Currency) {
+		return v
+	}
+	known := is.known
 	upper := strings.ToUpper(strings.TrimSpace(v))
 	_, would := payout.Exponent(upper)
 	switch {
@@ -341,7 +407,7 @@ func (r *rules) currency(line int, v string, m *methodRules) string {
 		r.problem(line, gate.ColCurrency, v, "write "+upper+", in capital letters and without spaces")
 	case !known:
 		r.problem(line, gate.ColCurrency, v, "not a currency of ISO 4217, e.g. KGS")
-	case !payout.CurrentCurrency(v, r.now):
+	case !is.current:
 		r.problem(line, gate.ColCurrency, v, "this currency is no longer in force")
 	case m != nil && m.spec != nil && m.spec.Currency != "" && v != m.spec.Currency:
 		r.problem(line, gate.ColCurrency, v, "this method pays only "+m.spec.Currency)
@@ -359,7 +425,7 @@ func (r *rules) method(line int, v string) *methodRules {
 		r.problem(line, gate.ColMethod, v, unknownMethod(v))
 		return nil
 	}
-	m := &methodRules{spec: spec}
+	m := &methodRules{spec: spec, phone: -1}
 	r.methods[v] = m
 	composer, err := gate.NewComposer(v, r.columns)
 	if err != nil {
@@ -382,10 +448,22 @@ func (r *rules) method(line int, v string) *methodRules {
 		m.required = append(m.required, i)
 	}
 	for i, path := range r.columns {
-		if f := composer.Field(i); f != nil && f.Type == gate.Object {
+		f := composer.Field(i)
+		if f != nil && f.Type == gate.Object {
 			m.bad = true
 			r.problems.add(Problem{Line: 1, Column: path, Text: "the field is an object and cannot stand in one cell: remove the column", structure: true})
 		}
+		if slices.Contains(baseColumns, path) {
+			continue
+		}
+		c := columnRules{place: i, name: path, field: f, phone: phoneColumn(path)}
+		if path == "account.bank_code" {
+			c.banks = spec.Banks
+		}
+		m.columns = append(m.columns, c)
+	}
+	if v == "sbp-p2p" {
+		m.phone = slices.Index(r.columns, gate.ColAccount)
 	}
 	return m
 }
@@ -407,41 +485,48 @@ func unknownMethod(v string) string {
 func (r *rules) fields(in row, m *methodRules) {
 	for _, i := range m.required {
 		if in.cells[i] == "" {
-			r.problem(in.line, r.columns[i], "", fmt.Sprintf("empty: method %s needs it", in.cells[r.base[gate.ColMethod]]))
+			r.problem(in.line, r.columns[i], "", fmt.Sprintf("empty: method %s needs it", in.cells[r.at.method]))
 		}
 	}
-	for i, v := range in.cells {
-		column := r.columns[i]
-		if v == "" || slices.Contains(baseColumns, column) {
+	for i := range m.columns {
+		c := &m.columns[i]
+		v := in.cells[c.place]
+		if v == "" {
 			continue
 		}
-		f := m.composer.Field(i)
 		if text := unsafe(v); text != "" {
-			r.problem(in.line, column, v, text)
+			r.problem(in.line, c.name, v, text)
 			continue
 		}
-		if f == nil {
-			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it stands", column, in.cells[r.base[gate.ColMethod]]))
+		if c.field == nil {
+			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it stands", c.name, in.cells[r.at.method]))
 			continue
 		}
-		if text := r.field(column, f, v); text != "" {
-			r.problem(in.line, column, v, text)
+		if text := c.check(v); text != "" {
+			r.problem(in.line, c.name, v, text)
 			continue
 		}
-		if strings.TrimSpace(v) != v {
-			r.warnings.add(in.line, column+": spaces around the value are sent as they stand")
+		if spaced(v) {
+			r.warnings.add(in.line, c.name+": spaces around the value are sent as they stand")
 		}
-		if column == "account.bank_code" && len(m.spec.Banks) > 0 && !slices.Contains(m.spec.Banks, v) {
-			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it stands, the list may have changed", column, v, strings.Join(m.spec.Banks, ", ")))
+		if len(c.banks) > 0 && !slices.Contains(c.banks, v) {
+			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it stands, the list may have changed", c.name, v, strings.Join(c.banks, ", ")))
 		}
 	}
-	if in.cells[r.base[gate.ColMethod]] == "sbp-p2p" {
-		r.kyrgyzPhone(in)
+	if m.phone >= 0 {
+		r.kyrgyzPhone(in.line, in.cells[m.phone])
 	}
 }
 
-// field checks one value; it returns what is wrong, or "".
-func (r *rules) field(column string, f *gate.Field, v string) string {
+// spaced reports whether a value has white space at one of its ends.
+func spaced(v string) bool {
+	plain := func(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
+	return v != "" && !(plain(v[0]) && plain(v[len(v)-1])) && strings.TrimSpace(v) != v
+}
+
+// check holds one value against its column; it returns what is wrong, or "".
+func (c *columnRules) check(v string) string {
+	f := c.field
 	switch f.Type {
 	case gate.Integer:
 		if !gate.IntegerText(v) {
@@ -461,13 +546,13 @@ func (r *rules) field(column string, f *gate.Field, v string) string {
 		}
 		return ""
 	}
-	if phoneColumn(column) {
+	if c.phone {
 		if text := phone(v); text != "" {
 			return text
 		}
 	}
 	switch n := utf8.RuneCountInString(v); {
-	case strings.TrimSpace(v) == "":
+	case spaced(v) && strings.TrimSpace(v) == "":
 		return "only spaces: fill it in or leave it empty"
 	case n < f.MinLength:
 		return fmt.Sprintf("at least %d characters", f.MinLength)
@@ -488,6 +573,9 @@ func formatted(format, v string) string {
 			return "not an IP address, e.g. 198.51.100.47"
 		}
 	case "email":
+		if plainEmail(v) {
+			return ""
+		}
 		if a, err := mail.ParseAddress(v); err != nil || a.Address != v || !strings.Contains(v[strings.LastIndexByte(v, '@')+1:], ".") {
 			return "not an e-mail address, e.g. name@example.com"
 		}
@@ -495,6 +583,26 @@ func formatted(format, v string) string {
 		return pan(v)
 	}
 	return ""
+}
+
+// plainEmail recognizes what nearly all e-mail addresses look like, so that few
+// must be parsed: words of letters, digits, "_", "-" and "+" with single dots between
+// them, an "@", and two or more such words.
+func plainEmail(v string) bool {
+	at, dot, word := -1, false, 0
+	for i := range len(v) {
+		switch c := v[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_' && at < 0, c == '-', c == '+' && at < 0:
+			word++
+		case c == '.' && word > 0:
+			dot, word = at >= 0, 0
+		case c == '@' && word > 0 && at < 0:
+			at, word = i, 0
+		default:
+			return false
+		}
+	}
+	return dot && word > 0
 }
 
 func limits(text string, least, most *int64) string {
@@ -510,6 +618,9 @@ func limits(text string, least, most *int64) string {
 // unsafe finds what must not go into a signed request: ";" and control
 // characters can make two different bodies sign alike.
 func unsafe(v string) string {
+	if printable(v) {
+		return ""
+	}
 	for _, c := range v {
 		switch {
 		case c == ';':
@@ -527,6 +638,17 @@ func unsafe(v string) string {
 	return ""
 }
 
+// printable reports whether a value is of printable ASCII without a semicolon,
+// as most are.
+func printable(v string) bool {
+	for i := range len(v) {
+		if c := v[i]; c < ' ' || c > '~' || c == ';' {
+			return false
+		}
+	}
+	return true
+}
+
 func phoneColumn(c string) bool {
 	return c == "customer.phone" || c == "customer.home_phone" || c == "customer.work_phone" || c == "sender.phone"
 }
@@ -534,10 +656,10 @@ func phoneColumn(c string) bool {
 // phone finds what spreadsheets and people do to phone numbers.
 func phone(v string) string {
 	switch {
-	case eaten(v):
-		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
 	case allDigits(v):
 		return ""
+	case eaten(v):
+		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
 	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
 		return "digits 0 to 9 only, no other script's"
 	}
@@ -553,12 +675,10 @@ func eaten(v string) bool {
 
 // kyrgyzPhone checks the account of a payment by phone number in Kyrgyzstan: a
 // phone number with its country code, in digits; there it is 996 and nine more.
-func (r *rules) kyrgyzPhone(in row) {
-	i := slices.Index(r.columns, gate.ColAccount)
-	if i < 0 || in.cells[i] == "" || unsafe(in.cells[i]) != "" {
+func (r *rules) kyrgyzPhone(line int, v string) {
+	if v == "" || unsafe(v) != "" {
 		return
 	}
-	v := in.cells[i]
 	text := phone(v)
 	switch {
 	case text != "":
@@ -572,11 +692,11 @@ func (r *rules) kyrgyzPhone(in row) {
 		text = "too long for a phone number: at most 15 digits"
 	}
 	if text != "" {
-		r.problem(in.line, gate.ColAccount, v, text)
+		r.problem(line, gate.ColAccount, v, text)
 		return
 	}
 	if !strings.HasPrefix(v, "996") {
-		r.warnings.add(in.line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it stands")
+		r.warnings.add(line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it stands")
 	}
 }
 
