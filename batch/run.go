@@ -92,6 +92,7 @@ type running struct {
 	halted   atomic.Bool   // sending stopped for the rest of the run
 	inFlight atomic.Int64  // claims not yet recorded
 	waiting  atomic.Int64  // of those, the ones that the limiter has not let go
+	gone     atomic.Int64  // claims that it has let go, or will not
 	room     chan struct{} // one of them has gone
 	rests    chan struct{} // the last of what was claimed has been recorded
 	sent     atomic.Int64

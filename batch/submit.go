@@ -22,21 +22,20 @@ import (
 // what came back. It returns when the context ends and everything that was
 // claimed has been recorded, or with an error of the store.
 func (r *running) submit(ctx context.Context) error {
-	ahead := r.ahead()
-	work := make(chan store.Claimed, ahead)
-	heard := make(chan payout.Event, ahead+r.Workers)
+	work := make(chan *store.Claimed, mostAhead)
+	heard := make(chan payout.Event, maxTogether)
 	sending, abort := context.WithCancel(ctx)
 	defer abort()
 	hands, hctx := errgroup.WithContext(sending)
 	hands.Go(func() error {
 		defer close(work)
-		return r.claim(hctx, work, ahead)
+		return r.claim(hctx, work)
 	})
 	var senders sync.WaitGroup
 	for range r.Workers {
 		senders.Go(func() {
 			for c := range work {
-				heard <- r.send(hctx, c)
+				heard <- r.send(hctx, *c)
 			}
 		})
 	}
@@ -48,15 +47,44 @@ func (r *running) submit(ctx context.Context) error {
 	return hands.Wait()
 }
 
-// ahead is how many claimed payouts may wait for the limiter: what it lets go in
-// half a second, so that a crash leaves few in doubt and one commit serves many.
-func (r *running) ahead() int {
-	return int(min(max(math.Ceil(r.Rate/2), 1), 512))
+// The fewest and the most claims that may wait for the limiter, if its rate allows:
+// a crash leaves them in doubt.
+const (
+	leastAhead = 64
+	mostAhead  = 4096
+)
+
+// pace measures how fast claims are sent.
+type pace struct {
+	since time.Time
+	gone  int64   // when it was measured
+	rate  float64 // a second, 0: not known yet
+}
+
+// update measures anew, unless it did a moment ago.
+func (p *pace) update(now time.Time, gone int64) {
+	d := now.Sub(p.since)
+	if d < 50*time.Millisecond {
+		return
+	}
+	if !p.since.IsZero() {
+		p.rate = float64(gone-p.gone) / d.Seconds()
+	}
+	p.since, p.gone = now, gone
+}
+
+// ahead is how many claimed payouts may wait for the limiter: what leaves in
+// half a second, by the rate and by what was seen, so that a crash leaves few in
+// doubt and one commit serves many.
+func (r *running) ahead(p *pace) int {
+	ahead := max(p.rate/2, leastAhead, 4*float64(r.Workers))
+	return int(min(max(math.Ceil(min(ahead, r.Rate/2)), 1), mostAhead))
 }
 
 // claim hands out payouts until the context ends. When there is none it waits
 // to be woken, or looks again after a while: another process may free one.
-func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead int) error {
+func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
+	var p pace
 	for ctx.Err() == nil {
 		if r.halted.Load() {
 			<-ctx.Done()
@@ -66,7 +94,8 @@ func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead in
 			sleep(ctx, wait)
 			continue
 		}
-		waiting := int(r.waiting.Load())
+		p.update(time.Now(), r.gone.Load())
+		waiting, ahead := int(r.waiting.Load()), r.ahead(&p)
 		if waiting > ahead/2 {
 			await(ctx, r.room, recheck)
 			continue
@@ -88,8 +117,8 @@ func (r *running) claim(ctx context.Context, work chan<- store.Claimed, ahead in
 			continue
 		}
 		r.idle.Store(false)
-		for _, c := range claimed {
-			work <- c // senders take everything, also after the context ended
+		for i := range claimed {
+			work <- &claimed[i] // senders take everything, also after the context ended
 		}
 	}
 	return nil
@@ -116,9 +145,10 @@ func await(ctx context.Context, told <-chan struct{}, d time.Duration) {
 	}
 }
 
-// gone notes that a claim waits for the limiter no more.
-func (r *running) gone() {
+// goes notes that a claim waits for the limiter no more.
+func (r *running) goes() {
 	r.waiting.Add(-1)
+	r.gone.Add(1)
 	signal(r.room)
 }
 
@@ -137,7 +167,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	e := payout.Event{
 		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
 	}
-	leave := sync.OnceFunc(r.gone)
+	leave := sync.OnceFunc(r.goes)
 	defer leave()
 	composer, err := r.composers.of(c)
 	if err != nil {
@@ -313,23 +343,21 @@ func (t *tally) pausedFor() time.Duration {
 	return time.Until(t.until)
 }
 
+// What came back is gathered for so long, and no more than so much, before one
+// commit writes it. What is gathered when the process dies is in doubt.
+const (
+	gatherFor   = 20 * time.Millisecond
+	maxTogether = 2048
+)
+
 // record applies what came back, in one commit for all that is waiting. It must
 // go on after the context ended: what the gate said is not to be lost. When the
 // store cannot write, it stops the sending.
 func (r *running) record(ctx context.Context, heard <-chan payout.Event, abort func()) error {
 	var failed error
+	var events []payout.Event
 	for e := range heard {
-		events := []payout.Event{e}
-		for more := true; more && len(events) < cap(heard); {
-			select {
-			case next, ok := <-heard:
-				if more = ok; ok {
-					events = append(events, next)
-				}
-			default:
-				more = false
-			}
-		}
+		events = r.gather(append(events[:0], e), heard)
 		if err := r.applyAll(context.WithoutCancel(ctx), events); err != nil && failed == nil {
 			failed = err
 			abort()
@@ -342,6 +370,24 @@ func (r *running) record(ctx context.Context, heard <-chan payout.Event, abort f
 		return fmt.Errorf("what the gate answered could not be written (the payouts are in doubt, the next run asks the gate): %w", failed)
 	}
 	return nil
+}
+
+// gather adds what comes back soon, unless nothing else is under way.
+func (r *running) gather(events []payout.Event, heard <-chan payout.Event) []payout.Event {
+	t := time.NewTimer(gatherFor)
+	defer t.Stop()
+	for len(events) < maxTogether && int64(len(events)) < r.inFlight.Load() {
+		select {
+		case e, ok := <-heard:
+			if !ok {
+				return events
+			}
+			events = append(events, e)
+		case <-t.C:
+			return events
+		}
+	}
+	return events
 }
 
 // applyAll writes events together or, when one of them cannot be written, each

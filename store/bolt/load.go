@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -116,12 +118,19 @@ func (l *load) commit(ctx context.Context, chunk []store.Row) error {
 	}
 	ids := make([]payout.Digest, len(chunk))
 	sealed := make([][]byte, len(chunk))
-	for i, row := range chunk {
-		if row.Skip == "" {
-			ids[i] = l.s.DigestID(row.Key)
-		}
-		sealed[i] = l.s.seal(row.Cells, row.Key, l.b.Number, l.index0+uint32(i))
+	var cores sync.WaitGroup
+	for part := range slices.Chunk(upTo(len(chunk)), len(chunk)/runtime.GOMAXPROCS(0)+1) {
+		cores.Go(func() {
+			for _, i := range part {
+				row := &chunk[i]
+				if row.Skip == "" {
+					ids[i] = l.s.DigestID(row.Key)
+				}
+				sealed[i] = l.s.seal(row.Cells, row.Key, l.b.Number, l.index0+uint32(i))
+			}
+		})
 	}
+	cores.Wait()
 	saved := *l
 	err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 		w := l.s.writer(tx)
@@ -154,6 +163,15 @@ func (l *load) commit(ctx context.Context, chunk []store.Row) error {
 	l.index0 += uint32(len(chunk))
 	l.b.Rows += len(chunk)
 	return nil
+}
+
+// upTo is 0 to n-1.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // place finds or makes the payout of a row and returns its number.

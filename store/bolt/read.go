@@ -22,10 +22,7 @@ import (
 // its order, so that ids that lie together cost next to nothing.
 func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error) {
 	found := make([]payout.Payout, len(ids))
-	order := make([]int, len(ids))
-	for i := range order {
-		order[i] = i
-	}
+	order := upTo(len(ids))
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(ids[a][:], ids[b][:]) })
 	for part := range slices.Chunk(order, burstReads) {
 		err := s.view(ctx, func(tx *bbolt.Tx) error {
