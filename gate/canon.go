@@ -4,13 +4,9 @@
 package gate
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"unicode/utf8"
 )
@@ -45,93 +41,19 @@ func parseDocument(body []byte) (*document, error) {
 	if !utf8.Valid(body) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	if tok != json.Delim('{') {
-		return nil, fmt.Errorf("%w: not an object", ErrMalformed)
-	}
-	d := &document{values: make(map[string]string, 32)}
-	if err := d.object(dec, nil); err != nil {
+	d := &document{}
+	p := parser{d: d, b: string(body)}
+	if err := p.document(); err != nil {
 		return nil, err
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: more than one value", ErrMalformed)
+	d.values = make(map[string]string, len(d.leaves))
+	for _, l := range d.leaves {
+		d.values[l.path] = l.value
 	}
 	return d, nil
 }
 
-func (d *document) object(dec *json.Decoder, at []string) error {
-	if len(at) >= maxDepth {
-		return fmt.Errorf("%w: nested too deep", ErrMalformed)
-	}
-	seen := make(map[string]bool, 8)
-	for dec.More() {
-		tok, err := dec.Token()
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrMalformed, err)
-		}
-		name, _ := tok.(string)
-		if seen[name] {
-			return fmt.Errorf("%w: name %q stands twice", ErrMalformed, name)
-		}
-		seen[name] = true
-		if err := d.value(dec, append(at[:len(at):len(at)], name)); err != nil {
-			return err
-		}
-	}
-	return closing(dec)
-}
-
-func (d *document) array(dec *json.Decoder, at []string) error {
-	if len(at) >= maxDepth {
-		return fmt.Errorf("%w: nested too deep", ErrMalformed)
-	}
-	for i := 0; dec.More(); i++ {
-		if err := d.value(dec, append(at[:len(at):len(at)], strconv.Itoa(i))); err != nil {
-			return err
-		}
-	}
-	return closing(dec)
-}
-
-func closing(dec *json.Decoder) error {
-	if _, err := dec.Token(); err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	return nil
-}
-
-func (d *document) value(dec *json.Decoder, at []string) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	switch v := tok.(type) {
-	case json.Delim:
-		if v == '{' {
-			return d.object(dec, at)
-		}
-		return d.array(dec, at)
-	case string:
-		d.add(at, v)
-	case json.Number:
-		d.add(at, v.String())
-	case bool:
-		if v {
-			d.add(at, "1")
-		} else {
-			d.add(at, "0")
-		}
-	case nil:
-		d.add(at, "")
-	}
-	return nil
-}
-
+// add takes a leaf, or the signature; the way to it is not kept.
 func (d *document) add(at []string, value string) {
 	switch {
 	case at[len(at)-1] == "frame_mode":
@@ -152,9 +74,7 @@ func (d *document) add(at []string, value string) {
 			escaped[i] = strings.ReplaceAll(s, ":", "::")
 		}
 	}
-	l := leaf{path: strings.Join(escaped, ":"), value: value, segments: at}
-	d.leaves = append(d.leaves, l)
-	d.values[l.path] = value
+	d.leaves = append(d.leaves, leaf{path: strings.Join(escaped, ":"), value: value, segments: slices.Clone(at)})
 }
 
 // Canonical returns the string that is signed for a JSON body: every leaf as

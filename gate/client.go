@@ -42,7 +42,7 @@ type Client struct {
 	limiter Limiter
 	http    http.RoundTripper // not an http.Client, which would follow redirects: a POST that is sent again to somewhere else
 	timeout time.Duration
-	agent   string
+	header  http.Header // of every request
 }
 
 // Options are what a client is made of. BaseURL, Keys and Limiter are needed.
@@ -68,7 +68,8 @@ func NewClient(o Options) (*Client, error) {
 		o.Transport = NewTransport(16)
 	}
 	return &Client{
-		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, agent: "masspay/" + o.Version, http: o.Transport,
+		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, http: o.Transport,
+		header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"masspay/" + o.Version}},
 	}, nil
 }
 
@@ -192,16 +193,15 @@ func (c *Client) post(ctx context.Context, path string, body []byte) (response, 
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
 	})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.String()+path, bytes.NewReader(body))
-	if err != nil {
-		return response{}, false, err
-	}
-	// Dangerous to remove: with GetBody, net/http may send the request again by
-	// itself when a kept connection dies, unseen by us. That is a second POST.
-	req.GetBody = nil
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", c.agent)
+	to := *c.base
+	to.Path += path
+	// Dangerous to make with http.NewRequest: it sets GetBody, with which net/http may
+	// send the request again by itself when a kept connection dies, unseen by us.
+	// That is a second POST.
+	req := (&http.Request{
+		Method: http.MethodPost, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: c.header,
+		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
+	}).WithContext(ctx)
 	res, err := c.http.RoundTrip(req)
 	if err != nil {
 		return response{}, connected.Load(), err
@@ -280,7 +280,11 @@ func classifyCode(a *Answer) {
 }
 
 func isJSON(h http.Header) bool {
-	media, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	text := h.Get("Content-Type")
+	if text == "application/json" {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(text)
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 

@@ -175,8 +175,10 @@ func (c *Composer) kind(column int) Type {
 // Signed returns the JSON body with its signature last in "general".
 func (d Draft) Signed(key Secret) []byte {
 	b := make([]byte, 0, 768)
-	signature := key.Sign(string(d.AppendCanonical(b)))
-	b, _ = d.append(b[:0], d.c.root, signature)
+	b = d.AppendCanonical(b)
+	var signature [signatureSize]byte
+	signed := string(key.sign(signature[:0], b))
+	b, _ = d.append(b[:0], d.c.root, signed)
 	return b
 }
 

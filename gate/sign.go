@@ -6,7 +6,9 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"hash"
 	"log/slog"
+	"sync"
 )
 
 // ErrSignature says that a body carries no valid signature of its project. A
@@ -15,13 +17,18 @@ var ErrSignature = errors.New("signature does not match")
 
 // Secret is a project's signing key. It prints as "[secret]" wherever it is
 // formatted, logged or marshalled.
-type Secret struct{ key string }
+type Secret struct{ macs *sync.Pool } // of hash.Hash, keyed; nil: there is no key
 
 // NewSecret keeps a key. Its UTF-8 bytes are the HMAC key; nothing is trimmed.
-func NewSecret(key string) Secret { return Secret{key: key} }
+func NewSecret(key string) Secret {
+	if key == "" {
+		return Secret{}
+	}
+	return Secret{&sync.Pool{New: func() any { return hmac.New(sha512.New, []byte(key)) }}}
+}
 
 // IsZero reports whether there is no key.
-func (s Secret) IsZero() bool { return s.key == "" }
+func (s Secret) IsZero() bool { return s.macs == nil }
 
 const hidden = "[secret]"
 
@@ -36,12 +43,24 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(hidden) }
 // MarshalText hides the key from JSON, YAML and the like.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
+// signatureSize is that of a signature: 64 bytes in Base64.
+const signatureSize = 88
+
 // Sign returns the signature of a canonical string: HMAC-SHA-512 in standard
-// Base64 with padding, always 88 characters.
-func (s Secret) Sign(canonical string) string {
-	mac := hmac.New(sha512.New, []byte(s.key))
-	mac.Write([]byte(canonical))
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+// Base64 with padding, always 88 characters. Without a key there is none.
+func (s Secret) Sign(canonical string) string { return string(s.sign(nil, []byte(canonical))) }
+
+// sign appends a signature to b.
+func (s Secret) sign(b, canonical []byte) []byte {
+	if s.IsZero() {
+		return b
+	}
+	mac, _ := s.macs.Get().(hash.Hash)
+	defer s.macs.Put(mac)
+	mac.Reset()
+	mac.Write(canonical)
+	var sum [sha512.Size]byte
+	return base64.StdEncoding.AppendEncode(b, mac.Sum(sum[:0]))
 }
 
 // Keys are the signing keys of the configured projects.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"masspay/store"
@@ -28,7 +29,22 @@ type world struct {
 	through func(store.Store) store.Store
 }
 
-func main() { programWith(nil) }
+func main() {
+	tuneMemory()
+	programWith(nil)
+}
+
+// tuneMemory lets the heap grow to several times what is in use before it is
+// collected, because most commands have little in use, but not beyond what a small
+// machine has to spare. GOGC and GOMEMLIMIT win.
+func tuneMemory() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(128 << 20)
+	}
+}
 
 // programWith runs the program with something between the engine and its store.
 func programWith(through func(store.Store) store.Store) {

@@ -1,0 +1,137 @@
+package gate
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// tokens flattens a body with encoding/json's tokens: slower, and by others.
+type tokens struct{ document }
+
+func parseTokens(body []byte) (*document, error) {
+	if !utf8.Valid(body) {
+		return nil, ErrMalformed
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	if tok, err := dec.Token(); err != nil || tok != json.Delim('{') {
+		return nil, ErrMalformed
+	}
+	d := &tokens{}
+	if err := d.object(dec, nil); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, ErrMalformed
+	}
+	return &d.document, nil
+}
+
+func (d *tokens) object(dec *json.Decoder, at []string) error {
+	if len(at) >= maxDepth {
+		return fmt.Errorf("%w: nested too deep", ErrMalformed)
+	}
+	seen := make(map[string]bool, 8)
+	for dec.More() {
+		tok, err := dec.Token()
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
+		}
+		name, _ := tok.(string)
+		if seen[name] {
+			return fmt.Errorf("%w: name %q stands twice", ErrMalformed, name)
+		}
+		seen[name] = true
+		if err := d.value(dec, append(at[:len(at):len(at)], name)); err != nil {
+			return err
+		}
+	}
+	return closing(dec)
+}
+
+func (d *tokens) array(dec *json.Decoder, at []string) error {
+	if len(at) >= maxDepth {
+		return fmt.Errorf("%w: nested too deep", ErrMalformed)
+	}
+	for i := 0; dec.More(); i++ {
+		if err := d.value(dec, append(at[:len(at):len(at)], strconv.Itoa(i))); err != nil {
+			return err
+		}
+	}
+	return closing(dec)
+}
+
+func closing(dec *json.Decoder) error {
+	if _, err := dec.Token(); err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return nil
+}
+
+func (d *tokens) value(dec *json.Decoder, at []string) error {
+	tok, err := dec.Token()
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	switch v := tok.(type) {
+	case json.Delim:
+		if v == '{' {
+			return d.object(dec, at)
+		}
+		return d.array(dec, at)
+	case string:
+		d.add(at, v)
+	case json.Number:
+		d.add(at, v.String())
+	case bool:
+		if v {
+			d.add(at, "1")
+		} else {
+			d.add(at, "0")
+		}
+	case nil:
+		d.add(at, "")
+	}
+	return nil
+}
+
+// Whatever a body is, it reads as encoding/json reads it.
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{
+		`{"a":{"b":[1,{"c":null}],"d":true},"signature":"x"}`, `{"a":"\u00e9\ud83d\ude00\ud83d\n\ud800\u0041\/"}`, `{"a":1.50e+10,"b":-0,"c":[[],{}]}`,
+		`{"a":1,"a":2}`, `{"a":01}`, `{"a":"\x"}`, `{"a":1,}`, `{"a"}`, `{"a":tru}`, `{"a":1}{}`, ` { "a" : [ 1 , 2 ] } `, "{\"a\":\"\t\"}", `{"":{"":""}}`,
+		`{"frame_mode":1,"general":{"signature":"s","a:b":1}}`, `[]`, `{`, ``, `{"a":-}`, `{"a":1.}`, `{"a":"\ud83d\u00e9"}`, `{"a":.5}`,
+		`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"a":1}`,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		want, bad := parseTokens(body)
+		d, err := parseDocument(body)
+		require.Equal(t, bad == nil, err == nil, "%v, encoding/json says %v", err, bad)
+		if err != nil {
+			require.ErrorIs(t, err, ErrMalformed)
+			return
+		}
+		require.Equal(t, want.signature, d.signature)
+		require.Equal(t, want.leaves, d.leaves)
+	})
+}
+
+func BenchmarkParse(b *testing.B) {
+	body := []byte(`{"status":"success","request_id":"1a23456bc7890de","project_id":1234,"payment_id":"night-0000001"}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := parseDocument(body); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
