@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sync/errgroup"
 
 	"masspay/gate"
 	"masspay/payout"
@@ -114,15 +115,23 @@ func syncFolder(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-func writeChecked(ctx context.Context, s store.Store, b store.Batch, f *os.File) (Summary, error) {
-	sum, cells, err := writeResult(ctx, s, b, f)
+func writeChecked(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum Summary, err error) {
+	back := newFollower(f)
+	var read reading
+	var reader errgroup.Group
+	reader.Go(func() (err error) {
+		read, err = readBack(back, b)
+		return err
+	})
+	sum, cells, err := writeResult(ctx, s, b, back)
+	back.finish(err)
+	if unread := reader.Wait(); err == nil {
+		err = unread
+	}
+	if err == nil {
+		err = read.compare(b, cells)
+	}
 	if err != nil {
-		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return sum, err
-	}
-	if err := verify(f, b, cells); err != nil {
 		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
 	}
 	return sum, nil
@@ -235,48 +244,65 @@ func (c *cellHash) row(cells []string) {
 // was thrown away; the store is as it was.
 var ErrUnlike = errors.New("the written result is not like what was loaded")
 
-// verify reads a result back and holds it against the batch: the rows, their
-// cells in order, and the sums by currency.
-func verify(f io.Reader, b store.Batch, want []byte) error {
+// reading is what a result was found to hold when it was read back.
+type reading struct {
+	rows  int
+	sums  map[string]int64
+	cells []byte // digest
+}
+
+// readBack reads a result.
+func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 	r := csv.NewReader(bufio.NewReaderSize(f, 256<<10))
 	r.Comma = []rune(b.Delimiter)[0]
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrUnlike, err)
+		return got, fmt.Errorf("%w: %w", ErrUnlike, err)
 	}
 	amount, currency, state := slices.Index(header, gate.ColAmount), slices.Index(header, gate.ColCurrency), len(b.Columns)
 	cells := newCellHash()
-	rows, sums := 0, map[string]int64{}
+	got.sums = map[string]int64{}
 	for {
 		record, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			break
+			got.cells = cells.h.Sum(nil)
+			return got, nil
 		}
 		if err != nil {
-			return fmt.Errorf("%w: %w", ErrUnlike, err)
+			return got, fmt.Errorf("%w: %w", ErrUnlike, err)
 		}
-		rows++
+		got.rows++
 		cells.row(record[:len(b.Columns)])
 		if record[state] == WordSkipped {
 			continue
 		}
 		minor, err := payout.ParseMinor(record[amount])
 		if err != nil {
-			return fmt.Errorf("%w: row %d: %w", ErrUnlike, rows, err)
+			return got, fmt.Errorf("%w: row %d: %w", ErrUnlike, got.rows, err)
 		}
-		sums[strings.Clone(record[currency])] += minor
+		sum, known := got.sums[record[currency]]
+		if !known {
+			got.sums[strings.Clone(record[currency])] = minor
+			continue
+		}
+		got.sums[record[currency]] = sum + minor
 	}
+}
+
+// compare holds what was read back against the batch: the rows, their cells in
+// order, and the sums by currency.
+func (got reading) compare(b store.Batch, cells []byte) error {
 	loaded := map[string]int64{}
 	for _, a := range b.Totals {
 		loaded[a.Currency] = a.Minor
 	}
 	switch {
-	case rows != b.Rows:
-		return fmt.Errorf("%w: %d rows, %d were loaded", ErrUnlike, rows, b.Rows)
-	case !maps.Equal(sums, loaded):
+	case got.rows != b.Rows:
+		return fmt.Errorf("%w: %d rows, %d were loaded", ErrUnlike, got.rows, b.Rows)
+	case !maps.Equal(got.sums, loaded):
 		return fmt.Errorf("%w: other sums", ErrUnlike)
-	case !bytes.Equal(cells.h.Sum(nil), want):
+	case !bytes.Equal(got.cells, cells):
 		return fmt.Errorf("%w: other cells", ErrUnlike)
 	}
 	return nil

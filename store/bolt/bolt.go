@@ -35,6 +35,7 @@ const format = 3
 // A burst ends after so many rows, which take some 20 to 50 ms.
 const (
 	burstReads  = 10_000
+	burstLines  = 4_000 // with their cells
 	burstWrites = 5_000
 )
 

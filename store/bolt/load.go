@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"golang.org/x/sync/errgroup"
 
 	"masspay/payout"
 	"masspay/store"
@@ -94,43 +95,80 @@ func (l *load) begin(ctx context.Context) error {
 	})
 }
 
+// rows writes the rows in commits of loadCommit. The rows of the next commit are
+// read and sealed while one is under way.
 func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
-	chunk := make([]store.Row, 0, loadCommit)
-	for row, err := range rows {
-		if err != nil {
-			return err
+	g, gctx := errgroup.WithContext(ctx)
+	ready := make(chan part)
+	g.Go(func() error {
+		defer close(ready)
+		p := part{rows: make([]store.Row, 0, loadCommit)}
+		next := func() error {
+			l.s.prepare(&p, l.b.Number)
+			select {
+			case ready <- p:
+			case <-gctx.Done():
+				return context.Cause(gctx)
+			}
+			p = part{first: p.first + len(p.rows), rows: make([]store.Row, 0, loadCommit)}
+			return nil
 		}
-		chunk = append(chunk, row)
-		if len(chunk) == cap(chunk) {
-			if err := l.commit(ctx, chunk); err != nil {
+		for row, err := range rows {
+			if err != nil {
 				return err
 			}
-			chunk = chunk[:0]
+			if p.rows = append(p.rows, row); len(p.rows) < loadCommit {
+				continue
+			}
+			if err := next(); err != nil {
+				return err
+			}
 		}
-	}
-	return l.commit(ctx, chunk)
+		return next()
+	})
+	g.Go(func() error {
+		for p := range ready {
+			if err := l.commit(gctx, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
-// commit writes one chunk of rows. Sealing is done before the turn is taken.
-func (l *load) commit(ctx context.Context, chunk []store.Row) error {
-	if uint64(l.index0)+uint64(len(chunk)) > math.MaxUint32 {
-		return errors.New("a file has at most 4,294,967,295 rows")
-	}
-	ids := make([]payout.Digest, len(chunk))
-	sealed := make([][]byte, len(chunk))
+// part is what one commit of a load writes.
+type part struct {
+	first  int // index of its first row in the file
+	rows   []store.Row
+	ids    []payout.Digest
+	sealed [][]byte
+}
+
+// prepare does what needs no turn, on all cores.
+func (s *Store) prepare(p *part, batch uint32) {
+	p.ids, p.sealed = make([]payout.Digest, len(p.rows)), make([][]byte, len(p.rows))
 	var cores sync.WaitGroup
-	for part := range slices.Chunk(upTo(len(chunk)), len(chunk)/runtime.GOMAXPROCS(0)+1) {
+	for share := range slices.Chunk(upTo(len(p.rows)), len(p.rows)/runtime.GOMAXPROCS(0)+1) {
 		cores.Go(func() {
-			for _, i := range part {
-				row := &chunk[i]
+			for _, i := range share {
+				row := &p.rows[i]
 				if row.Skip == "" {
-					ids[i] = l.s.DigestID(row.Key)
+					p.ids[i] = s.DigestID(row.Key)
 				}
-				sealed[i] = l.s.seal(row.Cells, row.Key, l.b.Number, l.index0+uint32(i))
+				p.sealed[i] = s.seal(row.Cells, row.Key, batch, uint32(p.first+i))
 			}
 		})
 	}
 	cores.Wait()
+}
+
+// commit writes one part.
+func (l *load) commit(ctx context.Context, p part) error {
+	chunk, ids, sealed := p.rows, p.ids, p.sealed
+	if uint64(l.index0)+uint64(len(chunk)) > math.MaxUint32 {
+		return errors.New("a file has at most 4,294,967,295 rows")
+	}
 	saved := *l
 	err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 		w := l.s.writer(tx)

@@ -10,6 +10,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -325,25 +326,53 @@ func (s *Store) Lines(ctx context.Context, batch string) iter.Seq2[store.Line, e
 			yield(store.Line{}, err)
 			return
 		}
-		for index := 0; index < header.Rows; {
-			burst, err := s.lineBurst(ctx, header, index)
-			if err != nil {
-				yield(store.Line{}, err)
+		// The next burst is read while this one is looked at.
+		type read struct {
+			lines []store.Line
+			err   error
+		}
+		ctx, stop := context.WithCancel(ctx)
+		ahead := make(chan read)
+		var reader sync.WaitGroup
+		defer reader.Wait()
+		defer stop()
+		reader.Go(func() {
+			defer close(ahead)
+			for index := 0; index < header.Rows; {
+				burst, err := s.lineBurst(ctx, header, index)
+				select {
+				case ahead <- read{burst, err}:
+				case <-ctx.Done():
+					return
+				}
+				if err != nil {
+					return
+				}
+				index += len(burst)
+			}
+		})
+		given := 0
+		for r := range ahead {
+			if r.err != nil {
+				yield(store.Line{}, r.err)
 				return
 			}
-			for _, l := range burst {
+			for _, l := range r.lines {
 				if !yield(l, nil) {
 					return
 				}
+				given++
 			}
-			index += len(burst)
+		}
+		if given < header.Rows {
+			yield(store.Line{}, ctx.Err())
 		}
 	}
 }
 
 // lineBurst reads rows from index on. They are opened after the turn is over.
 func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([]store.Line, error) {
-	out := make([]store.Line, 0, min(burstReads, header.Rows-index))
+	out := make([]store.Line, 0, min(burstLines, header.Rows-index))
 	sealed := make([][]byte, 0, cap(out))
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
 		lines := tx.Bucket(bucketLines).Cursor()
