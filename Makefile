@@ -21,7 +21,7 @@ FAULTS   ?= 50
 FLIPS    ?= 10000
 FUZZTIME ?= 1m
 
-FUZZ := gate/FuzzAnswer gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
+FUZZ := gate/FuzzAnswer gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
 	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
 
 # What go test -v says, but for the lines that only say that a test goes on.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -73,7 +74,7 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 	return &Limiter{
 		// Requests that are up to late after their slots can make a second as full
 		// as late more of it would be.
-		interval: time.Duration(max(float64(time.Second)/rate, float64(time.Second+late)/(rate+1))), burst: burst,
+		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late)/(rate+1)))), burst: burst,
 		handful: max(1, int(rate*late.Seconds())),
 		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f,
 	}, nil

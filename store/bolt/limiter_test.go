@@ -141,3 +141,38 @@ func TestLimiterAfterAReboot(t *testing.T) {
 		}
 	})
 }
+
+// Slots of a lease that nobody used in time are gone: they must not let many go
+// at once later.
+func TestLimiterForgetsSlotsThatNobodyUsed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := OpenLimiter(filepath.Join(t.TempDir(), "store"), 1000, 1)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, l.Close()) }()
+		require.Greater(t, l.handful, 1)
+		last := time.Now().Add(-time.Second)
+		for i := range 500 {
+			if i%7 == 0 {
+				time.Sleep(time.Duration(i) * time.Millisecond) //nolint:forbidigo // virtual time
+			}
+			require.NoError(t, l.Wait(t.Context(), time.Second))
+			require.GreaterOrEqual(t, time.Since(last), l.interval)
+			last = time.Now()
+		}
+	})
+}
+
+// Requests that are late by as much as a slot is good for do not make any second
+// too full.
+func TestLimiterLeavesRoomForTheLate(t *testing.T) {
+	t.Parallel()
+	for _, rate := range []float64{1, 10, 100, 250, 300, 1000, 5000, 20_000} {
+		l, err := OpenLimiter(filepath.Join(t.TempDir(), "store"), rate, 1)
+		require.NoError(t, err)
+		require.NoError(t, l.Close())
+		slots := float64(time.Second+late) / float64(l.interval)
+		require.LessOrEqual(t, slots, rate+1.001, "slots in a second and what is late into it")
+		require.GreaterOrEqual(t, float64(time.Second)/float64(l.interval), 0.995*rate)
+	}
+}

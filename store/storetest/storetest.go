@@ -186,6 +186,8 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		name string
 		test func(t *testing.T, w World, s store.Store)
 	}{
+		{"a number is only a hint", testNumberIsAHint},
+		{"a history names its hosts", testHistoryOfHosts},
 		{"load is all or nothing", testLoadAllOrNothing},
 		{"load knows ids for ever", testLoadKnows},
 		{"load refuses other content", testLoadConflict},
@@ -648,4 +650,45 @@ func testRow(t *testing.T, _ World, s store.Store) {
 	require.NoError(t, err)
 	require.Equal(t, Columns, columns)
 	require.Equal(t, rows[1].Cells, cells)
+}
+
+// An event lands on the payout of its key, whatever number it brings.
+func testNumberIsAHint(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 3))
+	c := Claim(t, s, b, 3)
+	for _, number := range []uint64{c[0].Number, 0, c[1].Number, 1 << 40} {
+		e := answer(c[1], payout.Progress)
+		e.Number, e.Source, e.Status = number, payout.FromStatus, fmt.Sprint("word", number)
+		got := Apply(t, s, e)
+		require.Equal(t, c[1].Key, got.After.Key)
+		require.Equal(t, e.Status, got.After.GateStatus)
+	}
+	for _, other := range []store.Claimed{c[0], c[2]} {
+		r, err := s.Get(t.Context(), other.Key)
+		require.NoError(t, err)
+		require.Equal(t, payout.StateSending, r.State)
+	}
+}
+
+// The events of a payout say which gate each is about, whoever was asked between.
+func testHistoryOfHosts(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 1))
+	c := Claim(t, s, b, 1)[0]
+	at := time.Date(2026, 11, 25, 2, 0, 0, 0, time.UTC)
+	want := []string{host}
+	for i, h := range []string{host, "other.example", "", host, "other.example"} {
+		Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Progress, Source: payout.FromCallback, Host: h, At: at, Status: fmt.Sprint("word", i), Amount: payout.Amount{Minor: int64(1000 + i%2), Currency: "KGS"}})
+		want = append(want, h)
+	}
+	r, err := s.Get(t.Context(), c.Key)
+	require.NoError(t, err)
+	require.Len(t, r.Events, len(want))
+	for i, e := range r.Events {
+		require.Equal(t, want[i], e.Host, "event %d", i)
+		require.Equal(t, c.Key, e.Key)
+		if i > 0 {
+			require.Equal(t, int64(1000+(i-1)%2), e.Amount.Minor)
+			require.Equal(t, at, e.At)
+		}
+	}
 }
