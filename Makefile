@@ -7,6 +7,7 @@
 # make storm SEEDS=10000               simulated nights
 # make crash KILLS=500 CUTS=200        real processes killed, power cut, disks failing
 # make fuzz FUZZTIME=10m               every fuzz target
+# make bench-run                       whole processes, held against a load generator
 
 GO      ?= go
 BIN     := bin
@@ -20,6 +21,7 @@ CUTS     ?= 50
 FAULTS   ?= 50
 FLIPS    ?= 10000
 FUZZTIME ?= 1m
+RUNS     ?= 5
 
 FUZZ := gate/FuzzAnswer gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
 	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
@@ -29,7 +31,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: all build demo test race lint vet check storm crash fuzz bench man install clean
+.PHONY: all build demo test race lint vet check storm crash fuzz bench bench-run man install clean
 
 all: build
 
@@ -72,6 +74,13 @@ fuzz:
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./gate ./store/... ./batch ./web
+
+# Whole processes, held against vegeta: some ten minutes.
+bench-run: build $(BIN)/vegeta
+	$(BIN)/benchrun -bin $(BIN) -runs $(RUNS)
+
+$(BIN)/vegeta: tools/go.mod tools/go.sum
+	$(GO) build -modfile=tools/go.mod -o $@ github.com/tsenart/vegeta/v12
 
 man: build
 	$(BIN)/masspay man $(BIN)/man

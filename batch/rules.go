@@ -521,7 +521,10 @@ func (r *rules) fields(in row, m *methodRules) {
 // spaced reports whether a value has white space at one of its ends.
 func spaced(v string) bool {
 	plain := func(c byte) bool { return c > ' ' && c < utf8.RuneSelf }
-	return v != "" && !(plain(v[0]) && plain(v[len(v)-1])) && strings.TrimSpace(v) != v
+	if v == "" || plain(v[0]) && plain(v[len(v)-1]) {
+		return false
+	}
+	return strings.TrimSpace(v) != v
 }
 
 // check holds one value against its column; it returns what is wrong, or "".

@@ -181,7 +181,7 @@ func TestCancelledQuestionsAreCut(t *testing.T) {
 // wrong before that is surely unsent.
 func TestProxy(t *testing.T) {
 	t.Parallel()
-	gate := httptest.NewTLSServer(http.HandlerFunc(answers(200, js, `{"status":"success"}`)))
+	gate := httptest.NewTLSServer(answers(200, js, `{"status":"success"}`))
 	defer gate.Close()
 	var asked atomic.Pointer[string]
 	refuse := atomic.Bool{}

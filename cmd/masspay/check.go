@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -87,7 +88,7 @@ func (a *app) found(c *config, k *batch.Checked) {
 	}
 	a.say("%s: %s%s, %s; no problems, nothing was sent", k.Name, count(k.Rows, "payout"), known, amounts(k.Totals))
 	if n := k.New + k.Unsent; n > 0 {
-		a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+		a.say("%s", forecast(n, c.Gate.Rate, time.Now()))
 	}
 }
 

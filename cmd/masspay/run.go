@@ -197,7 +197,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		if f.askFirst {
 			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
 		} else {
-			a.say("sending %s at %g requests a second takes %s", count(n, "payout"), c.Gate.Rate, sendingTime(n, c.Gate.Rate))
+			a.say("%s", forecast(n, c.Gate.Rate, time.Now()))
 		}
 	}
 	return loaded.Batch, false, nil

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,44 @@ func amounts(list []payout.Amount) string {
 		parts[i] = a.String()
 	}
 	return strings.Join(parts, " + ")
+}
+
+// forecast says how long the sending of so many payouts takes at a rate and, where
+// that is worth knowing, when it will be through if it starts now.
+func forecast(n int, rate float64, now time.Time) string {
+	text := fmt.Sprintf("sending %s at %g requests a second takes %s", count(n, "payout"), rate, sendingTime(n, rate))
+	d := time.Duration(float64(n) / rate * float64(time.Second))
+	if d < time.Minute {
+		return text
+	}
+	end := now.Add(d)
+	text += ", until " + clockOf(end, now) + " if it starts now"
+	morning := time.Date(now.Year(), now.Month(), now.Day(), morningHour, 0, 0, 0, now.Location())
+	if !morning.After(now) {
+		morning = morning.AddDate(0, 0, 1)
+	}
+	if left := morning.Sub(now); end.After(morning) && left >= time.Hour {
+		text += fmt.Sprintf("\nhint: it will not be through by %s; that needs %s requests a second (gate.rate), if your contract allows them, or an earlier start",
+			clockOf(morning, now), payout.Count(int(math.Ceil(float64(n)/left.Seconds()))))
+	}
+	return text
+}
+
+// morningHour is when people come and want the night's work done.
+const morningHour = 8
+
+// clockOf is a time of the near future for people.
+func clockOf(t, now time.Time) string {
+	days := func(t time.Time) int64 {
+		return time.Date(t.Year(), t.Month(), t.Day(), 12, 0, 0, 0, time.UTC).Unix() / 86_400
+	}
+	switch days(t) - days(now) {
+	case 0:
+		return t.Format("15:04")
+	case 1:
+		return t.Format("15:04") + " tomorrow"
+	}
+	return t.Format("15:04 on Monday, 2 January")
 }
 
 // sendingTime is how long so many requests take at a rate, for people.

@@ -171,7 +171,7 @@ func (d *decoder) string() string {
 		d.fail()
 		return ""
 	}
-	s := ""
+	var s string
 	if d.text != "" {
 		s = d.text[:n]
 	} else {

@@ -1,0 +1,228 @@
+// Command benchrun measures whole masspay processes, side by side with vegeta, a
+// raw load generator that checks, stores and signs nothing: both send to the same
+// bare gate, in turn, so that a machine that is slow at the moment is slow for
+// both. It prints one table; every figure is the median of its runs.
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/jedib0t/go-pretty/v6/table"
+
+	"masspay/payout"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		_, _ = fmt.Fprintln(os.Stderr, "benchrun:", err)
+		os.Exit(1)
+	}
+}
+
+// bench is where the programs are, and what was measured.
+type bench struct {
+	bin    string
+	vegeta string
+	folder string
+	runs   int
+	gate   string // base URL of the bare gate
+	log    io.Writer
+	table  table.Writer
+}
+
+func run(ctx context.Context, args []string, out, log io.Writer) error {
+	fl := flag.NewFlagSet("benchrun", flag.ContinueOnError)
+	fl.SetOutput(log)
+	bin := fl.String("bin", "bin", "folder of masspay, gatesim and vegeta")
+	runs := fl.Int("runs", 5, "runs of each measurement")
+	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
+	many := fl.Int("many", 1_000_000, "rows of the large file")
+	if err := fl.Parse(args); err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "masspay-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	at, err := filepath.Abs(*bin)
+	if err != nil {
+		return err
+	}
+	b := &bench{bin: at, vegeta: filepath.Join(at, "vegeta"), folder: folder, runs: *runs, log: log, table: table.NewWriter()}
+	stop, err := b.startGate(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	b.table.SetOutputMirror(out)
+	b.table.AppendHeader(table.Row{"what", "median", "least", "most"})
+	for _, measure := range []func(context.Context) error{
+		func(ctx context.Context) error { return b.againstVegeta(ctx, *rows) },
+		func(ctx context.Context) error { return b.large(ctx, *many) },
+	} {
+		if err := measure(ctx); err != nil {
+			return err
+		}
+	}
+	b.table.Render()
+	return nil
+}
+
+// add puts a row of figures into the table.
+func (b *bench) add(what, format string, figures []float64) {
+	slices.Sort(figures)
+	show := func(v float64) string {
+		s := fmt.Sprintf(format, v)
+		if whole, err := strconv.ParseInt(s, 10, 64); err == nil {
+			return payout.Count(whole)
+		}
+		return s
+	}
+	b.table.AppendRow(table.Row{what, show(figures[len(figures)/2]), show(figures[0]), show(figures[len(figures)-1])})
+}
+
+func (b *bench) tell(format string, args ...any) { _, _ = fmt.Fprintf(b.log, format+"\n", args...) }
+
+// startGate starts the gate that answers at once and remembers nothing.
+func (b *bench) startGate(ctx context.Context) (stop func(), err error) {
+	c := exec.CommandContext(ctx, filepath.Join(b.bin, "gatesim"), "-bare", "-project", "1234=secret", "-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0") //nolint:gosec // our own program
+	said, err := c.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	stop = func() { _ = c.Process.Kill(); _ = c.Wait() }
+	var line []byte
+	for one := make([]byte, 1); ; {
+		if _, err := said.Read(one); err != nil {
+			stop()
+			return nil, fmt.Errorf("gatesim did not start: %w", err)
+		}
+		if one[0] == '\n' {
+			break
+		}
+		line = append(line, one[0])
+	}
+	_, b.gate, _ = strings.Cut(string(line), "API on ")
+	go func() { _, _ = io.Copy(io.Discard, said) }()
+	return stop, nil
+}
+
+// process is how a program ended.
+type process struct {
+	took   time.Duration
+	cpu    time.Duration
+	memory int64 // peak, bytes
+}
+
+func (b *bench) run(ctx context.Context, folder, program string, args ...string) (process, error) {
+	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c.Dir = folder
+	var said bytes.Buffer
+	c.Stderr = &said
+	start := time.Now()
+	err := c.Run()
+	p := process{took: time.Since(start)}
+	if err != nil {
+		return p, fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, said.Bytes())
+	}
+	p.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+	if use, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+		p.memory = use.Maxrss << 10
+	}
+	return p, nil
+}
+
+// store makes a folder with a configuration and an empty store.
+func (b *bench) store(ctx context.Context, name string) (string, error) {
+	folder := filepath.Join(b.folder, name)
+	text := "gate:\n  base_url: " + b.gate + `
+  rate: 100000
+  burst: 1000
+  workers: 64
+projects:
+  - id: 1234
+    secret_file: secret
+store:
+  path: masspay.db
+  key_file: store.key
+`
+	err := errors.Join(
+		os.MkdirAll(folder, 0o700),
+		os.WriteFile(filepath.Join(folder, "masspay.yaml"), []byte(text), 0o600),
+		os.WriteFile(filepath.Join(folder, "secret"), []byte("secret"), 0o600),
+	)
+	if err != nil {
+		return "", err
+	}
+	_, err = b.run(ctx, folder, "masspay", "init")
+	return folder, err
+}
+
+// againstVegeta holds a whole run against vegeta, in turn.
+func (b *bench) againstVegeta(ctx context.Context, rows int) error {
+	file, targets := filepath.Join(b.folder, "pair.csv"), filepath.Join(b.folder, "targets.json")
+	if err := errors.Join(writeFile(file, rows), writeTargets(targets, b.gate, rows)); err != nil {
+		return err
+	}
+	var ours, theirs, ratio, cpu []float64
+	for n := range b.runs {
+		folder, err := b.store(ctx, fmt.Sprint("pair", n))
+		if err != nil {
+			return err
+		}
+		v, err := b.attack(ctx, targets)
+		if err != nil {
+			return err
+		}
+		p, err := b.run(ctx, folder, "masspay", "run", "--wait", "0", file, "-o", "result.csv")
+		if err != nil {
+			return err
+		}
+		m := float64(rows) / p.took.Seconds()
+		b.tell("run %d: masspay %.0f/s, vegeta %.0f/s, ratio %.2f", n+1, m, v, m/v)
+		ours, theirs, ratio = append(ours, m), append(theirs, v), append(ratio, m/v)
+		cpu = append(cpu, p.cpu.Seconds()*1e6/float64(rows))
+		_ = os.RemoveAll(folder)
+	}
+	b.add("vegeta, 64 connections, requests/s", "%.0f", theirs)
+	b.add(fmt.Sprintf("run --wait 0 of %s rows, 64 connections, rows/s", payout.Count(rows)), "%.0f", ours)
+	b.add("the same, microseconds of CPU a row", "%.1f", cpu)
+	b.add("run over vegeta, pair by pair", "%.2f", ratio)
+	return nil
+}
+
+// attack returns vegeta's throughput with bodies that were signed beforehand.
+func (b *bench) attack(ctx context.Context, targets string) (float64, error) {
+	result := filepath.Join(b.folder, "vegeta.bin")
+	_, err := b.run(ctx, b.folder, "vegeta", "attack", "-format=json", "-targets="+targets, "-rate=0", "-max-workers=64", "-workers=64", "-connections=64", "-duration=4s", "-output="+result)
+	if err != nil {
+		return 0, err
+	}
+	c := exec.CommandContext(ctx, b.vegeta, "report", "-type=json", result) //nolint:gosec // built by the Makefile
+	text, err := c.Output()
+	if err != nil {
+		return 0, err
+	}
+	return throughput(text)
+}
