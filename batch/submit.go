@@ -207,7 +207,9 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	}
 	e.At, e.Tick = time.Now(), clock.Tick()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
-	e.Kind = kindOf(a, e.Tries)
+	if e.Kind = kindOf(a, e.Tries); e.Kind == payout.Accepted {
+		e.Tick = payout.Tick{} // the gate has it: nothing will be counted from here
+	}
 	if e.Kind == payout.Doubtful {
 		r.spent.add(c.Key, 1, r.Attempts) // the gate may free it; not for ever
 	}

@@ -220,6 +220,7 @@ func (w *writer) reindex(before, after payout.Payout) error {
 	var errs []error
 	if !before.AskAt.Equal(after.AskAt) {
 		due := w.tx.Bucket(bucketDue)
+		due.FillPercent = 1 // most times are later than all before
 		if !before.AskAt.IsZero() {
 			errs = append(errs, due.Delete(dueKey(before.AskAt, before.Number)))
 		}

@@ -100,11 +100,12 @@ func (l *load) begin(ctx context.Context) error {
 func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	g, gctx := errgroup.WithContext(ctx)
 	ready := make(chan part)
+	number := l.b.Number // all else of l is the committing hand's
 	g.Go(func() error {
 		defer close(ready)
 		p := part{rows: make([]store.Row, 0, loadCommit)}
 		next := func() error {
-			l.s.prepare(&p, l.b.Number)
+			l.s.prepare(&p, number)
 			select {
 			case ready <- p:
 			case <-gctx.Done():
@@ -281,6 +282,7 @@ func (l *load) index(ctx context.Context) error {
 	for chunk := range slices.Chunk(l.fresh, loadCommit) {
 		err := l.s.update(ctx, func(tx *bbolt.Tx) error {
 			ids := tx.Bucket(bucketIDs)
+			ids.FillPercent = 0.9 // the first file's ids come in order; later ones need some room between
 			for _, e := range chunk {
 				if err := ids.Put(e.id[:], indexEntry(e.id[:], e.n)); err != nil {
 					return err
