@@ -33,8 +33,12 @@ type Limiter struct {
 	leased lease
 }
 
-// late is how long a slot is good for.
-const late = 4 * time.Millisecond
+// late is how long a slot is good for, and travel how much later than others a
+// request may reach the gate that left on time.
+const (
+	late   = 4 * time.Millisecond
+	travel = 4 * time.Millisecond
+)
 
 // lease is a run of slots that this process has taken and not yet used.
 type lease struct {
@@ -72,9 +76,9 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 		return nil, err
 	}
 	return &Limiter{
-		// Requests that are up to late after their slots can make a second as full
-		// as late more of it would be.
-		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late)/(rate+1)))), burst: burst,
+		// Requests that are late by so much can make a second as full as one that is
+		// longer by so much.
+		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late+travel)/(rate+1)))), burst: burst,
 		handful: max(1, int(rate*late.Seconds())),
 		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f,
 	}, nil
