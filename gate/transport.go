@@ -108,7 +108,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	uncut := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
 	res, whole, err := c.exchange(req)
 	if !uncut() || err != nil || !whole || res.Close {
-		err = errors.Join(err, discard(c.Close()))
+		_ = c.Close() // it is done with
 	} else {
 		t.put(c)
 	}
@@ -117,9 +117,6 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	return res, err
 }
-
-// discard is for the errors of closing what is done with.
-func discard(error) error { return nil }
 
 func closeBody(req *http.Request) error {
 	if req.Body == nil {
@@ -205,7 +202,8 @@ func (t *Transport) connect(ctx context.Context, to *url.URL) (*connection, erro
 	c := &connection{Conn: plain, place: place}
 	if to.Scheme == "https" {
 		if c.Conn, err = t.handshake(ctx, plain, to.Hostname()); err != nil {
-			return nil, errors.Join(err, discard(plain.Close()))
+			_ = plain.Close()
+			return nil, err
 		}
 	}
 	c.limit.R = c.Conn

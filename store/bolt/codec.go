@@ -71,6 +71,42 @@ func (m *mask) has(there bool) bool {
 	return there
 }
 
+// uints and texts write the next field, if it is there.
+func (m *mask) uints(e *encoder) func(uint64) {
+	return func(n uint64) {
+		if m.has(n != 0) {
+			e.uint(n)
+		}
+	}
+}
+
+func (m *mask) texts(e *encoder) func(string) {
+	return func(s string) {
+		if m.has(s != "") {
+			e.string(s)
+		}
+	}
+}
+
+// readUint and readText read the next field, if it is there.
+func (m *mask) readUint(d *decoder) func() uint64 {
+	return func() (n uint64) {
+		if m.read() {
+			n = d.uint()
+		}
+		return n
+	}
+}
+
+func (m *mask) readText(d *decoder) func() string {
+	return func() (s string) {
+		if m.read() {
+			s = d.string()
+		}
+		return s
+	}
+}
+
 // read says whether the next field is there.
 func (m *mask) read() bool {
 	m.next++
@@ -274,16 +310,7 @@ func (e *encoder) life(p *payout.Payout) {
 	var m mask
 	at := len(e.b)
 	e.b = append(e.b, 0, 0, 0, 0)
-	uint := func(n uint64) {
-		if m.has(n != 0) {
-			e.uint(n)
-		}
-	}
-	text := func(s string) {
-		if m.has(s != "") {
-			e.string(s)
-		}
-	}
+	uint, text := m.uints(e), m.texts(e)
 	since := func(t time.Time) {
 		if m.has(!t.IsZero()) {
 			e.time(t, p.FirstSent)
@@ -357,18 +384,7 @@ func decodeRecord(key, value []byte) (record, error) {
 
 func (d *decoder) life(p *payout.Payout) {
 	m := d.mask()
-	uint := func() uint64 {
-		if m.read() {
-			return d.uint()
-		}
-		return 0
-	}
-	text := func() string {
-		if m.read() {
-			return d.string()
-		}
-		return ""
-	}
+	uint, text := m.readUint(d), m.readText(d)
 	since := func() (t time.Time) {
 		if m.read() {
 			t = d.time(p.FirstSent)
@@ -447,16 +463,7 @@ func (e *encoder) event(ev payout.Event, host string, asked payout.Amount) {
 	var m mask
 	at := len(e.b)
 	e.b = append(e.b, 0, 0, 0, 0)
-	uint := func(n uint64) {
-		if m.has(n != 0) {
-			e.uint(n)
-		}
-	}
-	text := func(s string) {
-		if m.has(s != "") {
-			e.string(s)
-		}
-	}
+	uint, text := m.uints(e), m.texts(e)
 	tick := func(t payout.Tick) {
 		if m.has(t != payout.Tick{}) {
 			e.tick(t)
@@ -496,18 +503,7 @@ func (d *decoder) event(host string, asked payout.Amount) (ev payout.Event) {
 	ev.Source = payout.Source(d.uint())
 	ev.At = d.maybeTime()
 	m := d.mask()
-	uint := func() uint64 {
-		if m.read() {
-			return d.uint()
-		}
-		return 0
-	}
-	text := func() string {
-		if m.read() {
-			return d.string()
-		}
-		return ""
-	}
+	uint, text := m.readUint(d), m.readText(d)
 	tick := func() (t payout.Tick) {
 		if m.read() {
 			t = d.tick()
