@@ -217,11 +217,7 @@ const sampled = 1000
 // reserve makes room for the ids of the whole file at once, by what some of its
 // rows take: growing the array bit by bit would cost its size over again.
 func (k *checking) reserve(rows, bytes int) {
-	st, err := k.in.f.Stat()
-	if err != nil {
-		return
-	}
-	all := st.Size() * int64(rows) / int64(max(bytes, 1))
+	all := k.in.Size() * int64(rows) / int64(max(bytes, 1))
 	k.ids = slices.Grow(k.ids, max(0, int(all+all/50)-len(k.ids)))
 }
 

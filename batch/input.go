@@ -67,6 +67,15 @@ func spool(r io.Reader) (*Input, error) {
 	return &Input{Name: "stdin", f: f}, nil
 }
 
+// Size is how many bytes the file has, 0 where that cannot be told.
+func (in *Input) Size() int64 {
+	st, err := in.f.Stat()
+	if err != nil {
+		return 0
+	}
+	return st.Size()
+}
+
 // Close closes the file.
 func (in *Input) Close() error { return in.f.Close() }
 

@@ -70,6 +70,9 @@ func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.I
 	if err != nil {
 		return nil, err
 	}
+	if a.w.alone {
+		roomForFile(in.Size())
+	}
 	k, err := (&batch.Checker{Store: s, Projects: c.hasProject, Expect: want, Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err

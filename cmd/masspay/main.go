@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"masspay/store"
@@ -23,34 +22,21 @@ type world struct {
 	stdout io.Writer
 	stderr io.Writer
 	env    []string // as os.Environ
+	alone  bool     // this is a process of its own, whose memory is ours to tune
 
 	// through stands between the engine and its store; nil: nothing does. Tests
 	// that die at every commit put themselves there.
 	through func(store.Store) store.Store
 }
 
-func main() {
-	tuneMemory()
-	programWith(nil)
-}
-
-// tuneMemory lets the heap grow to several times what is in use before it is
-// collected, because most commands have little in use, but not beyond what a small
-// machine has to spare. GOGC and GOMEMLIMIT win.
-func tuneMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(128 << 20)
-	}
-}
+func main() { programWith(nil) }
 
 // programWith runs the program with something between the engine and its store.
 func programWith(through func(store.Store) store.Store) {
+	tuneMemory()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order; a second one ends the process,
 	// which is as safe as any crash.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], world{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), through: through}))
+	os.Exit(run(ctx, os.Args[1:], world{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), alone: true, through: through}))
 }
