@@ -1,7 +1,9 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -44,17 +46,49 @@ type writer struct {
 	s        *Store
 	tx       *bbolt.Tx
 	payouts  *bbolt.Bucket
-	progress map[uint32]*progress // loaded so far; nil: the batch is gone
-	hosts    map[string]int64     // changes
-	unloaded uint64               // payout number from which on payouts are of a load that is not whole; 0: not looked up
-	arena    []byte               // for values, which must live as long as the transaction
+	at       map[*bbolt.Bucket]*bbolt.Cursor // for get: one that is kept needs no memory
+	key      [16]byte                        // of the moment: bbolt keeps a copy of what it keeps
+	progress map[uint32]*progress            // loaded so far; nil: the batch is gone
+	hosts    map[string]int64                // changes
+	unloaded uint64                          // payout number from which on payouts are of a load that is not whole; 0: not looked up
+	arena    []byte                          // for values, which must live as long as the transaction
 }
 
 func (s *Store) writer(tx *bbolt.Tx) *writer {
 	return &writer{
 		s: s, tx: tx, payouts: tx.Bucket(bucketPayouts),
-		progress: map[uint32]*progress{}, hosts: map[string]int64{},
+		at: map[*bbolt.Bucket]*bbolt.Cursor{}, progress: map[uint32]*progress{}, hosts: map[string]int64{},
 	}
+}
+
+// key8 and key16 are keys that live until the next one is made.
+func (w *writer) key8(n uint64) []byte { return binary.BigEndian.AppendUint64(w.key[:0], n) }
+func (w *writer) key16(a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.key[:0], a), b)
+}
+
+func (w *writer) place(at payout.Place) []byte {
+	return w.key8(uint64(at.Batch)<<32 | uint64(at.Index))
+}
+
+// look is Bucket.Get. A search begins at the root, so that the cursor does not
+// mind what was changed meanwhile.
+func (w *writer) look(b *bbolt.Bucket, key []byte) []byte {
+	c := w.at[b]
+	if c == nil {
+		c = b.Cursor()
+		w.at[b] = c
+	}
+	if k, v := c.Seek(key); bytes.Equal(k, key) {
+		return v
+	}
+	return nil
+}
+
+// get reads a payout.
+func (w *writer) get(n uint64) (record, error) {
+	key := w.key8(n)
+	return recordOf(w.tx, key, w.look(w.payouts, key))
 }
 
 // find returns the payout that an id stands for, or 0. A payout of a load that
@@ -89,9 +123,12 @@ func (w *writer) find(id payout.Digest) (n uint64, err error) {
 
 func get(tx *bbolt.Tx, n uint64) (record, error) {
 	key := be64(n)
-	v := tx.Bucket(bucketPayouts).Get(key)
+	return recordOf(tx, key, tx.Bucket(bucketPayouts).Get(key))
+}
+
+func recordOf(tx *bbolt.Tx, key, v []byte) (record, error) {
 	if v == nil {
-		return record{}, fmt.Errorf("%w: payout number %d is missing", store.ErrDamaged, n)
+		return record{}, fmt.Errorf("%w: payout number %d is missing", store.ErrDamaged, number(key))
 	}
 	r, err := decodeRecord(key, v)
 	if len(r.Places) > 1 {
@@ -105,7 +142,7 @@ func get(tx *bbolt.Tx, n uint64) (record, error) {
 
 func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	if e.Number != 0 {
-		r, err := get(w.tx, e.Number)
+		r, err := w.get(e.Number)
 		if err == nil && r.Key == e.Key && r.State != payout.StateCancelled {
 			return w.apply(r, e)
 		}
@@ -118,7 +155,7 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	if n == 0 {
 		return w.keepEarly(id, e)
 	}
-	r, err := get(w.tx, n)
+	r, err := w.get(n)
 	if err == nil && r.Key != e.Key {
 		err = fmt.Errorf("%w: the id of %s leads to another payout", store.ErrDamaged, e.Key)
 	}
@@ -193,7 +230,7 @@ func (w *writer) replace(before payout.Payout, r record) error {
 		p.add(before, -1)
 		p.add(after, +1)
 		if after.State == payout.StateNew && before.State != payout.StateNew && at.Index < p.cursor {
-			if err := w.tx.Bucket(bucketFreed).Put(pair32(at.Batch, at.Index), nil); err != nil {
+			if err := w.tx.Bucket(bucketFreed).Put(w.place(at), nil); err != nil {
 				return err
 			}
 		}
@@ -207,7 +244,7 @@ func (w *writer) put(r record) error {
 	if cap(w.arena)-len(w.arena) < r.room+256 {
 		w.arena = make([]byte, 0, max(piece, r.room+256))
 	}
-	key := be64(r.Number)
+	key := w.key8(r.Number)
 	e := encoder{b: append(w.arena[len(w.arena):len(w.arena):cap(w.arena)], recordVersion)}
 	value := r.append(&e, key)
 	if len(value) <= cap(w.arena)-len(w.arena) {
@@ -222,19 +259,19 @@ func (w *writer) reindex(before, after payout.Payout) error {
 		due := w.tx.Bucket(bucketDue)
 		due.FillPercent = 1 // most times are later than all before
 		if !before.AskAt.IsZero() {
-			errs = append(errs, due.Delete(dueKey(before.AskAt, before.Number)))
+			errs = append(errs, due.Delete(w.key16(uint64(before.AskAt.UnixMicro()), before.Number)))
 		}
 		if !after.AskAt.IsZero() {
-			errs = append(errs, due.Put(dueKey(after.AskAt, after.Number), nil))
+			errs = append(errs, due.Put(w.key16(uint64(after.AskAt.UnixMicro()), after.Number), nil))
 		}
 	}
 	if before.Owner != after.Owner {
 		claims := w.tx.Bucket(bucketClaims)
 		if before.Owner != 0 {
-			errs = append(errs, claims.Delete(pair64(before.Owner, before.Number)))
+			errs = append(errs, claims.Delete(w.key16(before.Owner, before.Number)))
 		}
 		if after.Owner != 0 {
-			errs = append(errs, claims.Put(pair64(after.Owner, after.Number), nil))
+			errs = append(errs, claims.Put(w.key16(after.Owner, after.Number), nil))
 		}
 	}
 	w.countHost(before, -1)

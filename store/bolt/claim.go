@@ -54,8 +54,9 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 				return err
 			}
 			w := s.writer(tx)
-			scan.w, scan.epoch, scan.copied, scan.now = w, epoch, copied, s.o.now()
-			scan.out, scan.wrote, scan.read = nil, false, 0
+			scan.w, scan.lines = w, tx.Bucket(bucketLines)
+			scan.epoch, scan.copied, scan.now = epoch, copied, s.o.now()
+			scan.out, scan.wrote, scan.read = make([]store.Claimed, 0, min(scan.c.N, burstReads)), false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
@@ -117,6 +118,7 @@ type claimScan struct {
 	from   []byte // where in the freed rows to go on; nil: they are through
 
 	w      *writer
+	lines  *bbolt.Bucket
 	epoch  uint64    // not 0: the store is a restored copy
 	copied time.Time // of the last claim that the copy knows of
 	now    time.Time
@@ -185,8 +187,8 @@ func (s *claimScan) freed() (more bool, err error) {
 // take claims the payout of one row if it is New. It reports whether the row
 // must be looked at again, because the caller skipped it for now.
 func (s *claimScan) take(index uint32) (keep bool, err error) {
-	key := pair32(s.header.Number, index)
-	v := s.w.tx.Bucket(bucketLines).Get(key)
+	key := s.w.place(payout.Place{Batch: s.header.Number, Index: index})
+	v := s.w.look(s.lines, key)
 	if v == nil {
 		return false, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+1, s.header.Short())
 	}
@@ -194,7 +196,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	if err != nil || l.payout == 0 {
 		return false, err
 	}
-	r, err := get(s.w.tx, l.payout)
+	r, err := s.w.get(l.payout)
 	if err != nil || r.State != payout.StateNew {
 		return false, err
 	}

@@ -185,7 +185,7 @@ func (l *load) commit(ctx context.Context, p part) error {
 				}
 				kept.payout = n
 			}
-			key := pair32(l.b.Number, index)
+			key := w.place(payout.Place{Batch: l.b.Number, Index: index})
 			if err := lines.Put(key, kept.encode(key)); err != nil {
 				return err
 			}
@@ -222,7 +222,7 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	}
 	var prev uint64
 	if n != 0 {
-		r, err := get(w.tx, n)
+		r, err := w.get(n)
 		if err == nil && r.Key != row.Key {
 			err = fmt.Errorf("%w: the id of %s leads to another payout", store.ErrDamaged, row.Key)
 		}
