@@ -176,9 +176,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		return e
 	}
 	draft := composer.Draft(c.Key, c.Cells).OnLeave(leave)
-	wait := backoff.NewExponentialBackOff(
-		backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
-	)
+	var wait backoff.BackOff // made when it is needed, which is seldom
 	var a, throttled gate.Answer
 	var started time.Time
 	for ctx.Err() == nil && !r.halted.Load() {
@@ -203,12 +201,17 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		if r.spent.has(c.Key) {
 			break
 		}
+		if wait == nil {
+			wait = backoff.NewExponentialBackOff(
+				backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
+			)
+		}
 		sleep(ctx, wait.NextBackOff())
 	}
-	e.At, e.Tick = time.Now(), clock.Tick()
+	e.At = time.Now()
 	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
-	if e.Kind = kindOf(a, e.Tries); e.Kind == payout.Accepted {
-		e.Tick = payout.Tick{} // the gate has it: nothing will be counted from here
+	if e.Kind = kindOf(a, e.Tries); e.Kind != payout.Accepted {
+		e.Tick = clock.Tick() // what the gate has accepted needs none: nothing will be counted from here
 	}
 	if e.Kind == payout.Doubtful {
 		r.spent.add(c.Key, 1, r.Attempts) // the gate may free it; not for ever

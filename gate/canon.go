@@ -31,7 +31,17 @@ type leaf struct {
 type document struct {
 	leaves    []leaf
 	signature string // root, else general
-	values    map[string]string
+}
+
+// value is what stands at a path, the last if several do; "" when there is none.
+// Answers have few leaves: a map of them would cost more than it saves.
+func (d *document) value(path string) string {
+	for i := len(d.leaves) - 1; i >= 0; i-- {
+		if d.leaves[i].path == path {
+			return d.leaves[i].value
+		}
+	}
+	return ""
 }
 
 // parseDocument reads one JSON object. Numbers keep their literal text, names
@@ -45,10 +55,6 @@ func parseDocument(body []byte) (*document, error) {
 	p := parser{d: d, b: string(body)}
 	if err := p.document(); err != nil {
 		return nil, err
-	}
-	d.values = make(map[string]string, len(d.leaves))
-	for _, l := range d.leaves {
-		d.values[l.path] = l.value
 	}
 	return d, nil
 }
@@ -66,6 +72,9 @@ func (d *document) add(at []string, value string) {
 			d.signature = value
 		}
 		return
+	}
+	if d.leaves == nil {
+		d.leaves = make([]leaf, 0, 8)
 	}
 	escaped := at
 	if slices.ContainsFunc(at, func(s string) bool { return strings.Contains(s, ":") }) {

@@ -244,12 +244,12 @@ func classify(res response, key payout.Key) Answer {
 		a.Outcome, a.Stop = Unsent, true
 	case !parsed || res.status >= 500:
 		// HTML of some proxy, or trouble at the platform: perhaps paid.
-	case res.status == http.StatusOK && d.values["status"] == "success":
+	case res.status == http.StatusOK && d.value("status") == "success":
 		if !d.isAbout(key) {
 			a.Message = "the gate answered about another payment"
 			break
 		}
-		a.Outcome, a.Message, a.Request = Accepted, "", clean(d.values["request_id"])
+		a.Outcome, a.Message, a.Request = Accepted, "", clean(d.value("request_id"))
 	case GroupOf(a.Code) == GroupDuplicate:
 		a.Outcome = Taken
 	case res.status == http.StatusNotFound && a.Code != "":
@@ -263,7 +263,7 @@ func classify(res response, key payout.Key) Answer {
 // isAbout reports whether an answer names no other payment than key; it may
 // name none.
 func (d *document) isAbout(key payout.Key) bool {
-	project, id := d.values["project_id"], d.values["payment_id"]
+	project, id := d.value("project_id"), d.value("payment_id")
 	return (id == "" || id == key.PaymentID) &&
 		(project == "" || project == strconv.FormatUint(uint64(key.ProjectID), 10))
 }

@@ -69,20 +69,20 @@ func (d *document) notice(keys Keys) (Notice, error) {
 	}
 	n := Notice{
 		Key:      payout.Key{ProjectID: uint32(project), PaymentID: d.first("payment:id", "general:payment_id")},
-		Type:     clean(d.values["payment:type"]),
-		Status:   strings.ToLower(clean(d.values["payment:status"])),
-		Customer: d.values["customer:id"],
-		Account:  d.values["account:number"],
+		Type:     clean(d.value("payment:type")),
+		Status:   strings.ToLower(clean(d.value("payment:status"))),
+		Customer: d.value("customer:id"),
+		Account:  d.value("account:number"),
 	}
 	n.Made = timeOf(d.first("operation:created_date", "operations:0:created_date", "payment:date"))
-	n.Sum = amountOf(d.values["payment:sum:amount"], d.values["payment:sum:currency"])
+	n.Sum = amountOf(d.value("payment:sum:amount"), d.value("payment:sum:currency"))
 	op := d.lastOperation()
-	n.OperationStatus = strings.ToLower(clean(d.values[op+"status"]))
-	n.Operation = clean(d.values[op+"id"])
-	n.Provider = clean(d.values[op+"provider:payment_id"])
-	n.Request = clean(d.values[op+"request_id"])
-	n.Code = clean(d.values[op+"code"])
-	n.Message = cleanText(d.values[op+"message"])
+	n.OperationStatus = strings.ToLower(clean(d.value(op + "status")))
+	n.Operation = clean(d.value(op + "id"))
+	n.Provider = clean(d.value(op + "provider:payment_id"))
+	n.Request = clean(d.value(op + "request_id"))
+	n.Code = clean(d.value(op + "code"))
+	n.Message = cleanText(d.value(op + "message"))
 	if n.Code == "" {
 		n.Code, n.Message = d.refusal()
 	}
@@ -108,7 +108,7 @@ func (d *document) lastOperation() string {
 
 func (d *document) first(paths ...string) string {
 	for _, p := range paths {
-		if v := d.values[p]; v != "" {
+		if v := d.value(p); v != "" {
 			return v
 		}
 	}
@@ -182,11 +182,11 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 // refusal is the code and the message of an error body: at the root, or in the
 // first of an array of errors. Both may be missing.
 func (d *document) refusal() (code, message string) {
-	if c := d.values["code"]; c != "" {
-		return clean(c), cleanText(d.values["message"])
+	if c := d.value("code"); c != "" {
+		return clean(c), cleanText(d.value("message"))
 	}
-	code, message = clean(d.values["errors:0:code"]), cleanText(d.first("errors:0:message", "errors:0:description", "message"))
-	if field := d.values["errors:0:field"]; field != "" {
+	code, message = clean(d.value("errors:0:code")), cleanText(d.first("errors:0:message", "errors:0:description", "message"))
+	if field := d.value("errors:0:field"); field != "" {
 		message = clean(field) + ": " + message
 	}
 	return code, message

@@ -136,7 +136,7 @@ func parseStatus(res response, key payout.Key, keys Keys) (Notice, error) {
 		return Notice{}, failed
 	}
 	if d.first("payment:id", "payment:status") == "" {
-		if d.values["status"] == "error" && failed.Code == CodeNotFound && d.isAbout(key) {
+		if d.value("status") == "error" && failed.Code == CodeNotFound && d.isAbout(key) {
 			return Notice{}, ErrNotSeen
 		}
 		return Notice{}, failed
