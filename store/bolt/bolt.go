@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -378,18 +377,6 @@ func (s *Store) bytes(look func(file io.ReaderAt, size int64) error) error {
 	return look(f, st.Size())
 }
 
-// roomFor is how much of the address space a file is mapped into. A file that
-// outgrows it in the middle of a burst is mapped anew, for which bbolt copies all
-// that the burst has changed so far; what is mapped and not used costs nothing.
-func roomFor(path string) int {
-	st, err := os.Stat(path)
-	if err != nil {
-		return 0
-	}
-	const burst = 64 << 20
-	return int(min(st.Size()+burst, math.MaxInt))
-}
-
 // openFile opens a bbolt file with flags of its own, owner-only.
 func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	var file *os.File
@@ -401,8 +388,7 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 		}
 	}()
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout:         busyAfter,
-		InitialMmapSize: roomFor(path),
+		Timeout: busyAfter,
 		OpenFile: func(name string, _ int, mode os.FileMode) (_ *os.File, err error) {
 			file, err = os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
 			if err != nil || flags&os.O_CREATE != 0 {

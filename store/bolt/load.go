@@ -100,12 +100,12 @@ func (l *load) begin(ctx context.Context) error {
 func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	g, gctx := errgroup.WithContext(ctx)
 	ready := make(chan part)
-	number := l.b.Number // all else of l is the committing hand's
+	s, number := l.s, l.b.Number // all of l is the committing hand's
 	g.Go(func() error {
 		defer close(ready)
 		p := part{rows: make([]store.Row, 0, loadCommit)}
 		next := func() error {
-			l.s.prepare(&p, number)
+			s.prepare(&p, number)
 			select {
 			case ready <- p:
 			case <-gctx.Done():
