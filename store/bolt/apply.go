@@ -46,39 +46,35 @@ type writer struct {
 	s        *Store
 	tx       *bbolt.Tx
 	payouts  *bbolt.Bucket
-	at       map[*bbolt.Bucket]*bbolt.Cursor // for get: one that is kept needs no memory
-	key      [16]byte                        // of the moment: bbolt keeps a copy of what it keeps
-	progress map[uint32]*progress            // loaded so far; nil: the batch is gone
-	hosts    map[string]int64                // changes
-	unloaded uint64                          // payout number from which on payouts are of a load that is not whole; 0: not looked up
-	arena    []byte                          // for values, which must live as long as the transaction
+	at       *bbolt.Cursor        // among the payouts
+	key      [16]byte             // of the moment: bbolt keeps a copy of what it keeps
+	progress map[uint32]*progress // loaded so far; nil: the batch is gone
+	hosts    map[string]int64     // changes
+	unloaded uint64               // payout number from which on payouts are of a load that is not whole; 0: not looked up
+	arena    []byte               // for values, which must live as long as the transaction
 }
 
 func (s *Store) writer(tx *bbolt.Tx) *writer {
+	payouts := tx.Bucket(bucketPayouts)
 	return &writer{
-		s: s, tx: tx, payouts: tx.Bucket(bucketPayouts),
-		at: map[*bbolt.Bucket]*bbolt.Cursor{}, progress: map[uint32]*progress{}, hosts: map[string]int64{},
+		s: s, tx: tx, payouts: payouts, at: payouts.Cursor(),
+		progress: map[uint32]*progress{}, hosts: map[string]int64{},
 	}
 }
 
-// key8 and key16 are keys that live until the next one is made.
-func (w *writer) key8(n uint64) []byte { return binary.BigEndian.AppendUint64(w.key[:0], n) }
-func (w *writer) key16(a, b uint64) []byte {
-	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(w.key[:0], a), b)
-}
+// number, place, due and claim are keys that live until the next one is made.
+func (w *writer) number(n uint64) []byte { return binary.BigEndian.AppendUint64(w.key[:0], n) }
 
-func (w *writer) place(at payout.Place) []byte {
-	return w.key8(uint64(at.Batch)<<32 | uint64(at.Index))
-}
+func (w *writer) place(batch, index uint32) []byte { return append32(w.key[:0], batch, index) }
 
-// look is Bucket.Get. A search begins at the root, so that the cursor does not
-// mind what was changed meanwhile.
-func (w *writer) look(b *bbolt.Bucket, key []byte) []byte {
-	c := w.at[b]
-	if c == nil {
-		c = b.Cursor()
-		w.at[b] = c
-	}
+func (w *writer) due(p payout.Payout) []byte { return appendDue(w.key[:0], p.AskAt, p.Number) }
+
+func (w *writer) claim(p payout.Payout) []byte { return append64(w.key[:0], p.Owner, p.Number) }
+
+// look is Bucket.Get with a cursor that is kept, which saves the memory of a new
+// one. A search begins at the root, so that the cursor does not mind what was
+// changed meanwhile.
+func look(c *bbolt.Cursor, key []byte) []byte {
 	if k, v := c.Seek(key); bytes.Equal(k, key) {
 		return v
 	}
@@ -87,8 +83,8 @@ func (w *writer) look(b *bbolt.Bucket, key []byte) []byte {
 
 // get reads a payout.
 func (w *writer) get(n uint64) (record, error) {
-	key := w.key8(n)
-	return recordOf(w.tx, key, w.look(w.payouts, key))
+	key := w.number(n)
+	return recordOf(w.tx, key, look(w.at, key))
 }
 
 // find returns the payout that an id stands for, or 0. A payout of a load that
@@ -230,7 +226,7 @@ func (w *writer) replace(before payout.Payout, r record) error {
 		p.add(before, -1)
 		p.add(after, +1)
 		if after.State == payout.StateNew && before.State != payout.StateNew && at.Index < p.cursor {
-			if err := w.tx.Bucket(bucketFreed).Put(w.place(at), nil); err != nil {
+			if err := w.tx.Bucket(bucketFreed).Put(w.place(at.Batch, at.Index), nil); err != nil {
 				return err
 			}
 		}
@@ -244,7 +240,7 @@ func (w *writer) put(r record) error {
 	if cap(w.arena)-len(w.arena) < r.room+256 {
 		w.arena = make([]byte, 0, max(piece, r.room+256))
 	}
-	key := w.key8(r.Number)
+	key := w.number(r.Number)
 	e := encoder{b: append(w.arena[len(w.arena):len(w.arena):cap(w.arena)], recordVersion)}
 	value := r.append(&e, key)
 	if len(value) <= cap(w.arena)-len(w.arena) {
@@ -259,19 +255,19 @@ func (w *writer) reindex(before, after payout.Payout) error {
 		due := w.tx.Bucket(bucketDue)
 		due.FillPercent = 1 // most times are later than all before
 		if !before.AskAt.IsZero() {
-			errs = append(errs, due.Delete(w.key16(uint64(before.AskAt.UnixMicro()), before.Number)))
+			errs = append(errs, due.Delete(w.due(before)))
 		}
 		if !after.AskAt.IsZero() {
-			errs = append(errs, due.Put(w.key16(uint64(after.AskAt.UnixMicro()), after.Number), nil))
+			errs = append(errs, due.Put(w.due(after), nil))
 		}
 	}
 	if before.Owner != after.Owner {
 		claims := w.tx.Bucket(bucketClaims)
 		if before.Owner != 0 {
-			errs = append(errs, claims.Delete(w.key16(before.Owner, before.Number)))
+			errs = append(errs, claims.Delete(w.claim(before)))
 		}
 		if after.Owner != 0 {
-			errs = append(errs, claims.Put(w.key16(after.Owner, after.Number), nil))
+			errs = append(errs, claims.Put(w.claim(after), nil))
 		}
 	}
 	w.countHost(before, -1)

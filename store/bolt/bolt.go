@@ -421,8 +421,16 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 func be64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 func be32(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
 
-func pair32(a, b uint32) []byte { return binary.BigEndian.AppendUint32(be32(a), b) }
-func pair64(a, b uint64) []byte { return binary.BigEndian.AppendUint64(be64(a), b) }
+func pair32(a, b uint32) []byte { return append32(nil, a, b) }
+func pair64(a, b uint64) []byte { return append64(nil, a, b) }
+
+func append32(key []byte, a, b uint32) []byte {
+	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(key, a), b)
+}
+
+func append64(key []byte, a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(key, a), b)
+}
 
 // number reads a key or a value of 8 bytes; anything else is 0.
 func number(b []byte) uint64 {
@@ -433,7 +441,11 @@ func number(b []byte) uint64 {
 }
 
 // dueKey sorts by time.
-func dueKey(at time.Time, n uint64) []byte { return pair64(uint64(at.UnixMicro()), n) }
+func dueKey(at time.Time, n uint64) []byte { return appendDue(nil, at, n) }
+
+func appendDue(key []byte, at time.Time, n uint64) []byte {
+	return append64(key, uint64(at.UnixMicro()), n)
+}
 
 func syncFile(path string) error {
 	f, err := os.Open(path) //nolint:gosec // the configured path

@@ -54,9 +54,9 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 				return err
 			}
 			w := s.writer(tx)
-			scan.w, scan.lines = w, tx.Bucket(bucketLines)
+			scan.w, scan.lines = w, tx.Bucket(bucketLines).Cursor()
 			scan.epoch, scan.copied, scan.now = epoch, copied, s.o.now()
-			scan.out, scan.wrote, scan.read = make([]store.Claimed, 0, min(scan.c.N, burstReads)), false, 0
+			scan.out, scan.wrote, scan.read = nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
@@ -118,7 +118,7 @@ type claimScan struct {
 	from   []byte // where in the freed rows to go on; nil: they are through
 
 	w      *writer
-	lines  *bbolt.Bucket
+	lines  *bbolt.Cursor
 	epoch  uint64    // not 0: the store is a restored copy
 	copied time.Time // of the last claim that the copy knows of
 	now    time.Time
@@ -146,7 +146,7 @@ func (s *claimScan) run() (more bool, err error) {
 			return false, err
 		}
 		if keep {
-			if err := s.w.tx.Bucket(bucketFreed).Put(pair32(s.header.Number, at), nil); err != nil {
+			if err := s.w.tx.Bucket(bucketFreed).Put(s.w.place(s.header.Number, at), nil); err != nil {
 				return false, err
 			}
 		}
@@ -187,8 +187,8 @@ func (s *claimScan) freed() (more bool, err error) {
 // take claims the payout of one row if it is New. It reports whether the row
 // must be looked at again, because the caller skipped it for now.
 func (s *claimScan) take(index uint32) (keep bool, err error) {
-	key := s.w.place(payout.Place{Batch: s.header.Number, Index: index})
-	v := s.w.look(s.lines, key)
+	key := s.w.place(s.header.Number, index)
+	v := look(s.lines, key)
 	if v == nil {
 		return false, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+1, s.header.Short())
 	}
@@ -219,6 +219,9 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	}
 	s.wrote = true
 	if e.Kind == payout.Claimed {
+		if s.out == nil {
+			s.out = make([]store.Claimed, 0, min(s.c.N, burstReads))
+		}
 		s.out = append(s.out, store.Claimed{Payout: change.After, Columns: s.header.Columns, Cells: cells})
 	}
 	return false, nil
@@ -391,7 +394,7 @@ func (s *Store) Recover(ctx context.Context) (int, error) {
 					continue
 				}
 				for _, p := range payouts[:min(len(payouts), burstWrites-n)] {
-					r, err := get(tx, p)
+					r, err := w.get(p)
 					if err != nil {
 						return err
 					}

@@ -185,7 +185,7 @@ func (l *load) commit(ctx context.Context, p part) error {
 				}
 				kept.payout = n
 			}
-			key := w.place(payout.Place{Batch: l.b.Number, Index: index})
+			key := w.place(l.b.Number, index)
 			if err := lines.Put(key, kept.encode(key)); err != nil {
 				return err
 			}
@@ -363,7 +363,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		r, err := get(tx, n)
+		r, err := w.get(n)
 		if err != nil {
 			return 0, err
 		}
