@@ -3,9 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,13 +140,9 @@ func (oneKey) Accepted(uint32) []gate.Secret      { return nil }
 // slowly answers every question a minute later with "not found".
 type slowly struct{}
 
-func (slowly) RoundTrip(req *http.Request) (*http.Response, error) {
-	_ = req.Body.Close()
+func (slowly) Post(context.Context, *gate.Target, []byte) (gate.Response, bool, error) {
 	time.Sleep(time.Minute) //nolint:forbidigo // virtual
-	return &http.Response{
-		StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
-		Body: io.NopCloser(strings.NewReader(`{"status":"error","code":"3061"}`)), Request: req,
-	}, nil
+	return gate.Response{Status: http.StatusOK, ContentType: "application/json", Body: `{"status":"error","code":"3061"}`}, true, nil
 }
 
 // What the gate did not know when it was asked, it may know by the time of its

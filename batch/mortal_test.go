@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -190,18 +189,18 @@ func (m *mortal) dialer(w *wire) func(context.Context, string, string) (net.Conn
 // mortalTrip is the network as a process sees it.
 type mortalTrip struct {
 	m    *mortal
-	next http.RoundTripper
+	next gate.Poster
 }
 
-func (t mortalTrip) RoundTrip(req *http.Request) (*http.Response, error) {
+func (t mortalTrip) Post(ctx context.Context, to *gate.Target, body []byte) (gate.Response, bool, error) {
 	if err := t.m.step(); err != nil {
-		return nil, errors.Join(err, req.Body.Close())
+		return gate.Response{}, false, err
 	}
-	res, err := t.next.RoundTrip(req)
+	res, sent, err := t.next.Post(ctx, to, body)
 	if killed := t.m.step(); killed != nil && err == nil {
-		return nil, errors.Join(killed, res.Body.Close())
+		return gate.Response{}, sent, killed
 	}
-	return res, err
+	return res, sent, err
 }
 
 // mortalLimiter is the limiter as a process sees it.

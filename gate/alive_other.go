@@ -4,6 +4,10 @@ package gate
 
 import "net"
 
-// alive cannot be asked here; a connection that the gate has closed leaves the
+// pulse cannot be felt here; a connection that the gate has closed leaves the
 // next request in doubt.
-func alive(net.Conn) bool { return true }
+type pulse struct{}
+
+func newPulse(net.Conn) pulse { return pulse{} }
+
+func (pulse) beats() bool { return true }

@@ -8,20 +8,28 @@ import (
 	"syscall"
 )
 
-// alive reports whether a connection that waits for nothing is still open and
+// pulse tells whether a connection that waits for nothing is still open and
 // silent: a gate that closed it, or sent what nobody asked for, would leave the
 // next request in doubt.
-func alive(c net.Conn) bool {
-	s, ok := bare(c).(syscall.Conn)
-	if !ok {
-		return true // not of the network, as in tests
+type pulse struct {
+	raw syscall.RawConn // nil: not of the network, as in tests
+}
+
+func newPulse(c net.Conn) pulse {
+	if s, ok := c.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			return pulse{raw}
+		}
 	}
-	raw, err := s.SyscallConn()
-	if err != nil {
-		return false
+	return pulse{}
+}
+
+func (p pulse) beats() bool {
+	if p.raw == nil {
+		return true
 	}
 	silent := false
-	err = raw.Read(func(fd uintptr) bool {
+	err := p.raw.Read(func(fd uintptr) bool {
 		var b [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		silent = errors.Is(err, syscall.EAGAIN)

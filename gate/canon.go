@@ -47,12 +47,12 @@ func (d *document) value(path string) string {
 // parseDocument reads one JSON object. Numbers keep their literal text, names
 // must be unique in their object, and the text must be UTF-8. The signature is
 // taken out, and frame_mode left out, as the platform's signers do.
-func parseDocument(body []byte) (*document, error) {
-	if !utf8.Valid(body) {
+func parseDocument(body string) (*document, error) {
+	if !utf8.ValidString(body) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
 	}
 	d := &document{}
-	p := parser{d: d, b: string(body)}
+	p := parser{d: d, b: body}
 	if err := p.document(); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (d *document) add(at []string, value string) {
 // Source: the platform's documentation of signatures, and its public SDKs'
 // test vectors, which stand in testdata.
 func Canonical(body []byte) (string, error) {
-	d, err := parseDocument(body)
+	d, err := parseDocument(string(body))
 	if err != nil {
 		return "", err
 	}

@@ -1,18 +1,15 @@
 package gate
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"masspay/payout"
@@ -40,9 +37,10 @@ type Client struct {
 	base    *url.URL
 	keys    Keys
 	limiter Limiter
-	http    http.RoundTripper // not an http.Client, which would follow redirects: a POST that is sent again to somewhere else
+	poster  Poster
 	timeout time.Duration
 	header  http.Header // of every request
+	targets sync.Map    // *Target by path
 }
 
 // Options are what a client is made of. BaseURL, Keys and Limiter are needed.
@@ -50,9 +48,9 @@ type Options struct {
 	BaseURL   string
 	Keys      Keys
 	Limiter   Limiter
-	Timeout   time.Duration     // of one request, from dialling to the last byte; default 30 s
-	Transport http.RoundTripper // default: NewTransport
-	Version   string            // for the User-Agent header
+	Timeout   time.Duration // of one request, from dialling to the last byte; default 30 s
+	Transport Poster        // default: NewTransport
+	Version   string        // for the User-Agent header
 }
 
 // NewClient checks the options. It opens no connection.
@@ -68,8 +66,8 @@ func NewClient(o Options) (*Client, error) {
 		o.Transport = NewTransport(16)
 	}
 	return &Client{
-		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, http: o.Transport,
-		header: http.Header{"Content-Type": {"application/json"}, "Accept": {"application/json"}, "User-Agent": {"masspay/" + o.Version}},
+		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, poster: o.Transport,
+		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}, "User-Agent": {"masspay/" + o.Version}},
 	}, nil
 }
 
@@ -78,7 +76,7 @@ func (c *Client) Host() string { return c.base.Host }
 
 // Close lets go of idle connections.
 func (c *Client) Close() {
-	if t, ok := c.http.(interface{ CloseIdleConnections() }); ok {
+	if t, ok := c.poster.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 }
@@ -149,7 +147,7 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 		if !sent {
 			return Answer{Outcome: Unsent, Message: clean(plain(err))}
 		}
-		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.status, Message: clean(plain(err))}
+		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.Status, Message: clean(plain(err))}
 	}
 	a := classify(res, d.Key)
 	a.Sent = true
@@ -171,13 +169,6 @@ func unsent(err error) Answer {
 	return a
 }
 
-// response is an answer read whole.
-type response struct {
-	status int
-	header http.Header
-	body   []byte
-}
-
 // maxAnswer bounds what is read of an answer; real ones have some kilobytes.
 const maxAnswer = 1 << 20
 
@@ -186,32 +177,25 @@ var errTooLarge = errors.New("answer is larger than 1 MiB")
 
 // post sends one body. It reports whether anything may have left: as long as
 // no connection was had, nothing has.
-func (c *Client) post(ctx context.Context, path string, body []byte) (response, bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	var connected atomic.Bool
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },
-	})
+func (c *Client) post(ctx context.Context, path string, body []byte) (Response, bool, error) {
+	to, err := c.target(path)
+	if err != nil {
+		return Response{}, false, err
+	}
+	return c.poster.Post(ctx, to, body)
+}
+
+func (c *Client) target(path string) (*Target, error) {
+	if known, ok := c.targets.Load(path); ok {
+		return known.(*Target), nil
+	}
 	to := *c.base
 	to.Path += path
-	// Dangerous to make with http.NewRequest: it sets GetBody, with which net/http may
-	// send the request again by itself when a kept connection dies, unseen by us.
-	// That is a second POST.
-	req := (&http.Request{
-		Method: http.MethodPost, URL: &to, Host: to.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: c.header,
-		Body: io.NopCloser(bytes.NewReader(body)), ContentLength: int64(len(body)),
-	}).WithContext(ctx)
-	res, err := c.http.RoundTrip(req)
-	if err != nil {
-		return response{}, connected.Load(), err
+	t, err := NewTarget(&to, c.header, c.timeout)
+	if err == nil {
+		c.targets.Store(path, t)
 	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
-	if err == nil && len(answer) > maxAnswer {
-		err = errTooLarge
-	}
-	return response{status: res.StatusCode, header: res.Header, body: answer}, true, err
+	return t, err
 }
 
 // plain is the text of a network's error for people.
@@ -225,26 +209,26 @@ func plain(err error) string {
 
 // classify reads the answer to a payout request. Only what is documented to
 // mean "nothing happened" is Refused or Unsent; all else is in doubt.
-func classify(res response, key payout.Key) Answer {
-	a := Answer{HTTPStatus: res.status}
-	d, err := parseDocument(res.body)
-	parsed := err == nil && isJSON(res.header)
+func classify(res Response, key payout.Key) Answer {
+	a := Answer{HTTPStatus: res.Status}
+	d, err := parseDocument(res.Body)
+	parsed := err == nil && isJSON(res.ContentType)
 	if parsed {
 		a.Code, a.Message = d.refusal()
 	}
 	if a.Message == "" {
-		a.Message = http.StatusText(res.status)
+		a.Message = http.StatusText(res.Status)
 	}
 	switch {
-	case res.status == http.StatusTooManyRequests:
+	case res.Status == http.StatusTooManyRequests:
 		a.Outcome = Unsent
-		a.Retry = retryAfter(res.header, time.Now())
-	case res.status == http.StatusForbidden:
+		a.Retry = retryAfter(res.RetryAfter, time.Now())
+	case res.Status == http.StatusForbidden:
 		// The source address or the rights; the request was not looked at.
 		a.Outcome, a.Stop = Unsent, true
-	case !parsed || res.status >= 500:
+	case !parsed || res.Status >= 500:
 		// HTML of some proxy, or trouble at the platform: perhaps paid.
-	case res.status == http.StatusOK && d.value("status") == "success":
+	case res.Status == http.StatusOK && d.value("status") == "success":
 		if !d.isAbout(key) {
 			a.Message = "the gate answered about another payment"
 			break
@@ -252,9 +236,9 @@ func classify(res response, key payout.Key) Answer {
 		a.Outcome, a.Message, a.Request = Accepted, "", clean(d.value("request_id"))
 	case GroupOf(a.Code) == GroupDuplicate:
 		a.Outcome = Taken
-	case res.status == http.StatusNotFound && a.Code != "":
+	case res.Status == http.StatusNotFound && a.Code != "":
 		a.Outcome, a.Stop = Unsent, true // wrong project
-	case res.status == http.StatusBadRequest, res.status == http.StatusUnprocessableEntity:
+	case res.Status == http.StatusBadRequest, res.Status == http.StatusUnprocessableEntity:
 		classifyCode(&a)
 	}
 	return a
@@ -279,13 +263,14 @@ func classifyCode(a *Answer) {
 	}
 }
 
-func isJSON(h http.Header) bool {
-	text := h.Get("Content-Type")
-	if text == "application/json" {
+const jsonType = "application/json"
+
+func isJSON(contentType string) bool {
+	if contentType == jsonType {
 		return true
 	}
-	media, _, err := mime.ParseMediaType(text)
-	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+	media, _, err := mime.ParseMediaType(contentType)
+	return err == nil && (media == jsonType || strings.HasSuffix(media, "+json"))
 }
 
 // The pause after a 429: at least a second, at most an hour, so that a wrong
@@ -295,8 +280,7 @@ const (
 	maxRetry = time.Hour
 )
 
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	v := h.Get("Retry-After")
+func retryAfter(v string, now time.Time) time.Duration {
 	d := minRetry
 	if s, err := strconv.Atoi(v); err == nil {
 		d = time.Duration(min(s, int(maxRetry/time.Second))) * time.Second

@@ -284,7 +284,7 @@ func TestRetryAfter(t *testing.T) {
 		"": time.Second, "0": time.Second, "-5": time.Second, "3": 3 * time.Second, "999999999": time.Hour, "soon": time.Second,
 		"Sun, 22 Nov 2026 02:01:00 GMT": time.Minute, "Sun, 22 Nov 2026 01:00:00 GMT": time.Second,
 	} {
-		require.Equal(t, want, retryAfter(http.Header{"Retry-After": {v}}, now), v)
+		require.Equal(t, want, retryAfter(v, now), v)
 	}
 }
 
@@ -400,10 +400,10 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestSendCannotBeRepeatedByATransport(t *testing.T) {
 	t.Parallel()
 	var seen *http.Request
-	c, err := NewClient(Options{BaseURL: "https://gate.example", Keys: keys{}, Limiter: &open{}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+	c, err := NewClient(Options{BaseURL: "https://gate.example", Keys: keys{}, Limiter: &open{}, Transport: carried{roundTrip(func(r *http.Request) (*http.Response, error) {
 		seen = r
 		return nil, errors.New("stop here")
-	})})
+	})}})
 	require.NoError(t, err)
 	c.Send(t.Context(), testDraft(t), time.Second)
 	require.Nil(t, seen.GetBody)
@@ -420,19 +420,19 @@ func FuzzAnswer(f *testing.F) {
 			`{"status":"error","code":"2609","errors":[{"field":"a","code":"2609"}]}`, `{"code":504}`, `{"status":"succ`, `<html>`, ``, `[]`, `null`,
 			`{"status":"success","status":"error"}`, `{"payment":{"id":"p1","status":"success"},"project_id":1234,"signature":"x"}`,
 		} {
-			f.Add(status, "application/json", []byte(text))
+			f.Add(status, "application/json", text)
 		}
 	}
-	f.Add(200, "text/html", []byte("<html>"))
-	f.Add(200, "application/problem+json; charset=utf-8", []byte(`{"status":"error","code":"3061"}`))
+	f.Add(200, "text/html", "<html>")
+	f.Add(200, "application/problem+json; charset=utf-8", `{"status":"error","code":"3061"}`)
 	key := payout.Key{ProjectID: 1234, PaymentID: "p1"}
-	f.Fuzz(func(t *testing.T, status int, media string, text []byte) {
-		res := response{status: status, header: http.Header{"Content-Type": {media}}, body: text}
+	f.Fuzz(func(t *testing.T, status int, media, text string) {
+		res := Response{Status: status, ContentType: media, Body: text}
 		a := classify(res, key)
 		switch a.Outcome {
 		case Accepted:
 			require.Equal(t, http.StatusOK, status)
-			require.True(t, json.Valid(text))
+			require.True(t, json.Valid([]byte(text)))
 		case Refused:
 			require.Contains(t, []int{400, 422}, status)
 			require.NotEmpty(t, a.Code)
@@ -446,7 +446,7 @@ func FuzzAnswer(f *testing.F) {
 		_, err := parseStatus(res, key, keys{})
 		if errors.Is(err, ErrNotSeen) {
 			require.Equal(t, http.StatusOK, status)
-			require.Contains(t, string(text), "3061")
+			require.Contains(t, text, "3061")
 		}
 	})
 }

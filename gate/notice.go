@@ -40,7 +40,7 @@ type Notice struct {
 // numbers may be strings and strings numbers. It fails with ErrMalformed,
 // ErrProject or ErrSignature; then nothing of the body may be used.
 func ParseCallback(body []byte, keys Keys) (Notice, error) {
-	d, err := parseDocument(body)
+	d, err := parseDocument(string(body))
 	if err != nil {
 		return Notice{}, err
 	}

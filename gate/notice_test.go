@@ -119,7 +119,7 @@ func TestParseCallbackAcceptsFourOrders(t *testing.T) {
 	// These names sort differently in all four orders.
 	b := body(map[string]any{"n2": 1, "n10": 2, "n": map[string]any{"z": 1}, "n-1": 3, "a:b": 4, "a": map[string]any{"c": 5}})
 	unsigned, _ := json.Marshal(b)
-	d, err := parseDocument(unsigned)
+	d, err := parseDocument(string(unsigned))
 	require.NoError(t, err)
 	strings := map[string]bool{}
 	for i, order := range orders {

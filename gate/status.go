@@ -116,23 +116,23 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 // parseStatus reads a status answer. ErrNotSeen only comes from the plain
 // documented form; a 404, HTML, 3062 or an "error" payment with 3061 never
 // make it.
-func parseStatus(res response, key payout.Key, keys Keys) (Notice, error) {
-	failed := &Error{HTTPStatus: res.status, Message: http.StatusText(res.status)}
-	if res.status == http.StatusTooManyRequests {
-		failed.RetryAfter = retryAfter(res.header, time.Now())
+func parseStatus(res Response, key payout.Key, keys Keys) (Notice, error) {
+	failed := &Error{HTTPStatus: res.Status, Message: http.StatusText(res.Status)}
+	if res.Status == http.StatusTooManyRequests {
+		failed.RetryAfter = retryAfter(res.RetryAfter, time.Now())
 		return Notice{}, failed
 	}
-	failed.Stop = res.status == http.StatusForbidden
-	if !isJSON(res.header) {
+	failed.Stop = res.Status == http.StatusForbidden
+	if !isJSON(res.ContentType) {
 		return Notice{}, failed
 	}
-	d, err := parseDocument(res.body)
+	d, err := parseDocument(res.Body)
 	if err != nil {
 		return Notice{}, fmt.Errorf("status answer: %w", err)
 	}
 	failed.Code, failed.Message = d.refusal()
-	failed.Stop = failed.Stop || res.status != http.StatusOK && GroupOf(failed.Code) == GroupStop
-	if res.status != http.StatusOK {
+	failed.Stop = failed.Stop || res.Status != http.StatusOK && GroupOf(failed.Code) == GroupStop
+	if res.Status != http.StatusOK {
 		return Notice{}, failed
 	}
 	if d.first("payment:id", "payment:status") == "" {

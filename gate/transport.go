@@ -2,25 +2,21 @@ package gate
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"sync"
 	"time"
 )
 
-// Transport is an http.RoundTripper for a gate: HTTP/1.1 over kept connections,
-// with the standard library's reader and writer of messages, and no goroutine of
-// its own. It sends a request once, over a connection that was found alive, or
-// not at all, and never by itself again. It tells httptrace's GotConn right before the
-// first byte leaves: an error without that word means that nothing was sent.
+// Transport is a Poster over HTTP/1.1 on kept connections, with no goroutine of
+// its own. It sends a request once, over a connection that was found alive, or not
+// at all, and never by itself again. Messages are the standard library's, but for
+// an answer in its plainest form, which is read where it lies.
 //
 // HTTP/2 is left out on purpose, as pipelining is: one cut of one connection would
 // put all requests under way in doubt. net/http's own transport hands each
@@ -78,36 +74,35 @@ type connection struct {
 	net.Conn
 	place string // in the transport's map
 	in    *bufio.Reader
-	out   *bufio.Writer
+	out   []byte           // the message that was sent last
 	limit io.LimitedReader // of one answer; in reads through it
 	since time.Time        // it is idle
+	pulse pulse
 }
 
-// RoundTrip sends one request and reads the whole answer, up to a bound that is
-// above maxAnswer. The context's deadline is the connection's; when the context
-// is cancelled the connection is cut.
-func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+// Post is Poster's.
+func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response, bool, error) {
 	if t.Proxy != nil {
-		proxy, err := t.Proxy(req)
+		proxy, err := t.Proxy(to.asked)
 		if err != nil {
-			return nil, errors.Join(err, closeBody(req))
+			return Response{}, false, err
 		}
 		if proxy != nil {
-			return t.proxied.RoundTrip(req)
+			return carried{t.proxied}.Post(ctx, to, body)
 		}
 	}
-	ctx := req.Context()
-	c, err := t.connect(ctx, req.URL)
+	deadline := time.Now().Add(to.timeout)
+	c, err := t.connect(ctx, to, deadline)
 	if err != nil {
-		return nil, errors.Join(err, closeBody(req))
-	}
-	if trace := httptrace.ContextClientTrace(ctx); trace != nil && trace.GotConn != nil {
-		trace.GotConn(httptrace.GotConnInfo{Conn: c.Conn})
+		return Response{}, false, err
 	}
 	// Dangerous from here on: whatever goes wrong, the request may have left.
-	uncut := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
-	res, whole, err := c.exchange(req)
-	if !uncut() || err != nil || !whole || res.Close {
+	uncut := func() bool { return true }
+	if ctx.Done() != nil {
+		uncut = context.AfterFunc(ctx, func() { _ = c.Close() })
+	}
+	res, whole, err := c.exchange(to, body, deadline)
+	if !uncut() || err != nil || !whole {
 		_ = c.Close() // it is done with
 	} else {
 		t.put(c)
@@ -115,50 +110,56 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil && ctx.Err() != nil {
 		err = ctx.Err()
 	}
-	return res, err
+	return res, true, err
 }
 
-func closeBody(req *http.Request) error {
-	if req.Body == nil {
-		return nil
+// exchange writes a request and reads its answer; whole says that the connection
+// is good for another.
+func (c *connection) exchange(to *Target, body []byte, deadline time.Time) (res Response, whole bool, err error) {
+	if err := c.SetDeadline(deadline); err != nil {
+		return res, false, err
 	}
-	return req.Body.Close()
-}
-
-// exchange writes a request and reads its answer; whole says that nothing of it
-// is left on the connection.
-func (c *connection) exchange(req *http.Request) (res *http.Response, whole bool, err error) {
-	if deadline, ok := req.Context().Deadline(); ok {
-		if err := c.SetDeadline(deadline); err != nil {
-			return nil, false, errors.Join(err, closeBody(req))
-		}
-	}
-	if err := req.Write(c.out); err != nil {
-		return nil, false, err
-	}
-	if err := c.out.Flush(); err != nil {
-		return nil, false, err
+	c.out = to.message(c.out[:0], body)
+	if _, err := c.Write(c.out); err != nil {
+		return res, false, err
 	}
 	c.limit.N = maxHeader
+	if _, err := c.in.Peek(1); err != nil {
+		return res, false, c.tooMuch(err)
+	}
+	here, err := c.in.Peek(c.in.Buffered())
+	if err != nil {
+		return res, false, err
+	}
+	if res, n, ok := plainest(here); ok {
+		_, err := c.in.Discard(n)
+		return res, err == nil && c.in.Buffered() == 0, err
+	}
+	return c.answer()
+}
+
+// answer reads one in any form.
+func (c *connection) answer() (Response, bool, error) {
+	var res *http.Response
 	for informational := 0; ; informational++ {
-		if res, err = http.ReadResponse(c.in, req); err != nil {
-			return nil, false, c.tooMuch(err)
+		var err error
+		if res, err = http.ReadResponse(c.in, posted); err != nil { //nolint:bodyclose // Close would read on; what is left goes with the connection
+			return Response{}, false, c.tooMuch(err)
 		}
 		if res.StatusCode/100 != 1 {
 			break
 		}
 		if informational >= maxInformational || res.StatusCode == http.StatusSwitchingProtocols {
-			return nil, false, fmt.Errorf("HTTP status %d instead of an answer", res.StatusCode)
+			return Response{}, false, fmt.Errorf("HTTP status %d instead of an answer", res.StatusCode)
 		}
 	}
 	c.limit.N += maxAnswer + 1
-	var body bytes.Buffer
-	_, err = body.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
-	whole = err == nil && body.Len() <= maxAnswer && c.in.Buffered() == 0
-	err = c.tooMuch(err)
-	res.Body = io.NopCloser(&answerBody{body, err})
-	return res, whole, nil
+	answer, err := newResponse(res)
+	return answer, err == nil && !res.Close && c.in.Buffered() == 0, c.tooMuch(err)
 }
+
+// posted says what an answer is one to.
+var posted = &http.Request{Method: http.MethodPost}
 
 // tooMuch names the limit that cut an answer off.
 func (c *connection) tooMuch(err error) error {
@@ -168,46 +169,29 @@ func (c *connection) tooMuch(err error) error {
 	return err
 }
 
-// answerBody is what was read of a body, and what went wrong after it.
-type answerBody struct {
-	bytes.Buffer
-	err error
-}
-
-func (b *answerBody) Read(p []byte) (int, error) {
-	n, err := b.Buffer.Read(p)
-	if errors.Is(err, io.EOF) && b.err != nil {
-		err = b.err
-	}
-	return n, err
-}
-
 // connect returns a connection that is alive, a kept one if there is one.
-func (t *Transport) connect(ctx context.Context, to *url.URL) (*connection, error) {
-	place := to.Scheme + "://" + to.Host
-	for c := t.take(place); c != nil; c = t.take(place) {
-		if time.Since(c.since) < idleFor && alive(c.Conn) {
+func (t *Transport) connect(ctx context.Context, to *Target, deadline time.Time) (*connection, error) {
+	for c := t.take(to.place); c != nil; c = t.take(to.place) {
+		if time.Since(c.since) < idleFor && c.pulse.beats() {
 			return c, nil
 		}
 		_ = c.Close()
 	}
-	address := to.Host
-	if to.Port() == "" {
-		address = net.JoinHostPort(to.Hostname(), map[string]string{"http": "80", "https": "443"}[to.Scheme])
-	}
-	plain, err := t.DialContext(ctx, "tcp", address)
+	ctx, cancel := context.WithDeadline(ctx, deadline)
+	defer cancel()
+	plain, err := t.DialContext(ctx, "tcp", to.address)
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: plain, place: place}
-	if to.Scheme == "https" {
-		if c.Conn, err = t.handshake(ctx, plain, to.Hostname()); err != nil {
+	c := &connection{Conn: plain, place: to.place, pulse: newPulse(plain)}
+	if to.url.Scheme == "https" {
+		if c.Conn, err = t.handshake(ctx, plain, to.url.Hostname()); err != nil {
 			_ = plain.Close()
 			return nil, err
 		}
 	}
 	c.limit.R = c.Conn
-	c.in, c.out = bufio.NewReader(&c.limit), bufio.NewWriter(c.Conn)
+	c.in = bufio.NewReader(&c.limit)
 	return c, nil
 }
 
@@ -261,12 +245,4 @@ func (t *Transport) CloseIdleConnections() {
 		}
 	}
 	t.proxied.CloseIdleConnections()
-}
-
-// bare is the connection below TLS.
-func bare(c net.Conn) net.Conn {
-	if over, ok := c.(*tls.Conn); ok {
-		return over.NetConn()
-	}
-	return c
 }

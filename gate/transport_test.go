@@ -56,7 +56,7 @@ func talker(t *testing.T, talk func(conn net.Conn, request int) bool) (base stri
 	return "http://" + l.Addr().String(), conns
 }
 
-func clientFor(t *testing.T, base string, transport http.RoundTripper) *Client {
+func clientFor(t *testing.T, base string, transport Poster) *Client {
 	c, err := NewClient(Options{BaseURL: base, Keys: keys{}, Limiter: &open{}, Timeout: 5 * time.Second, Transport: transport})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
@@ -110,8 +110,8 @@ func TestADeadConnectionCarriesNothing(t *testing.T) {
 			require.Equal(t, Accepted, c.Send(t.Context(), testDraft(t), time.Second).Outcome)
 			done <- struct{}{}
 			require.Eventually(t, func() bool {
-				kept := c.http.(*Transport).idle
-				return len(kept[base]) == 1 && !alive(kept[base][0].Conn)
+				kept := c.poster.(*Transport).idle
+				return len(kept[base]) == 1 && !kept[base][0].pulse.beats()
 			}, 5*time.Second, time.Millisecond)
 			done <- struct{}{}
 			a := c.Send(t.Context(), testDraft(t), time.Second)
