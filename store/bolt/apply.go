@@ -250,29 +250,29 @@ func (w *writer) put(r record) error {
 }
 
 func (w *writer) reindex(before, after payout.Payout) error {
-	var errs []error
+	var errs [4]error
 	if !before.AskAt.Equal(after.AskAt) {
 		due := w.tx.Bucket(bucketDue)
 		due.FillPercent = 1 // most times are later than all before
 		if !before.AskAt.IsZero() {
-			errs = append(errs, due.Delete(w.due(before)))
+			errs[0] = due.Delete(w.due(before))
 		}
 		if !after.AskAt.IsZero() {
-			errs = append(errs, due.Put(w.due(after), nil))
+			errs[1] = due.Put(w.due(after), nil)
 		}
 	}
 	if before.Owner != after.Owner {
 		claims := w.tx.Bucket(bucketClaims)
 		if before.Owner != 0 {
-			errs = append(errs, claims.Delete(w.claim(before)))
+			errs[2] = claims.Delete(w.claim(before))
 		}
 		if after.Owner != 0 {
-			errs = append(errs, claims.Put(w.claim(after), nil))
+			errs[3] = claims.Put(w.claim(after), nil)
 		}
 	}
 	w.countHost(before, -1)
 	w.countHost(after, +1)
-	return errors.Join(errs...)
+	return errors.Join(errs[:]...)
 }
 
 // countHost counts payouts that a gate may know and has not settled.

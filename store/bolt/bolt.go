@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -377,6 +378,14 @@ func (s *Store) bytes(look func(file io.ReaderAt, size int64) error) error {
 	return look(f, st.Size())
 }
 
+// mapped is how much address space a store is given, where there is plenty: 1 GiB.
+// Whenever it outgrows it, bbolt copies what a transaction holds and waits for all
+// readers. grows is what the file gets at once.
+const (
+	mapped = 1 << (strconv.IntSize/2 - 2)
+	grows  = 1 << 20
+)
+
 // openFile opens a bbolt file with flags of its own, owner-only.
 func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	var file *os.File
@@ -388,7 +397,8 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 		}
 	}()
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
-		Timeout: busyAfter,
+		Timeout:         busyAfter,
+		InitialMmapSize: mapped,
 		OpenFile: func(name string, _ int, mode os.FileMode) (_ *os.File, err error) {
 			file, err = os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
 			if err != nil || flags&os.O_CREATE != 0 {
@@ -403,6 +413,7 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	})
 	switch {
 	case err == nil:
+		db.AllocSize = grows
 		return db, nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EROFS):
 		return nil, err

@@ -1,9 +1,11 @@
 package bolt
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
 
 	"masspay/payout"
@@ -135,22 +137,19 @@ type decoder struct {
 	bad  bool
 }
 
-func newDecoder(key, value []byte) *decoder {
+func newDecoder(key, value []byte) decoder {
 	if len(value) < 5 {
-		return &decoder{bad: true}
+		return decoder{bad: true}
 	}
 	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
 	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] != recordVersion {
-		return &decoder{bad: true}
+		return decoder{bad: true}
 	}
-	return &decoder{b: body[1:]}
+	return decoder{b: body[1:]}
 }
 
-// shared makes the strings that follow share one piece of memory.
-func (d *decoder) shared() *decoder {
-	d.text = string(d.b)
-	return d
-}
+// share makes the strings that follow share one piece of memory.
+func (d *decoder) share() { d.text = string(d.b) }
 
 // skip goes on behind the next n bytes, which are there.
 func (d *decoder) skip(n int) {
@@ -239,14 +238,17 @@ func (d *decoder) mask() *mask {
 
 // padding reads the zeros that a record was given to grow into.
 func (d *decoder) padding() {
-	for _, c := range d.b {
-		if c != 0 {
+	for len(d.b) > 0 {
+		n := min(len(d.b), len(zeros))
+		if !bytes.Equal(d.b[:n], zeros[:n]) {
 			d.fail()
 			return
 		}
+		d.b = d.b[n:]
 	}
-	d.b = nil
 }
+
+var zeros [grown]byte
 
 func (d *decoder) amount() payout.Amount {
 	return payout.Amount{Minor: d.int(), Currency: d.string()}
@@ -299,8 +301,8 @@ func (r record) append(e *encoder, key []byte) []byte {
 	e.life(p)
 	e.uint(uint64(p.Events))
 	e.string(r.events)
-	for len(e.b)-start < r.room-4 {
-		e.b = append(e.b, 0)
+	for short := r.room - 4 - (len(e.b) - start); short > 0; short = r.room - 4 - (len(e.b) - start) {
+		e.b = append(e.b, zeros[:min(short, len(zeros))]...)
 	}
 	return e.sumFrom(start, key)
 }
@@ -355,7 +357,8 @@ func (e *encoder) life(p *payout.Payout) {
 }
 
 func decodeRecord(key, value []byte) (record, error) {
-	d := newDecoder(key, value).shared()
+	d := newDecoder(key, value)
+	d.share()
 	r := record{room: len(value)}
 	p := &r.Payout
 	p.Number = number(key)
@@ -423,7 +426,13 @@ func (d *decoder) life(p *payout.Payout) {
 func (r *record) withEvent(ev payout.Event) {
 	e := encoder{b: make([]byte, 0, 128)}
 	e.event(ev, r.Host, r.Amount)
-	r.events = string(append(binary.AppendUvarint(append(make([]byte, 0, len(r.events)+len(e.b)+2), r.events...), uint64(len(e.b))), e.b...))
+	var size [binary.MaxVarintLen64]byte
+	var all strings.Builder
+	all.Grow(len(r.events) + len(e.b) + 2)
+	all.WriteString(r.events)
+	all.Write(binary.AppendUvarint(size[:0], uint64(len(e.b))))
+	all.Write(e.b)
+	r.events = all.String()
 	r.Events++
 }
 
@@ -562,7 +571,7 @@ type line struct {
 }
 
 func (l line) encode(key []byte) []byte {
-	e := newEncoder()
+	e := encoder{b: append(make([]byte, 0, 40+len(l.skip)+len(l.sealed)), recordVersion)}
 	e.uint(l.payout)
 	e.uint(l.line)
 	e.string(l.skip)
@@ -590,7 +599,7 @@ func encodeCells(cells []string) []byte {
 }
 
 func decodeCells(b []byte) ([]string, bool) {
-	d := (&decoder{b: b}).shared()
+	d := decoder{b: b, text: string(b)}
 	n := d.uint()
 	if n > uint64(len(b)) {
 		return nil, false

@@ -67,7 +67,7 @@ func changeMeta(tx *bbolt.Tx, change func(*meta)) error {
 // An index entry is a number with a checksum of key and number: a flipped bit
 // must not lead to another payout, or make an id look new.
 func indexEntry(key []byte, n uint64) []byte {
-	return (&encoder{b: be64(n)}).sum(key)
+	return (&encoder{b: binary.BigEndian.AppendUint64(make([]byte, 0, 12), n)}).sum(key)
 }
 
 func readIndex(key, value []byte) (uint64, error) {

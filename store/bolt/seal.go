@@ -49,7 +49,7 @@ func ParseKey(text string) (Key, error) {
 // sealer derives what the store needs from its key.
 type sealer struct {
 	aead    cipher.AEAD
-	digests sync.Pool // of hash.Hash, keyed
+	digests sync.Pool // of *digester
 	check   []byte    // tells whether a key is the store's
 }
 
@@ -77,32 +77,40 @@ func newSealer(k Key) (*sealer, error) {
 		return nil, err
 	}
 	s := &sealer{aead: aead, check: check[:16]}
-	s.digests.New = func() any { return hmac.New(sha256.New, digestKey) }
+	s.digests.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
 	return s, nil
 }
 
-func (s *sealer) digest(parts ...[]byte) payout.Digest {
-	h, _ := s.digests.Get().(hash.Hash)
-	defer s.digests.Put(h)
-	h.Reset()
-	for _, p := range parts {
-		h.Write(p)
-	}
-	var sum [sha256.Size]byte
-	return payout.Digest(h.Sum(sum[:0])[:16])
+// digester makes digests with one key. It is kept, because a new one costs more
+// than a digest.
+type digester struct {
+	mac hash.Hash
+	buf []byte
+}
+
+// digest is that of what put appends.
+func (s *sealer) digest(put func(b []byte) []byte) payout.Digest {
+	d, _ := s.digests.Get().(*digester)
+	defer s.digests.Put(d)
+	d.mac.Reset()
+	d.buf = put(d.buf[:0])
+	d.mac.Write(d.buf)
+	d.buf = d.mac.Sum(d.buf[:0])
+	return payout.Digest(d.buf[:16])
 }
 
 // DigestID is the digest that a payout's id is found by.
 func (s *sealer) DigestID(k payout.Key) payout.Digest {
-	var project [5]byte
-	project[0] = 'i'
-	binary.BigEndian.PutUint32(project[1:], k.ProjectID)
-	return s.digest(project[:], []byte(k.PaymentID))
+	return s.digest(func(b []byte) []byte {
+		return append(binary.BigEndian.AppendUint32(append(b, 'i'), k.ProjectID), k.PaymentID...)
+	})
 }
 
 // DigestContent is the digest of what a row asks for.
 func (s *sealer) DigestContent(method string, canonical []byte) payout.Digest {
-	return s.digest([]byte{'c'}, []byte(method), []byte{0}, canonical)
+	return s.digest(func(b []byte) []byte {
+		return append(append(append(append(b, 'c'), method...), 0), canonical...)
+	})
 }
 
 // bound is the additional data of a sealed row: a row moved to another place
