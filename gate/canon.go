@@ -30,7 +30,8 @@ type leaf struct {
 // and the two places where a signature may stand.
 type document struct {
 	leaves    []leaf
-	signature string // root, else general
+	signature string   // root, else general
+	arena     []string // what the leaves' segments are cut from
 }
 
 // value is what stands at a path, the last if several do; "" when there is none.
@@ -76,6 +77,11 @@ func (d *document) add(at []string, value string) {
 	if d.leaves == nil {
 		d.leaves = make([]leaf, 0, 8)
 	}
+	if cap(d.arena)-len(d.arena) < len(at) {
+		d.arena = make([]string, 0, max(16, len(at), 2*cap(d.arena)))
+	}
+	start := len(d.arena)
+	d.arena = append(d.arena, at...)
 	escaped := at
 	if slices.ContainsFunc(at, func(s string) bool { return strings.Contains(s, ":") }) {
 		escaped = make([]string, len(at))
@@ -83,7 +89,7 @@ func (d *document) add(at []string, value string) {
 			escaped[i] = strings.ReplaceAll(s, ":", "::")
 		}
 	}
-	d.leaves = append(d.leaves, leaf{path: strings.Join(escaped, ":"), value: value, segments: slices.Clone(at)})
+	d.leaves = append(d.leaves, leaf{path: strings.Join(escaped, ":"), value: value, segments: d.arena[start:len(d.arena):len(d.arena)]})
 }
 
 // Canonical returns the string that is signed for a JSON body: every leaf as
