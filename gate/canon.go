@@ -106,11 +106,16 @@ func Canonical(body []byte) (string, error) {
 	return d.canonical(byNaturalPath), nil
 }
 
-func (d *document) canonical(order func(a, b leaf) int) string {
-	leaves := slices.Clone(d.leaves)
-	slices.SortStableFunc(leaves, order)
+func (d *document) canonical(order func(a, b *leaf) int) string {
+	sorted, size := make([]*leaf, len(d.leaves)), 0
+	for i := range d.leaves {
+		l := &d.leaves[i]
+		sorted[i], size = l, size+len(l.path)+len(l.value)+2
+	}
+	slices.SortStableFunc(sorted, order)
 	var b strings.Builder
-	for i, l := range leaves {
+	b.Grow(size)
+	for i, l := range sorted {
 		if i > 0 {
 			b.WriteByte(';')
 		}
@@ -124,20 +129,28 @@ func (d *document) canonical(order func(a, b leaf) int) string {
 // orders are the four known ways to sort the lines. The platform's SDKs agree
 // on everything that real payouts contain, and not beyond, so a callback may
 // match any of them.
-var orders = []func(a, b leaf) int{byNaturalPath, byPath, byLine, byLevel}
+var orders = []func(a, b *leaf) int{byNaturalPath, byPath, byLine, byLevel}
 
-func byNaturalPath(a, b leaf) int { return compareNatural(a.path, b.path) }
+func byNaturalPath(a, b *leaf) int { return compareNatural(a.path, b.path) }
 
-func byPath(a, b leaf) int { return strings.Compare(a.path, b.path) }
+func byPath(a, b *leaf) int { return strings.Compare(a.path, b.path) }
 
-func byLine(a, b leaf) int {
+func byLine(a, b *leaf) int {
 	return strings.Compare(a.path+":"+a.value, b.path+":"+b.value)
 }
 
-func byLevel(a, b leaf) int { return slices.Compare(a.segments, b.segments) }
+func byLevel(a, b *leaf) int { return slices.Compare(a.segments, b.segments) }
 
 // compareNatural compares byte by byte, but runs of digits as numbers.
 func compareNatural(a, b string) int {
+	same := 0
+	for same < len(a) && same < len(b) && a[same] == b[same] {
+		same++
+	}
+	for same > 0 && isDigit(a[same-1]) {
+		same-- // the run of digits may go on
+	}
+	a, b = a[same:], b[same:]
 	for a != "" && b != "" {
 		da, db := digits(a), digits(b)
 		if da > 0 && db > 0 {

@@ -198,8 +198,8 @@ const maxText = 255
 // clean makes a word of the gate, an id or a code, fit to keep and to print: one
 // line, no control characters, bounded.
 func clean(s string) string {
-	if s == "" {
-		return ""
+	if len(s) <= maxText && printable(s) { // as nearly all are
+		return s
 	}
 	s = strings.ToValidUTF8(s, "?")
 	s = strings.Map(func(r rune) rune {
@@ -220,4 +220,10 @@ var personalText = regexp.MustCompile(`[^\s@:;,<>"']+@[^\s@:;,<>"']+|\+?[0-9](?:
 
 // cleanText does the same to a message for people, and masks what looks
 // personal. Names it cannot know.
-func cleanText(s string) string { return personalText.ReplaceAllStringFunc(clean(s), payout.Mask) }
+func cleanText(s string) string {
+	s = clean(s)
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == '@' || r >= '0' && r <= '9' }) {
+		return s
+	}
+	return personalText.ReplaceAllStringFunc(s, payout.Mask)
+}

@@ -18,15 +18,20 @@ import (
 type keys struct{}
 
 func (keys) Signing(project uint32) (Secret, bool) {
-	return NewSecret("secret"), project == 1234
+	return testSecret, project == 1234
 }
 
 func (keys) Accepted(project uint32) []Secret {
 	if project != 1234 {
 		return nil
 	}
-	return []Secret{NewSecret("secret"), NewSecret("old-secret")}
+	return testSecrets
 }
+
+var (
+	testSecret  = NewSecret("secret")
+	testSecrets = []Secret{testSecret, NewSecret("old-secret")}
+)
 
 // callback is a signed callback of a paid payout; change replaces values by
 // their dotted path.

@@ -110,9 +110,10 @@ func plainType(b []byte) string {
 	return string(b)
 }
 
-func printable(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' || c > '~' {
+// printable reports whether all characters are ASCII's that can be seen, or spaces.
+func printable[T string | []byte](text T) bool {
+	for i := range len(text) {
+		if text[i] < ' ' || text[i] > '~' {
 			return false
 		}
 	}

@@ -1,12 +1,16 @@
 package gate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -139,6 +143,30 @@ func BenchmarkSign(b *testing.B) {
 		d.Signed(key)
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// Natural order is that of the runs of digits, as numbers, and of the bytes
+// between them, whatever two paths have in common.
+func FuzzNatural(f *testing.F) {
+	for _, p := range [][2]string{{"a:10", "a:9"}, {"a:010", "a:10"}, {"a10b", "a10c"}, {"a1", "a"}, {"1", "a"}, {"a:1:2", "a:1:10"}, {"a0", "a00"}, {"a12", "a102"}} {
+		f.Add(p[0], p[1])
+	}
+	run := regexp.MustCompile(`[0-9]+|[^0-9]`)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if !utf8.ValidString(a + b) {
+			return
+		}
+		want := slices.CompareFunc(run.FindAllString(a, -1), run.FindAllString(b, -1), func(x, y string) int {
+			if digits(x) > 0 && digits(y) > 0 {
+				x, y = strings.TrimLeft(x, "0"), strings.TrimLeft(y, "0")
+				if c := cmp.Compare(len(x), len(y)); c != 0 {
+					return c
+				}
+			}
+			return strings.Compare(x, y)
+		})
+		require.Equal(t, want, cmp.Compare(compareNatural(a, b), 0))
+	})
 }
 
 func BenchmarkParseCallback(b *testing.B) {

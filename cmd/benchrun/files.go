@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"masspay/gate"
@@ -31,15 +32,25 @@ func cells(n int) []string {
 	}
 }
 
-func writeFile(path string, rows int) error {
+func writeFile(path string, first, rows int) error {
 	return write(path, func(w *bufio.Writer) error {
 		_, err := w.WriteString(strings.Join(columns, ";") + "\n")
-		for n := 0; n < rows && err == nil; n++ {
+		for n := first; n < first+rows && err == nil; n++ {
 			_, err = w.WriteString(strings.Join(cells(n), ";") + "\n")
 		}
 		return err
 	})
 }
+
+// target is a request as vegeta takes it.
+type target struct {
+	Method string              `json:"method"`
+	URL    string              `json:"url"`
+	Body   []byte              `json:"body"`
+	Header map[string][]string `json:"header"`
+}
+
+var header = map[string][]string{"Content-Type": {"application/json"}}
 
 // writeTargets writes the same payouts as vegeta takes them, signed.
 func writeTargets(path, base string, rows int) error {
@@ -53,15 +64,66 @@ func writeTargets(path, base string, rows int) error {
 		for n := range rows {
 			row := cells(n)
 			draft := composer.Draft(payout.Key{ProjectID: 1234, PaymentID: row[3]}, row)
-			err := enc.Encode(map[string]any{
-				"method": "POST", "url": base + draft.Endpoint(), "body": draft.Signed(secret), "header": map[string][]string{"Content-Type": {"application/json"}},
-			})
+			err := enc.Encode(target{Method: "POST", URL: base + draft.Endpoint(), Body: draft.Signed(secret), Header: header})
 			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// writeCallbacks writes a callback for each payout, as vegeta takes them, signed.
+func writeCallbacks(path, to string, first, rows int) error {
+	secret := gate.NewSecret("secret")
+	return write(path, func(w *bufio.Writer) error {
+		enc := json.NewEncoder(w)
+		for n := first; n < first+rows; n++ {
+			body, err := callback(cells(n), n, secret)
+			if err != nil {
+				return err
+			}
+			if err := enc.Encode(target{Method: "POST", URL: to, Body: body, Header: header}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// callback is the platform's word that a row is paid, in the form and with the
+// fields of its documentation.
+func callback(row []string, n int, secret gate.Secret) ([]byte, error) {
+	amount, err := strconv.ParseInt(row[4], 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	body := map[string]any{
+		"project_id": 1234,
+		"payment": map[string]any{
+			"id": row[3], "type": "payout", "status": "success", "date": "2026-11-25T02:00:07+0000", "method": "sbp-p2p", "description": "",
+			"sum": map[string]any{"amount": amount, "currency": row[5]},
+		},
+		"account":  map[string]any{"number": payout.Mask(row[6])},
+		"customer": map[string]any{"id": row[8]},
+		"operation": map[string]any{
+			"id": 12_345_678_900_000_000 + n, "type": "payout", "status": "success", "date": "2026-11-25T02:00:07+0000", "created_date": "2026-11-25T02:00:01+0000",
+			"request_id": fmt.Sprintf("%015x", n), "code": "0", "message": "Success", "eci": "",
+			"sum_initial":   map[string]any{"amount": amount, "currency": row[5]},
+			"sum_converted": map[string]any{"amount": amount, "currency": row[5]},
+			"provider":      map[string]any{"id": 2_345, "payment_id": fmt.Sprintf("123abc%03d-%03d", n/1000%1000, n%1000), "date": "2026-11-25T02:00:06+0000", "auth_code": ""},
+		},
+	}
+	unsigned, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	canonical, err := gate.Canonical(unsigned)
+	if err != nil {
+		return nil, err
+	}
+	body["signature"] = secret.Sign(canonical)
+	return json.Marshal(body)
 }
 
 func write(path string, do func(w *bufio.Writer) error) error {
@@ -71,19 +133,4 @@ func write(path string, do func(w *bufio.Writer) error) error {
 	}
 	w := bufio.NewWriterSize(f, 1<<20)
 	return errors.Join(do(w), w.Flush(), f.Close())
-}
-
-// throughput reads vegeta's report.
-func throughput(report []byte) (float64, error) {
-	var r struct {
-		Throughput float64 `json:"throughput"`
-		Success    float64 `json:"success"`
-	}
-	if err := json.Unmarshal(report, &r); err != nil {
-		return 0, err
-	}
-	if r.Success != 1 {
-		return 0, fmt.Errorf("vegeta: only %.4f of the requests succeeded", r.Success)
-	}
-	return r.Throughput, nil
 }

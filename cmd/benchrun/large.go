@@ -18,7 +18,7 @@ const mebibyte = 1 << 20
 // a run grows from a tenth of it.
 func (b *bench) large(ctx context.Context, rows int) error {
 	tenth, file := filepath.Join(b.folder, "tenth.csv"), filepath.Join(b.folder, "large.csv")
-	if err := errors.Join(writeFile(tenth, rows/10), writeFile(file, rows)); err != nil {
+	if err := errors.Join(writeFile(tenth, 0, rows/10), writeFile(file, 0, rows)); err != nil {
 		return err
 	}
 	small, err := b.store(ctx, "tenth")
@@ -55,11 +55,9 @@ func (b *bench) large(ctx context.Context, rows int) error {
 	if err := b.repeat(ctx, folder, "report of "+size+" rows", rows, "report", id, "-o", "result.csv"); err != nil {
 		return err
 	}
-	st, err := os.Stat(filepath.Join(folder, "masspay.db"))
-	if err != nil {
+	if err := b.size(folder, "accepted", rows); err != nil {
 		return err
 	}
-	b.add("store, bytes a row, accepted", "%.0f", []float64{float64(st.Size()) / float64(rows)})
 	var status []float64
 	for range b.runs {
 		p, err := b.run(ctx, folder, "masspay", "status")
@@ -70,6 +68,15 @@ func (b *bench) large(ctx context.Context, rows int) error {
 	}
 	b.add("status on "+size+" rows, ms", "%.0f", status)
 	return nil
+}
+
+// size measures the store's file.
+func (b *bench) size(folder, what string, rows int) error {
+	st, err := os.Stat(filepath.Join(folder, "masspay.db"))
+	if err == nil {
+		b.add("store, bytes a row, "+what, "%.0f", []float64{float64(st.Size()) / float64(rows)})
+	}
+	return err
 }
 
 // repeat measures a command's rows a second and its peak memory.
@@ -89,17 +96,27 @@ func (b *bench) repeat(ctx context.Context, folder, what string, rows int, args 
 
 // batch is the id of the only batch of a store.
 func (b *bench) batch(ctx context.Context, folder string) (string, error) {
-	c := exec.CommandContext(ctx, filepath.Join(b.bin, "masspay"), "status", "--json") //nolint:gosec // our own program
-	c.Dir = folder
-	text, err := c.Output()
-	if err != nil {
-		return "", err
-	}
-	var all []struct {
-		Batch string `json:"batch"`
-	}
-	if err := json.Unmarshal(text, &all); err != nil || len(all) != 1 {
+	all, err := b.status(ctx, folder)
+	if err != nil || len(all) != 1 {
 		return "", errors.Join(err, fmt.Errorf("%d batches, want one", len(all)))
 	}
 	return all[0].Batch, nil
+}
+
+// standing is what masspay status --json says of a batch.
+type standing struct {
+	Batch  string `json:"batch"`
+	States map[string]struct {
+		Rows int `json:"rows"`
+	} `json:"states"`
+}
+
+func (b *bench) status(ctx context.Context, folder string) (all []standing, err error) {
+	c := exec.CommandContext(ctx, filepath.Join(b.bin, "masspay"), "status", "--json") //nolint:gosec // our own program
+	c.Dir = folder
+	text, err := c.Output()
+	if err == nil {
+		err = json.Unmarshal(text, &all)
+	}
+	return all, err
 }

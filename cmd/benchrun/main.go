@@ -5,8 +5,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -18,6 +20,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -54,6 +57,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	runs := fl.Int("runs", 5, "runs of each measurement")
 	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
 	many := fl.Int("many", 1_000_000, "rows of the large file")
+	only := fl.String("only", "", "one measurement: vegeta, callbacks or large")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -71,14 +75,21 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer stop()
+	defer func() { _ = stop() }()
 	b.table.SetOutputMirror(out)
 	b.table.AppendHeader(table.Row{"what", "median", "least", "most"})
-	for _, measure := range []func(context.Context) error{
-		func(ctx context.Context) error { return b.againstVegeta(ctx, *rows) },
-		func(ctx context.Context) error { return b.large(ctx, *many) },
+	for _, m := range []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"vegeta", func(ctx context.Context) error { return b.againstVegeta(ctx, *rows) }},
+		{"callbacks", func(ctx context.Context) error { return b.callbacks(ctx, *rows/3) }},
+		{"large", func(ctx context.Context) error { return b.large(ctx, *many) }},
 	} {
-		if err := measure(ctx); err != nil {
+		if *only != "" && *only != m.name {
+			continue
+		}
+		if err := m.do(ctx); err != nil {
 			return err
 		}
 	}
@@ -102,30 +113,41 @@ func (b *bench) add(what, format string, figures []float64) {
 func (b *bench) tell(format string, args ...any) { _, _ = fmt.Fprintf(b.log, format+"\n", args...) }
 
 // startGate starts the gate that answers at once and remembers nothing.
-func (b *bench) startGate(ctx context.Context) (stop func(), err error) {
-	c := exec.CommandContext(ctx, filepath.Join(b.bin, "gatesim"), "-bare", "-project", "1234=secret", "-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0") //nolint:gosec // our own program
-	said, err := c.StderrPipe()
+func (b *bench) startGate(ctx context.Context) (stop func() error, err error) {
+	stop, line, err := b.start(ctx, b.folder, "API on ", "gatesim", "-bare", "-project", "1234=secret", "-listen", "127.0.0.1:0", "-manage", "127.0.0.1:0")
+	_, b.gate, _ = strings.Cut(line, "API on ")
+	return stop, err
+}
+
+// start starts a program and returns the first line of its messages that has a
+// word in it. It runs until it is stopped.
+func (b *bench) start(ctx context.Context, folder, word, program string, args ...string) (stop func() error, line string, err error) {
+	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c.Dir = folder
+	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
+	out, in, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	if err := c.Start(); err != nil {
-		return nil, err
+	c.Stdout, c.Stderr = in, in
+	err = c.Start()
+	_ = in.Close()
+	if err != nil {
+		return nil, "", errors.Join(err, out.Close())
 	}
-	stop = func() { _ = c.Process.Kill(); _ = c.Wait() }
-	var line []byte
-	for one := make([]byte, 1); ; {
-		if _, err := said.Read(one); err != nil {
-			stop()
-			return nil, fmt.Errorf("gatesim did not start: %w", err)
+	stop = sync.OnceValue(func() error {
+		_ = c.Cancel()
+		return errors.Join(c.Wait(), out.Close())
+	})
+	said := bufio.NewScanner(out)
+	for said.Scan() {
+		if strings.Contains(said.Text(), word) {
+			line := said.Text()
+			go func() { _, _ = io.Copy(io.Discard, out) }()
+			return stop, line, nil
 		}
-		if one[0] == '\n' {
-			break
-		}
-		line = append(line, one[0])
 	}
-	_, b.gate, _ = strings.Cut(string(line), "API on ")
-	go func() { _, _ = io.Copy(io.Discard, said) }()
-	return stop, nil
+	return nil, "", fmt.Errorf("%s %s did not say %q: %w", program, strings.Join(args, " "), word, stop())
 }
 
 // process is how a program ended.
@@ -166,6 +188,8 @@ projects:
 store:
   path: masspay.db
   key_file: store.key
+callbacks:
+  listen: 127.0.0.1:0
 `
 	err := errors.Join(
 		os.MkdirAll(folder, 0o700),
@@ -182,7 +206,7 @@ store:
 // againstVegeta holds a whole run against vegeta, in turn.
 func (b *bench) againstVegeta(ctx context.Context, rows int) error {
 	file, targets := filepath.Join(b.folder, "pair.csv"), filepath.Join(b.folder, "targets.json")
-	if err := errors.Join(writeFile(file, rows), writeTargets(targets, b.gate, rows)); err != nil {
+	if err := errors.Join(writeFile(file, 0, rows), writeTargets(targets, b.gate, rows)); err != nil {
 		return err
 	}
 	var ours, theirs, ratio, cpu []float64
@@ -191,7 +215,10 @@ func (b *bench) againstVegeta(ctx context.Context, rows int) error {
 		if err != nil {
 			return err
 		}
-		v, err := b.attack(ctx, targets)
+		a, err := b.attack(ctx, targets, "-duration=4s")
+		if err == nil && a.Codes["200"] != a.Requests {
+			err = fmt.Errorf("vegeta: not every request succeeded: %v", a.Codes)
+		}
 		if err != nil {
 			return err
 		}
@@ -199,7 +226,7 @@ func (b *bench) againstVegeta(ctx context.Context, rows int) error {
 		if err != nil {
 			return err
 		}
-		m := float64(rows) / p.took.Seconds()
+		m, v := float64(rows)/p.took.Seconds(), a.Throughput
 		b.tell("run %d: masspay %.0f/s, vegeta %.0f/s, ratio %.2f", n+1, m, v, m/v)
 		ours, theirs, ratio = append(ours, m), append(theirs, v), append(ratio, m/v)
 		cpu = append(cpu, p.cpu.Seconds()*1e6/float64(rows))
@@ -212,17 +239,28 @@ func (b *bench) againstVegeta(ctx context.Context, rows int) error {
 	return nil
 }
 
-// attack returns vegeta's throughput with bodies that were signed beforehand.
-func (b *bench) attack(ctx context.Context, targets string) (float64, error) {
+// attack is what vegeta reports.
+type attack struct {
+	Requests   int            `json:"requests"`
+	Throughput float64        `json:"throughput"`
+	Codes      map[string]int `json:"status_codes"`
+	Latencies  struct {
+		P99 time.Duration `json:"99th"`
+	} `json:"latencies"`
+}
+
+// attack has vegeta send requests that were written beforehand, over 64 connections.
+func (b *bench) attack(ctx context.Context, targets string, args ...string) (attack, error) {
 	result := filepath.Join(b.folder, "vegeta.bin")
-	_, err := b.run(ctx, b.folder, "vegeta", "attack", "-format=json", "-targets="+targets, "-rate=0", "-max-workers=64", "-workers=64", "-connections=64", "-duration=4s", "-output="+result)
-	if err != nil {
-		return 0, err
+	args = append([]string{"attack", "-format=json", "-targets=" + targets, "-rate=0", "-max-workers=64", "-workers=64", "-connections=64", "-output=" + result}, args...)
+	if _, err := b.run(ctx, b.folder, "vegeta", args...); err != nil {
+		return attack{}, err
 	}
 	c := exec.CommandContext(ctx, b.vegeta, "report", "-type=json", result) //nolint:gosec // built by the Makefile
 	text, err := c.Output()
 	if err != nil {
-		return 0, err
+		return attack{}, err
 	}
-	return throughput(text)
+	var a attack
+	return a, json.Unmarshal(text, &a)
 }
