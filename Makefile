@@ -23,7 +23,7 @@ FLIPS    ?= 10000
 FUZZTIME ?= 1m
 RUNS     ?= 5
 
-FUZZ := gate/FuzzAnswer gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
+FUZZ := gate/FuzzAnswer gate/FuzzPlainest gate/FuzzNatural gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
 	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
 
 # What go test -v says, but for the lines that only say that a test goes on.

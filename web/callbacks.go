@@ -101,16 +101,15 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a callback", http.StatusBadRequest)
 		return
 	}
-	log = log.With("payout", n.Key.String(), "status", n.Status, "code", n.Code)
 	change, err := c.commit(r.Context(), n)
 	if err != nil {
-		log.Error("callback not stored, the gate will send it again", "reason", err.Error())
+		log.Error("callback not stored, the gate will send it again", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "reason", err.Error())
 		http.Error(w, "not stored", http.StatusInternalServerError)
 		return
 	}
 	// Dangerous to move up: 200 says that the word is durable.
 	w.WriteHeader(http.StatusOK)
-	log.Info("callback", "effect", effect(change), "state", change.After.State.String())
+	log.Info("callback", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "effect", effect(change), "state", change.After.State.String())
 }
 
 // commit makes a callback durable. Where the payment may be somebody else's it

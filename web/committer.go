@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"time"
 
 	"masspay/payout"
 	"masspay/store"
@@ -30,8 +31,12 @@ type result struct {
 	err    error
 }
 
-// maxCommit is how many callbacks share a commit at the most.
-const maxCommit = 512
+// maxCommit is how many callbacks share a commit at the most, and gatherFor how long
+// two and more wait for others.
+const (
+	maxCommit = 512
+	gatherFor = 2 * time.Millisecond
+)
 
 var errClosing = errors.New("the server is closing")
 
@@ -72,13 +77,29 @@ func (c *Committer) Run(ctx context.Context) {
 	}
 }
 
-// gather takes everything that is waiting.
+// gather takes everything that is waiting and, where callbacks come many at a time,
+// those that come a moment later.
 func (c *Committer) gather(group ...waiting) []waiting {
+	var over <-chan time.Time
 	for len(group) < maxCommit {
 		select {
 		case w := <-c.queue:
 			group = append(group, w)
+			continue
 		default:
+		}
+		if len(group) < 2 {
+			return group
+		}
+		if over == nil {
+			t := time.NewTimer(gatherFor)
+			defer t.Stop()
+			over = t.C
+		}
+		select {
+		case w := <-c.queue:
+			group = append(group, w)
+		case <-over:
 			return group
 		}
 	}
