@@ -75,7 +75,7 @@ fuzz:
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./gate ./store/... ./batch ./web
 
-# Whole processes, held against vegeta: some ten minutes.
+# Whole processes, held against vegeta and seen from the gate: some twenty minutes.
 bench-run: build $(BIN)/vegeta
 	$(BIN)/benchrun -bin $(BIN) -runs $(RUNS)
 

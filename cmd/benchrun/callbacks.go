@@ -29,7 +29,7 @@ func (b *bench) callbacks(ctx context.Context, rows int) error {
 	if _, err := b.run(ctx, folder, "masspay", "run", "--wait", "0", accepted, "-o", "result.csv"); err != nil {
 		return err
 	}
-	slow, err := b.slower(folder)
+	slow, err := b.slower(folder, besides)
 	if err != nil {
 		return err
 	}
@@ -110,14 +110,14 @@ func (b *bench) deliver(ctx context.Context, to string, first, rows int) (attack
 	return a, err
 }
 
-// slower makes a second configuration of a store, which sends besides a second.
-func (b *bench) slower(folder string) (string, error) {
+// slower makes a second configuration of a store, with a lower rate.
+func (b *bench) slower(folder string, rate int) (string, error) {
 	text, err := os.ReadFile(filepath.Join(folder, "masspay.yaml")) //nolint:gosec // in our own folder
 	if err != nil {
 		return "", err
 	}
 	slow := filepath.Join(folder, "slower.yaml")
-	text = bytes.Replace(text, []byte("rate: 100000"), []byte(fmt.Sprint("rate: ", besides)), 1)
+	text = bytes.Replace(text, []byte("rate: 100000"), []byte(fmt.Sprint("rate: ", rate)), 1)
 	return slow, os.WriteFile(slow, text, 0o600)
 }
 

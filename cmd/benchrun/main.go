@@ -57,7 +57,8 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	runs := fl.Int("runs", 5, "runs of each measurement")
 	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
 	many := fl.Int("many", 1_000_000, "rows of the large file")
-	only := fl.String("only", "", "one measurement: vegeta, callbacks or large")
+	over := fl.Duration("over", time.Minute, "how long pacing and waiting are looked at")
+	only := fl.String("only", "", "one measurement: vegeta, callbacks, pacing, waiting, killed or large")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -84,6 +85,9 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	}{
 		{"vegeta", func(ctx context.Context) error { return b.againstVegeta(ctx, *rows) }},
 		{"callbacks", func(ctx context.Context) error { return b.callbacks(ctx, *rows/3) }},
+		{"pacing", func(ctx context.Context) error { return b.pacing(ctx, *over) }},
+		{"waiting", func(ctx context.Context) error { return b.waiting(ctx, *many/10, *over) }},
+		{"killed", func(ctx context.Context) error { return b.killed(ctx, *many) }},
 		{"large", func(ctx context.Context) error { return b.large(ctx, *many) }},
 	} {
 		if *only != "" && *only != m.name {
@@ -150,6 +154,20 @@ func (b *bench) start(ctx context.Context, folder, word, program string, args ..
 	return nil, "", fmt.Errorf("%s %s did not say %q: %w", program, strings.Join(args, " "), word, stop())
 }
 
+// launch starts a program and does not listen to it; kill ends it as kill -9 does.
+func (b *bench) launch(ctx context.Context, folder, program string, args ...string) (kill func() error, err error) {
+	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c.Dir = folder
+	if err := c.Start(); err != nil {
+		return nil, err
+	}
+	return func() error {
+		err := c.Process.Kill()
+		_ = c.Wait() // it was killed
+		return err
+	}, nil
+}
+
 // process is how a program ended.
 type process struct {
 	took   time.Duration
@@ -165,22 +183,29 @@ func (b *bench) run(ctx context.Context, folder, program string, args ...string)
 	start := time.Now()
 	err := c.Run()
 	p := process{took: time.Since(start)}
+	if c.ProcessState != nil {
+		p.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
+		if use, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
+			p.memory = use.Maxrss << 10
+		}
+	}
 	if err != nil {
 		return p, fmt.Errorf("%s %s: %w\n%s", program, strings.Join(args, " "), err, said.Bytes())
-	}
-	p.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if use, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		p.memory = use.Maxrss << 10
 	}
 	return p, nil
 }
 
-// store makes a folder with a configuration and an empty store.
+// store makes a folder with a configuration and an empty store, for the bare gate.
 func (b *bench) store(ctx context.Context, name string) (string, error) {
+	return b.storeAt(ctx, name, b.gate, 100_000, 1000)
+}
+
+func (b *bench) storeAt(ctx context.Context, name, gate string, rate, burst int) (string, error) {
 	folder := filepath.Join(b.folder, name)
-	text := "gate:\n  base_url: " + b.gate + `
-  rate: 100000
-  burst: 1000
+	text := fmt.Sprintf(`gate:
+  base_url: %s
+  rate: %d
+  burst: %d
   workers: 64
 projects:
   - id: 1234
@@ -190,7 +215,7 @@ store:
   key_file: store.key
 callbacks:
   listen: 127.0.0.1:0
-`
+`, gate, rate, burst)
 	err := errors.Join(
 		os.MkdirAll(folder, 0o700),
 		os.WriteFile(filepath.Join(folder, "masspay.yaml"), []byte(text), 0o600),
