@@ -22,6 +22,7 @@ FAULTS   ?= 50
 FLIPS    ?= 10000
 FUZZTIME ?= 1m
 RUNS     ?= 5
+BENCH     = $(GO) test -run '^$$' -bench . -benchmem ./gate ./store/... ./batch ./web
 
 FUZZ := gate/FuzzAnswer gate/FuzzPlainest gate/FuzzNatural gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
 	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
@@ -31,7 +32,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: all build demo test race lint vet check storm crash fuzz bench bench-run man install clean
+.PHONY: all build demo test race lint vet check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
 
 all: build
 
@@ -73,11 +74,23 @@ fuzz:
 	done
 
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem ./gate ./store/... ./batch ./web
+	$(BENCH)
+
+# The committed figures, and what has changed since. Times are this machine's; what
+# is allocated is the same everywhere.
+bench-figures:
+	$(BENCH) -count 6 > docs/bench.txt
+
+bench-compare: $(BIN)/benchstat
+	$(BENCH) -count 6 > $(BIN)/bench.txt
+	$(BIN)/benchstat docs/bench.txt $(BIN)/bench.txt
 
 # Whole processes, held against vegeta and seen from the gate: some twenty minutes.
 bench-run: build $(BIN)/vegeta
 	$(BIN)/benchrun -bin $(BIN) -runs $(RUNS)
+
+$(BIN)/benchstat: tools/go.mod tools/go.sum
+	$(GO) build -modfile=tools/go.mod -o $@ golang.org/x/perf/cmd/benchstat
 
 $(BIN)/vegeta: tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/tsenart/vegeta/v12

@@ -250,3 +250,37 @@ func TestHTTP2IsNotSpoken(t *testing.T) {
 	require.Equal(t, Accepted, clientFor(t, s.URL, transport).Send(t.Context(), testDraft(t), time.Second).Outcome)
 	require.Equal(t, "HTTP/1.1", proto)
 }
+
+// A payout signed, sent over loopback and its answer read; the gate answers with
+// the same bytes each time and makes nothing.
+func BenchmarkSend(b *testing.B) {
+	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	defer func() { _ = l.Close() }()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		said := []byte(accepted)
+		for buf := make([]byte, 64<<10); ; {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			if _, err := c.Write(said); err != nil {
+				return
+			}
+		}
+	}()
+	c, err := NewClient(Options{BaseURL: "http://" + l.Addr().String(), Keys: keys{}, Limiter: &open{}, Timeout: 5 * time.Second})
+	require.NoError(b, err)
+	defer c.Close()
+	d := testDraft(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := c.Send(b.Context(), d, time.Second); a.Outcome != Accepted {
+			b.Fatalf("%+v", a)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}

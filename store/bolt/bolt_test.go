@@ -65,6 +65,25 @@ func TestStore(t *testing.T) {
 
 func BenchmarkStore(b *testing.B) { storetest.Bench(b, fresh) }
 
+// A row of 13 columns, sealed and opened.
+func BenchmarkSeal(b *testing.B) {
+	s, err := newSealer(NewKey())
+	require.NoError(b, err)
+	key := payout.Key{ProjectID: 1234, PaymentID: "night-00000001"}
+	cells := []string{
+		"payout", "1234", "sbp-p2p", key.PaymentID, "100000", "KGS", "996555123456", "mbank",
+		"cust-000001", "198.51.100.47", "Aibek", "Asanov", "user00000001@example.com",
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		opened, err := s.open(s.seal(cells, key, 1, 1), key, 1, 1)
+		if err != nil || len(opened) != len(cells) {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
 func TestFilesAreTheOwnersOnly(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
