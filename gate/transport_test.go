@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -283,4 +284,43 @@ func BenchmarkSend(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// Ways to a gate over TLS, 64 requests at a time, the gate on the same cores.
+func BenchmarkTransports(b *testing.B) {
+	s := httptest.NewUnstartedServer(answers(200, js, `{"status":"success"}`))
+	s.EnableHTTP2 = true
+	s.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	s.StartTLS()
+	defer s.Close()
+	trusted := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
+	for name, poster := range map[string]func() Poster{
+		"masspay": func() Poster {
+			t := NewTransport(64)
+			t.TLSClientConfig.RootCAs = trusted.RootCAs
+			return t
+		},
+		"net.http, HTTP 1.1": func() Poster {
+			return carried{&http.Transport{TLSClientConfig: trusted.Clone(), MaxIdleConnsPerHost: 64}}
+		},
+		"net.http, HTTP 2": func() Poster {
+			return carried{&http.Transport{TLSClientConfig: trusted.Clone(), ForceAttemptHTTP2: true}}
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			c, err := NewClient(Options{BaseURL: s.URL, Keys: keys{}, Limiter: &open{}, Timeout: 5 * time.Second, Transport: poster()})
+			require.NoError(b, err)
+			defer c.Close()
+			d := testDraft(b)
+			b.SetParallelism(64 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if a := c.Send(b.Context(), d, time.Second); a.Outcome != Accepted {
+						b.Errorf("%+v", a)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+		})
+	}
 }
