@@ -134,10 +134,10 @@ func (c *chunks) rows(k chunk, do func(row) error) error {
 	}
 }
 
-// inOrder works on chunks on all cores and yields what came of them in their
-// order. It stops, and has stopped when it returns, with the first error or when
+// inOrder works on chunks on all cores, each with a hand of its own, and yields what
+// came of them in their order. It stops, and has stopped when it returns, with the first error or when
 // the caller does; few results wait at a time.
-func inOrder[T any](ctx context.Context, from iter.Seq2[chunk, error], work func(worker int, k chunk) (T, error)) iter.Seq2[T, error] {
+func inOrder[T any](ctx context.Context, from iter.Seq2[chunk, error], hire func() func(chunk) (T, error)) iter.Seq2[T, error] {
 	type result struct {
 		value T
 		err   error
@@ -176,10 +176,11 @@ func inOrder[T any](ctx context.Context, from iter.Seq2[chunk, error], work func
 				}
 			}
 		})
-		for w := range workers {
+		for range workers {
+			work := hire()
 			hands.Go(func() {
 				for j := range jobs {
-					v, err := work(w, j.chunk)
+					v, err := work(j.chunk)
 					j.done <- result{v, err}
 				}
 			})

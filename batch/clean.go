@@ -2,7 +2,6 @@ package batch
 
 import (
 	"bytes"
-	"runtime"
 
 	"masspay/payout"
 )
@@ -49,18 +48,17 @@ type piece struct {
 // pieces has do look at each row of the file, on all cores, and hands what it
 // found to take, in order. It returns the file's SHA-256.
 func (k *checking) pieces(do func(p *piece, in row) error, take func(p *piece) error) (sum string, err error) {
-	workers := make([]*rules, runtime.GOMAXPROCS(0))
-	for i := range workers {
-		workers[i] = newRules(k.t.columns, k.Projects, &problems{}, nil)
-	}
 	c := k.in.chunks(len(k.t.columns), k.t.delimiter)
-	work := func(worker int, ch chunk) (*piece, error) {
-		rows := bytes.Count(ch.text, []byte{'\n'}) + 1
-		p := &piece{k: k, rules: workers[worker], bytes: len(ch.text), ids: make([]seen, 0, rows), sums: map[string]int64{}}
-		p.rules.warnings = &p.warnings
-		return p, c.rows(ch, func(in row) error { return do(p, in) })
+	hire := func() func(chunk) (*piece, error) {
+		rules := newRules(k.t.columns, k.Projects, &problems{}, nil)
+		return func(ch chunk) (*piece, error) {
+			rows := bytes.Count(ch.text, []byte{'\n'}) + 1
+			p := &piece{k: k, rules: rules, bytes: len(ch.text), ids: make([]seen, 0, rows), sums: map[string]int64{}}
+			rules.warnings = &p.warnings
+			return p, c.rows(ch, func(in row) error { return do(p, in) })
+		}
 	}
-	for p, err := range inOrder(k.ctx, c.all(k.ctx), work) {
+	for p, err := range inOrder(k.ctx, c.all(k.ctx), hire) {
 		if err == nil {
 			err = take(p)
 		}

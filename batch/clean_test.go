@@ -66,14 +66,14 @@ func TestChunksAreWholeRows(t *testing.T) {
 		require.NoError(t, err)
 		c := in.chunks(2, ';')
 		next := 0
-		work := func(_ int, k chunk) (read []row, err error) {
+		work := func(k chunk) (read []row, err error) {
 			err = c.rows(k, func(r row) error {
 				read = append(read, row{line: r.line, cells: []string{r.cells[0]}})
 				return nil
 			})
 			return read, err
 		}
-		for read, err := range inOrder(t.Context(), c.all(t.Context()), work) {
+		for read, err := range inOrder(t.Context(), c.all(t.Context()), func() func(chunk) ([]row, error) { return work }) {
 			require.NoError(t, err, "seed %d", seed)
 			for _, r := range read {
 				require.Equal(t, fmt.Sprint(next), r.cells[0], "seed %d", seed)
@@ -102,7 +102,7 @@ func TestInOrderSaysThatItWasCutShort(t *testing.T) {
 			yield(chunk{line: 2}, nil)
 		}
 		last := errors.New("nothing came")
-		for n, err := range inOrder(ctx, from, func(_ int, k chunk) (int, error) { return k.line, nil }) {
+		for n, err := range inOrder(ctx, from, func() func(chunk) (int, error) { return func(k chunk) (int, error) { return k.line, nil } }) {
 			if last = err; n == 1 {
 				close(taken)
 			}

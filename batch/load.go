@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"runtime"
 
 	"masspay/store"
 )
@@ -39,30 +38,29 @@ func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
 // They are not checked again: if the file is the same, it is right.
 func (k *Checked) cleanRows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
-		workers := make([]*rules, runtime.GOMAXPROCS(0))
-		for i := range workers {
-			workers[i] = newRules(k.Columns, k.projects, &problems{}, &warnings{})
-		}
 		c := in.chunks(len(k.Columns), k.Delimiter)
-		work := func(worker int, ch chunk) (rows []store.Row, err error) {
+		hire := func() func(chunk) ([]store.Row, error) {
+			rules := newRules(k.Columns, k.projects, &problems{}, &warnings{})
 			var buf []byte
-			rows = make([]store.Row, 0, bytes.Count(ch.text, []byte{'\n'})+1)
-			cells := make([]string, 0, cap(rows)*len(k.Columns))
-			err = c.rows(ch, func(in row) error {
-				start := len(cells)
-				cells = append(cells, in.cells...)
-				in.cells = cells[start:len(cells):len(cells)]
-				d, ok := workers[worker].checked(in)
-				if !ok {
-					return fmt.Errorf("%w: line %d", ErrChanged, in.line)
-				}
-				buf = d.canonical(buf[:0])
-				rows = append(rows, d.row(s, buf))
-				return nil
-			})
-			return rows, err
+			return func(ch chunk) (rows []store.Row, err error) {
+				rows = make([]store.Row, 0, bytes.Count(ch.text, []byte{'\n'})+1)
+				cells := make([]string, 0, cap(rows)*len(k.Columns))
+				err = c.rows(ch, func(in row) error {
+					start := len(cells)
+					cells = append(cells, in.cells...)
+					in.cells = cells[start:len(cells):len(cells)]
+					d, ok := rules.checked(in)
+					if !ok {
+						return fmt.Errorf("%w: line %d", ErrChanged, in.line)
+					}
+					buf = d.canonical(buf[:0])
+					rows = append(rows, d.row(s, buf))
+					return nil
+				})
+				return rows, err
+			}
 		}
-		for rows, err := range inOrder(context.Background(), c.all(context.Background()), work) {
+		for rows, err := range inOrder(context.Background(), c.all(context.Background()), hire) {
 			if errors.Is(err, errUnclean) {
 				err = ErrChanged
 			}
