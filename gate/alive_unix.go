@@ -15,13 +15,13 @@ type pulse struct {
 	raw syscall.RawConn // nil: not of the network, as in tests
 }
 
-func newPulse(c net.Conn) pulse {
-	if s, ok := c.(syscall.Conn); ok {
-		if raw, err := s.SyscallConn(); err == nil {
-			return pulse{raw}
-		}
+func newPulse(c net.Conn) (pulse, error) {
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return pulse{}, nil
 	}
-	return pulse{}
+	raw, err := s.SyscallConn()
+	return pulse{raw}, err
 }
 
 func (p pulse) beats() bool {

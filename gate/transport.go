@@ -4,11 +4,13 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"sync"
 	"time"
 )
@@ -72,12 +74,14 @@ func NewTransport(workers int) *Transport {
 // connection is one that answers come back on in order.
 type connection struct {
 	net.Conn
-	place string // in the transport's map
-	in    *bufio.Reader
-	out   []byte           // the message that was sent last
-	limit io.LimitedReader // of one answer; in reads through it
-	since time.Time        // it is idle
-	pulse pulse
+	bare    net.Conn // the same below TLS
+	records *records // between the two; nil: no TLS
+	pulse   pulse
+	place   string // in the transport's map
+	in      *bufio.Reader
+	out     []byte           // the message that was sent last
+	limit   io.LimitedReader // of one answer; in reads through it
+	since   time.Time        // it is idle
 }
 
 // Post is Poster's.
@@ -99,10 +103,10 @@ func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response
 	// Dangerous from here on: whatever goes wrong, the request may have left.
 	uncut := func() bool { return true }
 	if ctx.Done() != nil {
-		uncut = context.AfterFunc(ctx, func() { _ = c.Close() })
+		uncut = context.AfterFunc(ctx, func() { _ = c.bare.Close() })
 	}
 	res, whole, err := c.exchange(to, body, deadline)
-	if !uncut() || err != nil || !whole {
+	if !uncut() || err != nil || !whole || !c.rested() {
 		_ = c.Close() // it is done with
 	} else {
 		t.put(c)
@@ -161,6 +165,22 @@ func (c *connection) answer() (Response, bool, error) {
 // posted says what an answer is one to.
 var posted = &http.Request{Method: http.MethodPost}
 
+// rested makes a connection ready to be kept, and reports whether it is: nothing may
+// have come behind the answer, neither bytes nor a goodbye. TLS may hold either.
+func (c *connection) rested() bool {
+	if c.records != nil {
+		// A read that may not wait handles what is there.
+		if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
+			return false
+		}
+		c.limit.N = 1
+		if _, err := c.in.Peek(1); !errors.Is(err, os.ErrDeadlineExceeded) || !c.records.between() {
+			return false
+		}
+	}
+	return c.SetDeadline(time.Time{}) == nil
+}
+
 // tooMuch names the limit that cut an answer off.
 func (c *connection) tooMuch(err error) error {
 	if err != nil && c.limit.N <= 0 {
@@ -183,19 +203,20 @@ func (t *Transport) connect(ctx context.Context, to *Target, deadline time.Time)
 	if err != nil {
 		return nil, err
 	}
-	c := &connection{Conn: plain, place: to.place, pulse: newPulse(plain)}
-	if to.url.Scheme == "https" {
-		if c.Conn, err = t.handshake(ctx, plain, to.url.Hostname()); err != nil {
-			_ = plain.Close()
-			return nil, err
-		}
+	c := &connection{Conn: plain, bare: plain, place: to.place}
+	if c.pulse, err = newPulse(plain); err == nil && to.url.Scheme == "https" {
+		err = t.handshake(ctx, c, to.url.Hostname())
+	}
+	if err != nil {
+		_ = plain.Close()
+		return nil, err
 	}
 	c.limit.R = c.Conn
 	c.in = bufio.NewReader(&c.limit)
 	return c, nil
 }
 
-func (t *Transport) handshake(ctx context.Context, plain net.Conn, host string) (net.Conn, error) {
+func (t *Transport) handshake(ctx context.Context, c *connection, host string) error {
 	cfg := t.TLSClientConfig.Clone()
 	if cfg.ServerName == "" {
 		cfg.ServerName = host
@@ -203,8 +224,10 @@ func (t *Transport) handshake(ctx context.Context, plain net.Conn, host string) 
 	cfg.NextProtos = []string{"http/1.1"}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	c := tls.Client(plain, cfg)
-	return c, c.HandshakeContext(ctx)
+	c.records = newRecords(c.bare)
+	over := tls.Client(c.records, cfg)
+	c.Conn = over
+	return over.HandshakeContext(ctx)
 }
 
 // take removes the connection that was used last from those that are kept.

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -22,9 +23,8 @@ import (
 
 const accepted = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"status\":\"success\"}"
 
-// talker accepts connections and lets talk answer each request of each, as long
-// as it returns true.
-func talker(t *testing.T, talk func(conn net.Conn, request int) bool) (base string, conns *atomic.Int64) {
+// listener accepts connections and has each served.
+func listener(t *testing.T, serve func(net.Conn)) (base string, conns *atomic.Int64) {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -40,21 +40,33 @@ func talker(t *testing.T, talk func(conn net.Conn, request int) bool) (base stri
 			conns.Add(1)
 			wg.Go(func() {
 				defer func() { _ = c.Close() }()
-				r := bufio.NewReader(c)
-				for n := 1; ; n++ {
-					req, err := http.ReadRequest(r)
-					if err != nil {
-						return
-					}
-					_, _ = io.Copy(io.Discard, req.Body)
-					if !talk(c, n) {
-						return
-					}
-				}
+				serve(c)
 			})
 		}
 	})
 	return "http://" + l.Addr().String(), conns
+}
+
+// converse lets talk answer each request of a connection, as long as it returns
+// true.
+func converse(c net.Conn, talk func(request int) bool) {
+	r := bufio.NewReader(c)
+	for n := 1; ; n++ {
+		req, err := http.ReadRequest(r)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, req.Body)
+		if !talk(n) {
+			return
+		}
+	}
+}
+
+// talker is a gate that answers what talk says.
+func talker(t *testing.T, talk func(conn net.Conn, request int) bool) (base string, conns *atomic.Int64) {
+	t.Helper()
+	return listener(t, func(c net.Conn) { converse(c, func(n int) bool { return talk(c, n) }) })
 }
 
 func clientFor(t *testing.T, base string, transport Poster) *Client {
@@ -134,6 +146,99 @@ func TestLeftoversAreNotAnAnswer(t *testing.T) {
 		require.Equal(t, Accepted, c.Send(t.Context(), testDraft(t), time.Second).Outcome)
 	}
 	require.EqualValues(t, 3, conns.Load())
+}
+
+// packet holds back what TLS writes, so that it leaves in one piece.
+type packet struct {
+	net.Conn
+	held []byte
+	hold bool
+}
+
+func (p *packet) Write(b []byte) (int, error) {
+	if !p.hold {
+		return p.Conn.Write(b)
+	}
+	p.held = append(p.held, b...)
+	return len(b), nil
+}
+
+// Nothing that comes behind an answer is the answer to the next request, wherever
+// TLS holds it, and no connection that said goodbye carries another payout.
+func TestNothingIsLeftInTLS(t *testing.T) {
+	t.Parallel()
+	const stale = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 32\r\n\r\n{\"status\":\"error\",\"code\":\"2609\"}"
+	padded := strings.Replace(accepted, "\r\n\r\n", "\r\nX: "+strings.Repeat("y", 4096-len(accepted)-len("\r\nX: "))+"\r\n\r\n", 1)
+	require.Len(t, padded, 4096, "the size of a reader's buffer")
+	for name, tt := range map[string]struct {
+		talk  func(*packet, *tls.Conn)
+		conns int
+	}{
+		"nothing": {func(_ *packet, c *tls.Conn) { _, _ = io.WriteString(c, accepted) }, 1},
+		"a record in the same packet": {func(p *packet, c *tls.Conn) {
+			p.hold = true
+			_, _ = io.WriteString(c, accepted)
+			_, _ = io.WriteString(c, stale)
+			_, _ = p.Conn.Write(p.held)
+		}, 2},
+		"the beginning of a record": {func(p *packet, c *tls.Conn) {
+			p.hold = true
+			_, _ = io.WriteString(c, accepted)
+			_, _ = io.WriteString(c, stale)
+			_, _ = p.Conn.Write(p.held[:len(p.held)-10])
+		}, 2},
+		"the beginning of a record's header": {func(p *packet, c *tls.Conn) {
+			p.hold = true
+			_, _ = io.WriteString(c, accepted)
+			_, _ = p.Conn.Write(append(p.held, 0x17, 0x03))
+		}, 2},
+		"the rest of a long record": {func(_ *packet, c *tls.Conn) { _, _ = io.WriteString(c, padded+stale) }, 2},
+		"a goodbye": {func(p *packet, c *tls.Conn) {
+			p.hold = true
+			_, _ = io.WriteString(c, accepted)
+			_ = c.CloseWrite() // and TLS writes no more
+			_ = p.SetWriteDeadline(time.Time{})
+			_, _ = p.Conn.Write(p.held)
+		}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cert, pool := certificate(t, func(*x509.Certificate) {})
+			var first sync.Once
+			base, conns := listener(t, func(conn net.Conn) {
+				p := &packet{Conn: conn}
+				c := tls.Server(p, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, DynamicRecordSizingDisabled: true})
+				converse(c, func(int) bool {
+					talk := func(_ *packet, c *tls.Conn) { _, _ = io.WriteString(c, accepted) }
+					first.Do(func() { talk = tt.talk })
+					talk(p, c)
+					p.hold = false
+					return true
+				})
+			})
+			transport := NewTransport(1)
+			transport.TLSClientConfig.RootCAs = pool
+			c := clientFor(t, strings.Replace(base, "http:", "https:", 1), transport)
+			for range 3 {
+				a := c.Send(t.Context(), testDraft(t), time.Second)
+				require.Equal(t, Accepted, a.Outcome, "%+v", a)
+			}
+			require.EqualValues(t, tt.conns, conns.Load())
+		})
+	}
+}
+
+// A connection is kept for longer than its last request might have taken.
+func TestAKeptConnectionHasNoDeadline(t *testing.T) {
+	t.Parallel()
+	base, conns := talker(t, func(c net.Conn, _ int) bool { _, err := io.WriteString(c, accepted); return err == nil })
+	c, err := NewClient(Options{BaseURL: base, Keys: keys{}, Limiter: &open{}, Timeout: 300 * time.Millisecond})
+	require.NoError(t, err)
+	defer c.Close()
+	require.Equal(t, Accepted, c.Send(t.Context(), testDraft(t), time.Second).Outcome)
+	<-time.After(350 * time.Millisecond)
+	require.Equal(t, Accepted, c.Send(t.Context(), testDraft(t), time.Second).Outcome)
+	require.EqualValues(t, 1, conns.Load())
 }
 
 // A connection that dies under a request leaves it in doubt, and the request is
