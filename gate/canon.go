@@ -15,8 +15,14 @@ import (
 // speaks: broken, with a doubled name, too deep, or with something behind it.
 var ErrMalformed = errors.New("malformed JSON body")
 
-// maxDepth bounds nesting; real bodies have four levels.
-const maxDepth = 32
+// maxDepth bounds nesting; real bodies have four levels. maxNames bounds the names
+// on the way to all values, each counted as often as it stands before one: a small
+// body could make them take hundreds of times its own size. Real ones have three
+// times it, and few kilobytes.
+const (
+	maxDepth = 32
+	maxNames = 64 << 10
+)
 
 // leaf is one value of a body with the way to it. Escaped, the way is the path
 // of the canonical string: names joined by ":", a ":" inside a name doubled.
@@ -31,6 +37,7 @@ type leaf struct {
 type document struct {
 	leaves    []leaf
 	signature string   // root, else general
+	names     int      // bytes of names, see maxNames
 	arena     []string // what the leaves' segments are cut from
 }
 
@@ -60,19 +67,26 @@ func parseDocument(body string) (*document, error) {
 	return d, nil
 }
 
-// add takes a leaf, or the signature; the way to it is not kept.
-func (d *document) add(at []string, value string) {
+// add takes a leaf, or the signature; the way to it is not kept. It takes no more
+// names than maxNames.
+func (d *document) add(at []string, value string) bool {
 	switch {
 	case at[len(at)-1] == "frame_mode":
-		return
+		return true
 	case len(at) == 1 && at[0] == "signature":
 		d.signature = value
-		return
+		return true
 	case len(at) == 2 && at[0] == "general" && at[1] == "signature":
 		if d.signature == "" {
 			d.signature = value
 		}
-		return
+		return true
+	}
+	for _, name := range at {
+		d.names += len(name) + 1
+	}
+	if d.names > maxNames {
+		return false
 	}
 	if d.leaves == nil {
 		d.leaves = make([]leaf, 0, 8)
@@ -90,6 +104,7 @@ func (d *document) add(at []string, value string) {
 		}
 	}
 	d.leaves = append(d.leaves, leaf{path: strings.Join(escaped, ":"), value: value, segments: d.arena[start:len(d.arena):len(d.arena)]})
+	return true
 }
 
 // Canonical returns the string that is signed for a JSON body: every leaf as

@@ -145,24 +145,28 @@ func (p *parser) leaf() error {
 		if err != nil {
 			return err
 		}
-		p.d.add(p.path, s)
-		return nil
+		return p.add(s)
 	case c == '-' || c >= '0' && c <= '9':
 		start := p.at
 		if !p.number() {
 			return p.fail("a number is not one")
 		}
-		p.d.add(p.path, p.b[start:p.at])
-		return nil
+		return p.add(p.b[start:p.at])
 	}
 	for _, word := range [...]struct{ json, canonical string }{{"true", "1"}, {"false", "0"}, {"null", ""}} {
 		if len(p.b)-p.at >= len(word.json) && p.b[p.at:p.at+len(word.json)] == word.json {
 			p.at += len(word.json)
-			p.d.add(p.path, word.canonical)
-			return nil
+			return p.add(word.canonical)
 		}
 	}
 	return p.fail("a value is missing")
+}
+
+func (p *parser) add(value string) error {
+	if !p.d.add(p.path, value) {
+		return p.fail("too many names")
+	}
+	return nil
 }
 
 // number passes -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"unicode/utf8"
 
@@ -81,6 +83,7 @@ func (d *tokens) value(dec *json.Decoder, at []string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
+	var text string
 	switch v := tok.(type) {
 	case json.Delim:
 		if v == '{' {
@@ -88,19 +91,39 @@ func (d *tokens) value(dec *json.Decoder, at []string) error {
 		}
 		return d.array(dec, at)
 	case string:
-		d.add(at, v)
+		text = v
 	case json.Number:
-		d.add(at, v.String())
+		text = v.String()
 	case bool:
+		text = "0"
 		if v {
-			d.add(at, "1")
-		} else {
-			d.add(at, "0")
+			text = "1"
 		}
-	case nil:
-		d.add(at, "")
+	}
+	if !d.add(at, text) {
+		return fmt.Errorf("%w: too many names", ErrMalformed)
 	}
 	return nil
+}
+
+// A small body whose names take hundreds of times its size is refused before they do.
+// Not side by side with others, to see whose memory it is.
+func TestTooManyNames(t *testing.T) {
+	for name, body := range map[string]string{
+		"deep":        `{"a":` + strings.Repeat("[", 30) + strings.Repeat("1,", 20_000) + "1" + strings.Repeat("]", 30) + "}",
+		"a long name": `{"` + strings.Repeat("x", 20_000) + `":[` + strings.Repeat("1,", 20_000) + "1]}",
+		"empty names": strings.Repeat(`{"":`, 31) + "[" + strings.Repeat("1,", 20_000) + "1]" + strings.Repeat("}", 31),
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := parseDocument(body)
+		runtime.ReadMemStats(&after)
+		require.ErrorIs(t, err, ErrMalformed, name)
+		require.Contains(t, err.Error(), "too many names", name)
+		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), name)
+	}
+	_, err := parseDocument(`{"a":[` + strings.Repeat("1,", 5_000) + "1]}")
+	require.NoError(t, err)
 }
 
 // Whatever a body is, it reads as encoding/json reads it.

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"masspay/batch"
 	"masspay/gate"
 	"masspay/payout"
@@ -90,8 +92,10 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "body too large or cut off", http.StatusBadRequest)
 		return
 	}
-	n, err := gate.ParseCallback(body, c.Keys)
+	n, err := parse(r.Context(), body, c.Keys)
 	switch {
+	case r.Context().Err() != nil:
+		return // nobody waits any more
 	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
 		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "signature does not match", http.StatusForbidden)
@@ -110,6 +114,18 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Dangerous to move up: 200 says that the word is durable.
 	w.WriteHeader(http.StatusOK)
 	log.Info("callback", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "effect", effect(change), "state", change.After.State.String())
+}
+
+// parsing bounds how many bodies are read at a time: more would not be read sooner,
+// and a forged one may take some megabytes until it is known to be forged.
+var parsing = semaphore.NewWeighted(8)
+
+func parse(ctx context.Context, body []byte, keys gate.Keys) (gate.Notice, error) {
+	if err := parsing.Acquire(ctx, 1); err != nil {
+		return gate.Notice{}, err
+	}
+	defer parsing.Release(1)
+	return gate.ParseCallback(body, keys)
 }
 
 // commit makes a callback durable. Where the payment may be somebody else's it
