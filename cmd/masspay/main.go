@@ -34,7 +34,6 @@ func main() { programWith(nil) }
 // programWith runs the program with something between the engine and its store.
 func programWith(through func(store.Store) store.Store) {
 	tuneMemory()
-	tuneProcessors()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order; a second one ends the process,
 	// which is as safe as any crash.

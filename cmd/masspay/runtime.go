@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"runtime"
 	"runtime/debug"
 )
 
@@ -19,15 +18,6 @@ func tuneMemory() {
 		debug.SetGCPercent(heapGrowth)
 	}
 	limitMemory(softLimit)
-}
-
-// tuneProcessors lets one more goroutine run than there are cores: a flush of the
-// disk holds a processor of Go's for a while, and the core behind it would do
-// nothing. GOMAXPROCS wins.
-func tuneProcessors() {
-	if os.Getenv("GOMAXPROCS") == "" {
-		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + 1)
-	}
 }
 
 // roomForFile raises the limit by what the ids of a file take, or a very large

@@ -378,6 +378,10 @@ func (s *Store) bytes(look func(file io.ReaderAt, size int64) error) error {
 	return look(f, st.Size())
 }
 
+// pageSize is that of a new store: a commit of many rows writes half as many pages of
+// 8 KiB, and one of a few rows no more. A store keeps the size it was made with.
+const pageSize = 8 << 10
+
 // mapped is how much address space a store is given, where there is plenty: 1 GiB.
 // Whenever it outgrows it, bbolt copies what a transaction holds and waits for all
 // readers. grows is what the file gets at once.
@@ -399,6 +403,7 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout:         busyAfter,
 		InitialMmapSize: mapped,
+		PageSize:        pageSize,
 		OpenFile: func(name string, _ int, mode os.FileMode) (_ *os.File, err error) {
 			file, err = os.OpenFile(name, flags, mode) //nolint:gosec // the configured path
 			if err != nil || flags&os.O_CREATE != 0 {

@@ -156,7 +156,7 @@ func TestCutShort(t *testing.T) {
 	require.NoError(t, err)
 	marker, err := os.ReadFile(w.o.Path + ".marker")
 	require.NoError(t, err)
-	lengths := map[int]bool{0: true, 1: true, 4096: true, 8192: true, 8193: true, 12288: true}
+	lengths := map[int]bool{0: true, 1: true, pageSize: true, 2 * pageSize: true, 2*pageSize + 1: true, 3 * pageSize: true}
 	for i := range 40 {
 		lengths[len(whole)*i/40] = true
 	}
