@@ -160,7 +160,7 @@ func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer)
 			return sum, nil, err
 		}
 		cells.row(l.Cells)
-		record = append(append(record[:0], l.Cells...), resultCells(l, b.Number, batches)...)
+		record = appendResult(append(record[:0], l.Cells...), l, b.Number, batches)
 		if err := w.Write(record); err != nil {
 			return sum, nil, err
 		}
@@ -186,10 +186,11 @@ func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
 	return m, nil
 }
 
-func resultCells(l store.Line, batch uint32, batches map[uint32]string) []string {
+// appendResult appends the cells of resultColumns.
+func appendResult(record []string, l store.Line, batch uint32, batches map[uint32]string) []string {
 	p := l.Payout
 	if l.Skip != "" {
-		return []string{WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, batch, batches)}
+		return append(record, WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, batch, batches))
 	}
 	amount := ""
 	if p.Got != (payout.Amount{}) {
@@ -198,11 +199,11 @@ func resultCells(l store.Line, batch uint32, batches map[uint32]string) []string
 			amount = "?" // the gate wrote something that is no whole number
 		}
 	}
-	return []string{
+	return append(record,
 		Word(p), harmless(p.GateStatus), harmless(p.Code), harmless(p.Message), Action(p),
 		amount, harmless(p.Got.Currency), harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
 		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, batch, batches),
-	}
+	)
 }
 
 func stamp(t time.Time) string {
@@ -231,7 +232,7 @@ func newCellHash() *cellHash { return &cellHash{h: sha256.New()} }
 func (c *cellHash) row(cells []string) {
 	c.buf = c.buf[:0]
 	for _, s := range cells {
-		if strings.Contains(s, "\r\n") {
+		if strings.IndexByte(s, '\r') >= 0 {
 			s = strings.ReplaceAll(s, "\r\n", "\n") // as every CSV reader does inside quotes
 		}
 		c.buf = binary.AppendUvarint(c.buf, uint64(len(s)))

@@ -101,9 +101,13 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 		}
 	}
 	f := func(flag payout.Flags) bool { return p.Flags&flag != 0 }
-	add(p.SentBy != 0 && p.SentBy != batch, "sent by batch "+names[p.SentBy])
+	if p.SentBy != 0 && p.SentBy != batch {
+		add(true, "sent by batch "+names[p.SentBy])
+	}
 	add(f(payout.Contradicted), "the gate gave two verdicts that cannot both be true")
-	add(f(payout.AmountDiffers), "the gate's amount is not what was asked for ("+p.Amount.String()+")")
+	if f(payout.AmountDiffers) {
+		add(true, "the gate's amount is not what was asked for ("+p.Amount.String()+")")
+	}
 	add(f(payout.NotOurs), "the id was used before by a payment that is not this row's")
 	add(p.Unproven && !f(payout.NotOurs), "the gate had this id before the first attempt")
 	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
@@ -117,7 +121,9 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
 	add(p.State.Settled() && f(payout.WasDoubted), "an attempt got no answer; the gate's word settled it")
 	add(f(payout.LateWord), "the gate repeated an older verdict later")
-	add(p.State == payout.StatePartial, "only "+p.Got.String()+" of "+p.Amount.String()+" arrived")
+	if p.State == payout.StatePartial {
+		add(true, "only "+p.Got.String()+" of "+p.Amount.String()+" arrived")
+	}
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
 	add(act == ActFix || act == ActNewID, "a new payout needs a new id")

@@ -370,17 +370,34 @@ func (s *Store) Lines(ctx context.Context, batch string) iter.Seq2[store.Line, e
 	}
 }
 
+// inTurn finds keys that mostly follow each other without a search for each.
+type inTurn struct {
+	*bbolt.Cursor
+	begun bool
+}
+
+func (c *inTurn) look(key []byte) []byte {
+	if c.begun {
+		if k, v := c.Next(); bytes.Equal(k, key) {
+			return v
+		}
+	}
+	c.begun = true
+	return look(c.Cursor, key)
+}
+
 // lineBurst reads rows from index on. They are opened after the turn is over.
 func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([]store.Line, error) {
 	out := make([]store.Line, 0, min(burstLines, header.Rows-index))
 	sealed := make([][]byte, 0, cap(out))
+	var copies []byte // of what is sealed
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		var place, number [8]byte
+		payouts := inTurn{Cursor: tx.Bucket(bucketPayouts).Cursor()}
 		lines := tx.Bucket(bucketLines).Cursor()
-		key := pair32(header.Number, uint32(index))
-		k, v := lines.Seek(key)
+		k, v := lines.Seek(append32(place[:0], header.Number, uint32(index)))
 		for range cap(out) {
-			want := pair32(header.Number, uint32(index+len(out)))
-			if string(k) != string(want) {
+			if string(k) != string(append32(place[:0], header.Number, uint32(index+len(out)))) {
 				return fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+len(out)+1, header.Short())
 			}
 			l, err := decodeLine(k, v)
@@ -389,14 +406,20 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([
 			}
 			row := store.Line{Index: index + len(out), Line: int(l.line), Skip: l.skip}
 			if l.payout != 0 {
-				r, err := get(tx, l.payout)
+				key := binary.BigEndian.AppendUint64(number[:0], l.payout)
+				r, err := recordOf(tx, key, payouts.look(key))
 				if err != nil {
 					return err
 				}
 				row.Payout = r.Payout
 			}
 			out = append(out, row)
-			sealed = append(sealed, slices.Clone(l.sealed))
+			if copies == nil {
+				copies = make([]byte, 0, cap(out)*(len(l.sealed)+16)) // most rows are about as long
+			}
+			start := len(copies)
+			copies = append(copies, l.sealed...)
+			sealed = append(sealed, copies[start:len(copies):len(copies)])
 			k, v = lines.Next()
 		}
 		return nil
