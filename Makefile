@@ -1,6 +1,7 @@
 # make demo   the whole story against a simulator
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
+# make vuln   known vulnerabilities in code that masspay reaches
 #
 # For a night, before a release:
 #
@@ -32,7 +33,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: all build demo test race lint vet check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
+.PHONY: all build demo test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
 
 all: build
 
@@ -59,6 +60,9 @@ $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 check: lint vet race demo
+
+vuln:
+	tools/vuln.sh
 
 storm:
 	$(GO) test ./batch -run '^TestStorm$$' -v -timeout 0 -storm.seeds=$(SEEDS) -storm.first=$(FIRST) | $(BRIEFLY)
