@@ -13,15 +13,23 @@ const cancelledAtOnce = 5_000
 
 // Cancelling says what Cancel did.
 type Cancelling struct {
-	Done      int // payouts given up
+	Done      int // payouts that were cancelled
 	Shared    int // left, because another batch asks for them too
-	Attempted int // left open, because they were attempted
+	Attempted int // left open, because they may have become a payment
 }
 
-// Cancel gives up the payouts of a batch of which no attempt was ever made. A
-// payout that another batch asks for too is given up only with shared, because
-// that batch loses it as well.
-func Cancel(ctx context.Context, s store.Store, batch string, shared bool) (c Cancelling, err error) {
+// Cancelled says what to cancel.
+type Cancelled struct {
+	Batch  string // id
+	Row    string // payment_id of one row; empty: all
+	Shared bool   // also what other batches ask for: they lose it too
+	Person string // who says so, as user@host
+}
+
+// Cancel cancels the payouts of a batch of which nothing can have become a payment;
+// see payout.Cancellable. A payout that another batch asks for too is cancelled only
+// with Shared, because that batch loses it as well.
+func Cancel(ctx context.Context, s store.Store, what Cancelled) (c Cancelling, err error) {
 	var events []payout.Event
 	apply := func() error {
 		changes, err := s.Apply(ctx, events...)
@@ -33,15 +41,18 @@ func Cancel(ctx context.Context, s store.Store, batch string, shared bool) (c Ca
 		events = events[:0]
 		return err
 	}
-	for rec, err := range s.List(ctx, store.Filter{Batch: batch, States: []payout.State{payout.StateNew}}) {
+	for rec, err := range s.List(ctx, store.Filter{Batch: what.Batch, States: []payout.State{payout.StateNew}}) {
 		if err != nil {
 			return c, err
 		}
-		if len(rec.Places) > 1 && !shared {
+		if what.Row != "" && rec.Key.PaymentID != what.Row {
+			continue
+		}
+		if len(rec.Places) > 1 && !what.Shared {
 			c.Shared++
 			continue
 		}
-		events = append(events, payout.Event{Key: rec.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
+		events = append(events, payout.Event{Key: rec.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now(), Person: what.Person})
 		if len(events) == cancelledAtOnce {
 			if err := apply(); err != nil {
 				return c, err
@@ -51,7 +62,10 @@ func Cancel(ctx context.Context, s store.Store, batch string, shared bool) (c Ca
 	if err := apply(); err != nil {
 		return c, err
 	}
-	b, err := s.Batch(ctx, batch)
+	if what.Row != "" {
+		return c, nil
+	}
+	b, err := s.Batch(ctx, what.Batch)
 	c.Attempted = b.Open() - c.Shared
 	return c, err
 }

@@ -104,6 +104,7 @@ type checking struct {
 	known   int
 	unsent  int
 	id      string
+	batches map[uint32]string // names by number, once they were needed
 }
 
 // seen is an id of the file: 24 bytes a row.
@@ -261,7 +262,10 @@ func (k *checking) lookup() error {
 			}
 			continue
 		}
-		text := differs(was, d)
+		text, err := k.differs(was, d)
+		if err != nil {
+			return err
+		}
 		k.rules.problem(d.line, "general.payment_id", d.key.PaymentID, text)
 		k.skip[k.numbers[i]] = "general.payment_id: " + text
 		k.add(d.amount, -1)
@@ -271,13 +275,63 @@ func (k *checking) lookup() error {
 	return nil
 }
 
-// differs shows both sides of an id with two contents, masked.
-func differs(was payout.Payout, is draft) string {
+// differs shows both sides of an id with two contents, masked, names the columns, and
+// says what to do. Whoever may cancel the old row must not be told to take a new id:
+// the old batch would still send its row.
+func (k *checking) differs(was payout.Payout, is draft) (string, error) {
+	columns, err := k.columnsThatDiffer(was, is)
+	if err != nil {
+		return "", err
+	}
 	show := func(a payout.Amount, method, masked string) string {
 		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
 	}
-	return fmt.Sprintf("already known with other content: %s then (now %s), %s now; a new payout needs a new id",
-		show(was.Amount, was.Method, was.Masked), was.State, show(is.amount, is.method, is.masked))
+	text := fmt.Sprintf("already known with other content (%s): %s then (now %s), %s now; ",
+		columns, show(was.Amount, was.Method, was.Masked), was.State, show(is.amount, is.method, is.masked))
+	if !was.Cancellable() {
+		return text + "a new payout needs a new id", nil
+	}
+	if k.batches == nil {
+		if k.batches, err = names(k.ctx, k.Store); err != nil {
+			return "", err
+		}
+	}
+	old := k.batches[was.Places[0].Batch]
+	return text + fmt.Sprintf("nothing of it was sent, and batch %s would still send it: masspay cancel %s --row %s cancels that row, then this id is free",
+		old, old, was.Key.PaymentID), nil
+}
+
+// columnsThatDiffer names the columns in which a row differs from the one that is
+// known under its id. It reads no more rows than problems are shown.
+func (k *checking) columnsThatDiffer(was payout.Payout, is draft) (string, error) {
+	if k.problems.count > maxProblems {
+		return "the row", nil
+	}
+	columns, cells, err := k.Store.Row(k.ctx, was)
+	if err != nil {
+		return "", err
+	}
+	old := map[string]string{}
+	for i, c := range columns[:min(len(columns), len(cells))] {
+		old[c] = cells[i]
+	}
+	var differ []string
+	for i, c := range k.t.columns[:min(len(k.t.columns), len(is.cells))] {
+		if old[c] != is.cells[i] {
+			differ = append(differ, c)
+		}
+		delete(old, c)
+	}
+	for c, cell := range old {
+		if cell != "" {
+			differ = append(differ, c)
+		}
+	}
+	slices.Sort(differ)
+	if len(differ) == 0 {
+		return "the row", nil
+	}
+	return strings.Join(differ, ", "), nil
 }
 
 // doubles finds ids that stand twice. Every row of such an id has the problem.

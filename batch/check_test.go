@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf16"
 
 	"github.com/stretchr/testify/require"
@@ -378,6 +379,7 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	_, err = c.Store.Apply(t.Context(), payout.Event{
 		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Verdict, Outcome: payout.StateDeclined, Source: payout.FromCallback,
 		Status: "decline", Code: "20000", Message: "=HYPERLINK(1)", Operation: "+1", Provider: "@x",
+		Customer: "c-p1", Amount: payout.Amount{Minor: 100, Currency: "KGS"}, Made: time.Now(),
 	})
 	require.NoError(t, err)
 	var out bytes.Buffer
@@ -390,27 +392,35 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	require.Equal(t, "=1+1", row["customer.last_name"])
 }
 
-func TestReportReplacesTheOldOneWholeOrNotAtAll(t *testing.T) {
+func TestReportReadsBackWhatItWrote(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
 	b := w.load(file("r", 3))
-	path := filepath.Join(t.TempDir(), "result.csv")
-	require.NoError(t, os.WriteFile(path, []byte("old"), 0o640))
+	create := func() *os.File {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, f.Close()) })
+		return f
+	}
 	wrong := b
 	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
-	_, err := batch.Report(t.Context(), w.s, wrong, path)
+	_, err := batch.Report(t.Context(), w.s, wrong, create())
 	require.ErrorIs(t, err, batch.ErrUnlike)
-	old, err := os.ReadFile(path)
+	wrong = b
+	wrong.Rows--
+	_, err = batch.Report(t.Context(), w.s, wrong, create())
+	require.ErrorIs(t, err, batch.ErrUnlike)
+
+	f := create()
+	sum, err := batch.Report(t.Context(), w.s, b, f)
 	require.NoError(t, err)
-	require.Equal(t, "old", string(old))
-	left, err := os.ReadDir(filepath.Dir(path))
+	require.Equal(t, 3, sum.Rows)
+	var stream bytes.Buffer
+	_, err = batch.ReportTo(t.Context(), w.s, b, &stream)
 	require.NoError(t, err)
-	require.Len(t, left, 1, "no temporary file is left")
-	_, err = batch.Report(t.Context(), w.s, b, path)
+	text, err := os.ReadFile(f.Name())
 	require.NoError(t, err)
-	st, err := os.Stat(path)
-	require.NoError(t, err)
-	require.Equal(t, os.FileMode(0o640), st.Mode().Perm(), "an existing file keeps its mode")
+	require.Equal(t, stream.String(), string(text))
 }
 
 func FuzzCheck(f *testing.F) {

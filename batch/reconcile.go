@@ -3,6 +3,7 @@ package batch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,6 +22,12 @@ type Reconciler struct {
 	Workers     int
 	Timeout     time.Duration
 	StatusAfter time.Duration
+	Aliases     []string // identities of gates that are one platform; see payout.Rules
+
+	// Others makes a client for another gate, by its identity, to poll what was sent
+	// there. nil, or an error: that is not polled.
+	Others func(identity string) (*gate.Client, error)
+	Notify func(text string) // something that a person should hear of now; may be nil
 }
 
 // Answers counts what questions brought.
@@ -28,32 +35,123 @@ type Answers struct {
 	Asked   int
 	News    int    // payouts about which the gate had news
 	Freed   int    // of those, payouts that the gate never saw and that may be sent again
-	Refused string // why the gate refuses the configuration
+	Refused string // why the gate refuses the configuration, or is none
 
 	Paused   time.Time // until when requests are paused, so that not all were asked about
 	TooEarly int       // payouts that were sent a moment ago and not asked about
+
+	Elsewhere map[string]int // payouts that were sent to other gates, by identity, and not polled
 }
 
-// Round asks once about every open payout of a batch, or of all batches when
+func (a *Answers) add(b Answers) {
+	a.Asked += b.Asked
+	a.News += b.News
+	a.Freed += b.Freed
+	a.TooEarly += b.TooEarly
+	a.Refused, a.Paused = b.Refused, b.Paused
+}
+
+// Round polls once about every open payout of a batch, or of all batches when
 // batch is empty, but for those that were sent a moment ago: the gate answers
-// nothing useful about them yet.
+// nothing useful about them yet. Payouts that were sent to other gates are polled
+// there, and nowhere else.
 func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
-	var sum Answers
-	if _, err := patiently(ctx, q.Store.Recover); err != nil {
+	if _, err := patiently(ctx, q.Notify, q.Store.Recover); err != nil {
+		return Answers{}, err
+	}
+	sum, err := q.round(ctx, store.Filter{Batch: batch, Gate: q.Gate.Identity()})
+	if err != nil || ctx.Err() != nil {
 		return sum, err
 	}
+	gates, err := q.otherGates(ctx)
+	if err != nil {
+		return sum, err
+	}
+	for _, other := range gates {
+		f := store.Filter{Batch: batch, Gate: other}
+		at, err := q.at(other)
+		if err != nil {
+			n, err := q.open(ctx, f)
+			if err != nil {
+				return sum, err
+			}
+			if n > 0 {
+				if sum.Elsewhere == nil {
+					sum.Elsewhere = map[string]int{}
+				}
+				sum.Elsewhere[other] = n
+			}
+			continue
+		}
+		there, err := at.round(ctx, f)
+		sum.Asked += there.Asked
+		sum.News += there.News
+		sum.TooEarly += there.TooEarly
+		if there.Refused != "" && q.Notify != nil {
+			q.Notify(there.Refused)
+		}
+		at.Gate.Close()
+		if err != nil || ctx.Err() != nil {
+			return sum, err
+		}
+	}
+	return sum, nil
+}
+
+// otherGates are the gates that open payouts may have been sent to, and that are not
+// this one, sorted.
+func (q *Reconciler) otherGates(ctx context.Context) (others []string, err error) {
+	gates, err := q.Store.OpenGates(ctx)
+	rules := payout.Rules{Aliases: q.Aliases}
+	for g := range gates {
+		if !rules.SameGate(g, q.Gate.Identity()) {
+			others = append(others, g)
+		}
+	}
+	slices.Sort(others)
+	return others, err
+}
+
+// at is a reconciler for another gate.
+func (q *Reconciler) at(identity string) (*Reconciler, error) {
+	if q.Others == nil {
+		return nil, errors.New("other gates are not polled")
+	}
+	client, err := q.Others(identity)
+	if err != nil {
+		return nil, err
+	}
+	other := *q
+	other.Gate, other.Others = client, nil
+	return &other, nil
+}
+
+// polled are the states of payouts that polls may tell something about.
+var polled = []payout.State{payout.StateUnknown, payout.StateAccepted}
+
+// open counts what is to be polled.
+func (q *Reconciler) open(ctx context.Context, f store.Filter) (n int, err error) {
+	f.States = polled
+	for _, err := range q.Store.List(ctx, f) {
+		if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (q *Reconciler) round(ctx context.Context, f store.Filter) (Answers, error) {
+	var sum Answers
 	now := time.Now()
 	var group []payout.Record
 	ask := func() error {
 		a, err := q.ask(ctx, group)
-		sum.Asked += a.Asked
-		sum.News += a.News
-		sum.Freed += a.Freed
-		sum.Refused, sum.Paused = a.Refused, a.Paused
+		sum.add(a)
 		group = group[:0]
 		return err
 	}
-	f := store.Filter{Batch: batch, States: []payout.State{payout.StateUnknown, payout.StateAccepted}}
+	f.States = polled
 	for rec, err := range q.Store.List(ctx, f) {
 		if err != nil {
 			return sum, err
@@ -76,26 +174,100 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 // askedAtOnce is how many answers share one commit.
 const askedAtOnce = 64
 
-// ask puts one question for each record and writes what came back.
-func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers, error) {
-	var sum Answers
-	events := make([]payout.Event, len(records))
-	refused, paused := make([]string, len(records)), make([]time.Time, len(records))
+// ask polls about each record and writes what came back. A gate that is not proven is
+// polled about one payout first, alone over all processes of the store.
+func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answers, err error) {
+	if len(records) == 0 {
+		return sum, nil
+	}
+	proven, err := q.Store.Proven(ctx, q.Gate.Identity())
+	if err != nil {
+		return sum, err
+	}
+	for !proven && len(records) > 0 && sum.Refused == "" && sum.Paused.IsZero() && ctx.Err() == nil {
+		var a Answers
+		if a, proven, err = q.askAlone(ctx, records[0]); err != nil {
+			return sum, err
+		}
+		sum.add(a)
+		records = records[1:]
+	}
+	if sum.Refused != "" || !sum.Paused.IsZero() || ctx.Err() != nil {
+		return sum, nil
+	}
+	a, _, err := q.askTogether(ctx, records)
+	sum.add(a)
+	return sum, err
+}
+
+// askAlone polls a gate that is not proven, while no other process has a request under
+// way to it. An answer that is not a gate's ends the polling.
+func (q *Reconciler) askAlone(ctx context.Context, rec payout.Record) (sum Answers, proven bool, err error) {
+	gateID := q.Gate.Identity()
+	release, err := patiently(ctx, q.Notify, q.Store.Probe)
+	if err != nil {
+		return sum, false, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	if proven, err = q.Store.Proven(ctx, gateID); err != nil || proven {
+		if err == nil {
+			sum, _, err = q.askTogether(ctx, []payout.Record{rec})
+		}
+		return sum, proven, err
+	}
+	sum, polls, err := q.askTogether(ctx, []payout.Record{rec})
+	if err != nil || len(polls) == 0 {
+		return sum, false, err
+	}
+	switch p := polls[0]; {
+	case p.proves:
+		return sum, true, q.Store.Prove(context.WithoutCancel(ctx), gateID)
+	case p.alien != "" && sum.Refused == "":
+		sum.Refused = notAGate(gateID, p.alien)
+	}
+	return sum, false, nil
+}
+
+// notAGate says that an address answers, and not as a gate does.
+func notAGate(identity, answer string) string {
+	return fmt.Sprintf("%s has never answered as a Gate API does, and does not now (%s)", identity, answer)
+}
+
+// poll is what came of one status request.
+type poll struct {
+	event   payout.Event // of kind 0: nothing was asked, because requests are paused or the context ended
+	refused string       // why the gate refuses to answer this configuration at all
+	paused  time.Time    // until when requests are paused
+	proves  bool         // only a gate answers so
+	alien   string       // what came back instead of a gate's answer, but for a 429 and a dial that failed
+}
+
+// askTogether polls about several payouts side by side.
+func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (sum Answers, polls []poll, err error) {
+	polls = make([]poll, len(records))
 	var g errgroup.Group
 	g.SetLimit(max(q.Workers, 1))
 	for i, rec := range records {
 		g.Go(func() error {
-			events[i], refused[i], paused[i] = q.question(ctx, rec.Payout)
+			polls[i] = q.poll(ctx, rec.Payout)
 			return nil
 		})
 	}
-	_ = g.Wait() // the questions return no errors, they are events
-	events = slices.DeleteFunc(events, func(e payout.Event) bool { return e.Kind == 0 })
-	if i := slices.IndexFunc(refused, func(s string) bool { return s != "" }); i >= 0 {
-		sum.Refused = refused[i]
+	_ = g.Wait() // polls return no errors, they are events
+	var events []payout.Event
+	for _, p := range polls {
+		if p.event.Kind != 0 {
+			events = append(events, p.event)
+		}
+		if sum.Refused == "" {
+			sum.Refused = p.refused
+		}
+		if p.paused.After(sum.Paused) {
+			sum.Paused = p.paused
+		}
 	}
-	sum.Asked, sum.Paused = len(events), slices.MaxFunc(append(paused, time.Time{}), time.Time.Compare)
-	changes, err := patiently(context.WithoutCancel(ctx), func(ctx context.Context) ([]store.Change, error) {
+	sum.Asked = len(events)
+	changes, err := patiently(context.WithoutCancel(ctx), q.Notify, func(ctx context.Context) ([]store.Change, error) {
 		return q.Store.Apply(ctx, events...)
 	})
 	for _, c := range changes {
@@ -106,51 +278,62 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (Answers,
 			sum.Freed++
 		}
 	}
-	return sum, err
+	return sum, polls, err
 }
 
-// question asks about one payout. An event of kind 0 means that nothing was
-// asked, because requests are paused or the context ended. The text says why
-// the gate refuses to answer this configuration at all, and is mostly empty.
-func (q *Reconciler) question(ctx context.Context, p payout.Payout) (e payout.Event, refused string, until time.Time) {
+// poll asks for the status of one payout.
+func (q *Reconciler) poll(ctx context.Context, p payout.Payout) (out poll) {
 	// What the gate does not know, it did not know when it was asked; by the time
 	// of the answer it may.
 	asked := clock.Tick()
+	identity := q.Gate.Identity()
 	n, err := q.Gate.Status(ctx, p.Key, q.Timeout)
-	e = payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Tick: asked, Host: q.Gate.Host(), Kind: payout.Silent}
+	e := payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Tick: asked, Host: identity, Kind: payout.Silent}
 	var paused gate.Paused
 	var said *gate.Error
 	switch {
 	case err == nil:
-		ours, theirs, err := Whose(ctx, q.Store, p, n)
-		if err != nil {
-			e.Message = "the row could not be read: " + err.Error()
-			break // asked again later
-		}
-		e = n.Event(payout.FromStatus, q.Gate.Host(), e.At)
-		e.Ours, e.Theirs = ours, theirs
+		e = n.Event(payout.FromStatus, identity, e.At)
+		out.proves = true
 	case errors.Is(err, gate.ErrNotSeen):
 		e.Kind, e.Code = payout.NotSeen, gate.CodeNotFound
+		out.proves = true
 	case errors.As(err, &paused):
-		return payout.Event{}, "", paused.PausedUntil()
+		out.paused = paused.PausedUntil()
+		return out
 	case ctx.Err() != nil:
-		return payout.Event{}, "", until
+		return out
 	case errors.As(err, &said):
 		e.Code, e.Message = said.Code, said.Message
 		if said.Stop {
-			refused = said.Error()
+			out.refused = said.Error()
 		}
+		if out.proves = said.Documented; !out.proves && said.RetryAfter == 0 {
+			out.alien = said.Error()
+		}
+	case errors.Is(err, gate.ErrUnreached):
+		e.Message = err.Error()
 	default:
 		e.Message = err.Error()
+		out.alien = e.Message
 	}
 	e.Number = p.Number
-	return e, refused, until
+	out.event = e
+	return out
+}
+
+// reconciler polls as a run is configured to.
+func (r *running) reconciler() *Reconciler {
+	return &Reconciler{
+		Store: r.Store, Gate: r.Gate, Workers: r.Workers, Timeout: r.Timeout, StatusAfter: r.StatusAfter,
+		Aliases: r.Aliases, Others: r.Others, Notify: r.Notify,
+	}
 }
 
 // reconcile asks about the batch's open payouts as they come due, while nothing
 // waits to be sent: sends go before questions. It looks for dead processes too.
 func (r *running) reconcile(ctx context.Context) error {
-	q := &Reconciler{Store: r.Store, Gate: r.Gate, Workers: r.Workers, Timeout: r.Timeout, StatusAfter: r.StatusAfter}
+	q := r.reconciler()
 	tick := time.NewTicker(min(max(r.StatusAfter/8, 50*time.Millisecond), 2*time.Second))
 	defer tick.Stop()
 	recovered := time.Now()
@@ -160,9 +343,9 @@ func (r *running) reconcile(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if time.Since(recovered) >= max(r.StatusAfter/3, poll) {
+		if time.Since(recovered) >= max(r.StatusAfter/3, lookEvery) {
 			recovered = time.Now()
-			if _, err := patiently(ctx, r.Store.Recover); err != nil {
+			if _, err := patiently(ctx, r.Notify, r.Store.Recover); err != nil {
 				return unlessDone(ctx, err)
 			}
 		}
@@ -180,7 +363,7 @@ func (r *running) reconcile(ctx context.Context) error {
 func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 	for ctx.Err() == nil && r.resting() {
 		var due []payout.Record
-		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce}) {
+		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce, Gate: q.Gate.Identity()}) {
 			if errors.Is(err, store.ErrBusy) {
 				return nil
 			}
@@ -199,7 +382,15 @@ func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 		}
 		if a.Refused != "" {
 			r.halt(&r.out.Refused, a.Refused+"; sending stopped")
+			r.ended.Store(r.ended.Load() || !r.proven.Load())
 			return nil
+		}
+		if a.Asked > 0 && !r.proven.Load() {
+			proven, err := r.Store.Proven(ctx, q.Gate.Identity())
+			if err != nil {
+				return err
+			}
+			r.proven.Store(proven)
 		}
 		if a.Asked == 0 {
 			return nil // paused

@@ -13,13 +13,11 @@ import (
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"golang.org/x/sync/errgroup"
 
 	"masspay/gate"
@@ -65,57 +63,14 @@ func (s *Summary) add(word string, a payout.Amount) {
 // N is how many rows have a word.
 func (s Summary) N(word string) int { return s.ByWord[word].Rows }
 
-// Report writes the result of a batch to a file: every input row in order, and
-// what became of it. The file replaces an older one only when it is whole, on
-// disk, and has been read back: the same rows, cells and sums as were loaded.
-// It is made from the store alone.
-func Report(ctx context.Context, s store.Store, b store.Batch, path string) (Summary, error) {
-	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o600), renameio.WithExistingPermissions())
-	if err != nil {
-		return Summary{}, err
-	}
-	defer func() { _ = f.Cleanup() }() // after the replacement it does nothing
-	sum, err := writeChecked(ctx, s, b, f.File)
-	if err != nil {
-		return sum, err
-	}
-	if err := f.CloseAtomicallyReplace(); err != nil {
-		return sum, err
-	}
-	return sum, syncFolder(filepath.Dir(path))
-}
-
-// ReportTo writes the result of a batch to a stream, after it was checked as
-// Report checks it.
-func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (Summary, error) {
-	f, err := os.CreateTemp("", "masspay-*.csv")
-	if err != nil {
-		return Summary{}, err
-	}
-	defer func() { _ = f.Close() }()
-	if err := os.Remove(f.Name()); err != nil {
-		return Summary{}, err
-	}
-	sum, err := writeChecked(ctx, s, b, f)
-	if err != nil {
-		return sum, err
-	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return sum, err
-	}
-	_, err = io.Copy(w, f)
-	return sum, err
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path) //nolint:gosec // the folder of the result
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func writeChecked(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum Summary, err error) {
+// Report writes the result of a batch to f, an empty file that is open for
+// reading and writing: every input row in order, with its outcome. Without an
+// error the file has been read back: it has the rows, cells and sums that were
+// loaded. With one it is not worth keeping; ErrUnlike is about the file, any
+// other error about the store or the disk. The result is made from the store
+// alone. Report neither syncs nor closes the file: giving it its name, and
+// deciding what it may replace, is left to the caller.
+func Report(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum Summary, err error) {
 	back := newFollower(f)
 	var read reading
 	var reader errgroup.Group
@@ -135,6 +90,28 @@ func writeChecked(ctx context.Context, s store.Store, b store.Batch, f *os.File)
 		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
 	}
 	return sum, nil
+}
+
+// ReportTo writes the result of a batch to a stream, after it was checked as
+// Report checks it.
+func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (Summary, error) {
+	f, err := os.CreateTemp("", "masspay-*.csv")
+	if err != nil {
+		return Summary{}, err
+	}
+	defer func() { _ = f.Close() }()
+	if err := os.Remove(f.Name()); err != nil {
+		return Summary{}, err
+	}
+	sum, err := Report(ctx, s, b, f)
+	if err != nil {
+		return sum, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return sum, err
+	}
+	_, err = io.Copy(w, f)
+	return sum, err
 }
 
 // writeResult writes the rows and returns a digest of the input's cells.

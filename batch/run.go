@@ -11,7 +11,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"masspay/gate"
-	"masspay/payout"
 	"masspay/store"
 )
 
@@ -26,8 +25,13 @@ type Runner struct {
 	Attempts    int           // surely unsent attempts of a payout in one run
 	MaxRefusals int           // refusals alike in a row that pause the run
 	StatusAfter time.Duration // silence before the gate is asked
-	Wait        time.Duration // for verdicts, from the last send; 0: neither wait nor ask
+	Wait        time.Duration // for outcomes, from the last send; 0: neither wait nor poll
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
+	Aliases     []string      // identities of gates that are one platform; see payout.Rules
+
+	// Others makes a client for another gate, by its identity, to poll what was sent
+	// there. nil, or an error: that is not polled by this run.
+	Others func(identity string) (*gate.Client, error)
 
 	Notify func(text string) // something that a person should hear of now; may be nil
 }
@@ -38,7 +42,9 @@ type Outcome struct {
 	Sent  int // payout requests that may have left this machine
 	Asked int // status questions
 
-	Refused     string // why the gate refuses the configuration; sending stopped
+	Refused     string // why the gate refuses the configuration, or is none; sending stopped
+	Fenced      string // why this process may send nothing more; sending stopped
+	Elsewhere   int    // payouts of the batch that were sent to another gate, and are only polled there
 	NoMoney     string // the account's balance did not cover a payout; sending stopped
 	Alike       string // so many answers alike in a row; sending stopped
 	Unreached   string // why the gate could not be reached, the last time that it could not
@@ -57,23 +63,35 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
 	}
+	proven, err := r.Store.Proven(ctx, r.Gate.Identity())
+	if err != nil {
+		return Outcome{}, err
+	}
+	run.proven.Store(proven)
+	if err := run.findElsewhere(ctx); err != nil {
+		return Outcome{}, err
+	}
+	others := run.elsewhere.gates
 	work, stop := context.WithCancel(ctx)
 	defer stop()
 	g, gctx := errgroup.WithContext(work)
 	g.Go(func() error { return run.submit(gctx) })
 	if r.Wait > 0 {
 		g.Go(func() error { return run.reconcile(gctx) })
+		if r.Others != nil && len(others) > 0 {
+			g.Go(func() error { return run.reconcileElsewhere(gctx, others) })
+		}
 	}
 	g.Go(func() error {
 		defer stop()
 		return run.untilDone(gctx)
 	})
-	err := g.Wait()
+	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
 	if why := run.unreached.Load(); why != nil {
 		run.out.Unreached = *why
 	}
-	run.out.Sent, run.out.Asked = int(run.sent.Load()), int(run.asked.Load())
+	run.out.Sent, run.out.Asked, run.out.Elsewhere = int(run.sent.Load()), int(run.asked.Load()), run.elsewhere.open
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -90,6 +108,8 @@ type running struct {
 	wake     chan struct{} // something became New
 	idle     atomic.Bool   // the last claim found nothing to send
 	halted   atomic.Bool   // sending stopped for the rest of the run
+	ended    atomic.Bool   // and nothing is waited for
+	proven   atomic.Bool   // the gate has answered as only a gate does
 	inFlight atomic.Int64  // claims not yet recorded
 	waiting  atomic.Int64  // of those, the ones that the limiter has not let go
 	gone     atomic.Int64  // claims that it has let go, or will not
@@ -101,16 +121,17 @@ type running struct {
 
 	tally     tally
 	unreached atomic.Pointer[string]
+	elsewhere elsewhere // of whoever looks whether the run is done
 	spent     spent
 	composers composers
 }
 
-// poll is how often a run looks whether it is done.
-const poll = 250 * time.Millisecond
+// lookEvery is how often a run looks whether it is done.
+const lookEvery = 250 * time.Millisecond
 
 // untilDone returns when the run has nothing left to do or to wait for.
 func (r *running) untilDone(ctx context.Context) error {
-	tick := time.NewTicker(poll)
+	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for {
 		done, err := r.done(ctx)
@@ -130,23 +151,34 @@ func (r *running) done(ctx context.Context) (bool, error) {
 	if !r.nothingToSend() {
 		return false, nil
 	}
-	if r.Wait <= 0 {
+	if r.Wait <= 0 || r.ended.Load() {
 		return true, nil
 	}
 	b, err := r.Store.Batch(ctx, r.batch)
-	if errors.Is(err, store.ErrBusy) || errors.Is(err, context.Canceled) {
-		return false, nil // look again later
-	}
 	if err != nil {
-		return false, err
+		return false, unlessBusy(err)
 	}
-	unsent := b.InState(payout.StateNew)
-	if b.Open() == 0 || b.Open() == unsent && (r.halted.Load() || unsent <= r.spent.len()) {
+	// What only a person can settle is not waited for, nor what only another gate can.
+	if r.elsewhere.open > 0 && time.Since(r.elsewhere.at) >= recheck {
+		if err := r.countElsewhere(ctx); err != nil {
+			return false, unlessBusy(err)
+		}
+	}
+	unsent, waiting := b.Unsent()-r.elsewhere.unsent, b.Waiting()-r.elsewhere.open
+	if waiting <= 0 || waiting == unsent && (r.halted.Load() || unsent <= r.spent.len()) {
 		// Nothing waits for the gate, and what is unsent was given up for this
 		// run. A payout that became free a moment ago is neither.
 		return r.nothingToSend(), nil
 	}
 	return time.Since(r.begun)-time.Duration(r.lastSend.Load()) >= r.Wait, nil
+}
+
+// unlessBusy passes an error on that the next look may not have.
+func unlessBusy(err error) error {
+	if errors.Is(err, store.ErrBusy) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
 }
 
 // resting reports whether nothing more is being claimed: the last claim found
@@ -178,14 +210,23 @@ func (r *running) halt(reason *string, text string) {
 	}
 }
 
+// sayWaiting is how often a run that waits for the store says so.
+const sayWaiting = 30 * time.Second
+
 // patiently repeats what the store was too busy for: what was heard from the
-// gate must not get lost because others are at the store.
-func patiently[T any](ctx context.Context, do func(ctx context.Context) (T, error)) (T, error) {
+// gate must not get lost because others are at the store. It says what it waits for,
+// now and then.
+func patiently[T any](ctx context.Context, tell func(text string), do func(ctx context.Context) (T, error)) (T, error) {
+	said := time.Now()
 	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	return backoff.RetryWithData(func() (T, error) {
 		v, err := do(ctx)
 		if err != nil && !errors.Is(err, store.ErrBusy) {
 			return v, backoff.Permanent(err)
+		}
+		if err != nil && tell != nil && time.Since(said) >= sayWaiting {
+			said = time.Now()
+			tell("waiting for the store: " + err.Error())
 		}
 		return v, err
 	}, backoff.WithContext(b, ctx))

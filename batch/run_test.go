@@ -17,6 +17,7 @@ import (
 	"masspay/gate/gatesim"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/storetest"
 )
 
 func TestPoliteGate(t *testing.T) {
@@ -111,7 +112,7 @@ func TestChangedAmountIsRefused(t *testing.T) {
 	var refused *batch.FileError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 1, refused.Count)
-	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content: 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; a new payout needs a new id`, refused.Problems[0].String())
+	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content (payment.amount): 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; a new payout needs a new id`, refused.Problems[0].String())
 }
 
 func TestCorrectedFileSendsOnlyWhatIsNew(t *testing.T) {
@@ -295,12 +296,12 @@ func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
 	b := w.load(text)
 	w.run(b) // stops at the second, for want of money
 	tuesday := w.load(text + line("x-4", 100, 20))
-	c, err := batch.Cancel(t.Context(), w.s, b.ID, false)
+	c, err := batch.Cancel(t.Context(), w.s, batch.Cancelled{Batch: b.ID})
 	require.NoError(t, err)
 	require.Equal(t, batch.Cancelling{Shared: 2, Attempted: 1}, c, "Tuesday's batch asks for them too")
-	c, err = batch.Cancel(t.Context(), w.s, tuesday.ID, true)
+	c, err = batch.Cancel(t.Context(), w.s, batch.Cancelled{Batch: tuesday.ID, Shared: true})
 	require.NoError(t, err)
-	require.Equal(t, batch.Cancelling{Done: 2, Attempted: 2}, c)
+	require.Equal(t, batch.Cancelling{Done: 3, Attempted: 1}, c, "what was turned away for want of money cannot be a payment")
 	w.check(b, text)
 }
 
@@ -309,7 +310,7 @@ func TestCallbackBeforeLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
 	text := file("e", 3)
-	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Status: "success", Sum: payout.Amount{Minor: 1001, Currency: "KGS"}}
+	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Status: "success", Sum: payout.Amount{Minor: 1001, Currency: "KGS"}, Customer: "c-e-00001", Made: time.Now()}
 	_, err := w.s.Apply(t.Context(), n.Event(payout.FromCallback, "", time.Now()))
 	require.NoError(t, err)
 	b := w.load(text)
@@ -318,6 +319,39 @@ func TestCallbackBeforeLoad(t *testing.T) {
 	rows := w.result(b)
 	require.Equal(t, "paid", rows[1]["result.state"])
 	require.Equal(t, "the gate knew of it before this store did", rows[1]["result.note"])
+}
+
+// The gate speaks of last year's payment of the id, before the file is loaded and after:
+// nothing of it is believed, the rows are not sent, and a person must look.
+func TestCallbacksOfAnothersPayment(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
+	text := file("e", 4)
+	foreign := func(id, status string) payout.Event {
+		n := gate.Notice{
+			Key: payout.Key{ProjectID: 1234, PaymentID: id}, Type: "payout", Status: status, Sum: payout.Amount{Minor: 1001, Currency: "KGS"},
+			Customer: "c-other", Account: "996700000000", Made: time.Now().AddDate(-1, 0, 0),
+		}
+		return n.Event(payout.FromCallback, "", time.Now())
+	}
+	_, err := w.s.Apply(t.Context(), foreign("e-00001", "success"))
+	require.NoError(t, err)
+	b := w.load(text)
+	_, err = w.s.Apply(t.Context(), foreign("e-00002", "decline"), foreign("e-00003", "processing"))
+	require.NoError(t, err)
+	out := w.run(b)
+	require.Equal(t, 1, out.Sent)
+	rows := w.result(b)
+	require.Equal(t, map[string]int{"paid": 1, "check": 3}, states(rows))
+	for _, i := range []int{1, 2, 3} {
+		require.Equal(t, "0", rows[i]["result.attempts"])
+		require.Equal(t, "check first", rows[i]["result.action"])
+		require.Contains(t, rows[i]["result.note"], "customer.id differs")
+		require.Empty(t, rows[i]["result.gate_status"])
+	}
+	storetest.Check(t, w.s)
+	keepsSecrets(t, w.o.Path, w.log.String())
+	require.Equal(t, 1, len(w.sim.Ledger()), "nothing was sent under the other three")
 }
 
 // failing is a store that cannot write what the gate answered.

@@ -431,7 +431,7 @@ func (n *stormNight) serve(ctx context.Context, m *mortal) {
 	var wg sync.WaitGroup
 	wg.Go(func() { committer.Run(working) })
 	l := n.wire.listen("masspay.example:80")
-	h := &web.Callbacks{Keys: keys{}, Committer: committer, Rows: s, Log: slog.New(slog.NewJSONHandler(&n.log, nil))}
+	h := &web.Callbacks{Keys: keys{}, Committer: committer, Log: slog.New(slog.NewJSONHandler(&n.log, nil))}
 	server := &http.Server{Handler: h, ErrorLog: quiet}
 	wg.Go(func() { _ = server.Serve(l) })
 	select {
@@ -478,18 +478,18 @@ func (n *stormNight) runSome(evening int) {
 func (n *stormNight) reconcile(m *mortal) {
 	s, end := n.open(m)
 	defer end()
-	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
+	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m, s.MaySend), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
 	n.tell("%s: %+v, %v", m.name, a, err)
 }
 
-func (n *stormNight) client(m *mortal) *gate.Client {
+func (n *stormNight) client(m *mortal, maySend func(context.Context, bool) error) *gate.Client {
 	l, err := bolt.OpenLimiter(n.o.Path, n.rate, 1)
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { _ = l.Close() })
 	transport := gate.NewTransport(8)
 	transport.Proxy, transport.DialContext = nil, m.dialer(&n.wire)
 	c, err := gate.NewClient(gate.Options{
-		BaseURL: "http://gate.example", Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport},
+		BaseURL: "http://gate.example", Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport}, MaySend: maySend,
 	})
 	require.NoError(n.t, err)
 	n.t.Cleanup(transport.CloseIdleConnections)
@@ -506,7 +506,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outc
 		return batch.Outcome{}, err
 	}
 	r := &batch.Runner{
-		Store: s, Gate: n.client(m), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
+		Store: s, Gate: n.client(m, s.MaySend), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
 		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
 	}
 	return r.Run(context.Background(), b.ID)
@@ -562,7 +562,7 @@ func (n *stormNight) done() bool {
 	}
 	for r, err := range s.List(context.Background(), store.Filter{}) {
 		require.NoError(n.t, err)
-		if e := booked[r.Key]; r.Open() && (r.State != payout.StateAccepted || e.Settled || e.Accepted == 0) {
+		if e := booked[r.Key]; r.Waiting() && (r.State != payout.StateAccepted || e.Settled || e.Accepted == 0) {
 			return false
 		}
 	}

@@ -35,7 +35,8 @@ func (r *running) submit(ctx context.Context) error {
 	for range r.Workers {
 		senders.Go(func() {
 			for c := range work {
-				heard <- r.send(hctx, *c)
+				e, _ := r.send(hctx, *c)
+				heard <- e
 			}
 		})
 	}
@@ -94,17 +95,19 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 			sleep(ctx, wait)
 			continue
 		}
+		if !r.proven.Load() {
+			if err := r.probe(ctx); err != nil {
+				return unlessDone(ctx, err)
+			}
+			continue
+		}
 		p.update(time.Now(), r.gone.Load())
 		waiting, ahead := int(r.waiting.Load()), r.ahead(&p)
 		if waiting > ahead/2 {
 			await(ctx, r.room, recheck)
 			continue
 		}
-		claimed, err := patiently(ctx, func(ctx context.Context) ([]store.Claimed, error) {
-			return r.Store.Claim(ctx, store.Claim{
-				Batch: r.batch, N: ahead - waiting, Host: r.Gate.Host(), AskFirst: r.AskFirst, Skip: r.spent.has,
-			})
-		})
+		claimed, err := r.take(ctx, ahead-waiting)
 		if err != nil {
 			return unlessDone(ctx, err)
 		}
@@ -122,6 +125,15 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 		}
 	}
 	return nil
+}
+
+// take claims up to n payouts.
+func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
+	return patiently(ctx, r.Notify, func(ctx context.Context) ([]store.Claimed, error) {
+		return r.Store.Claim(ctx, store.Claim{
+			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.spent.has,
+		})
+	})
 }
 
 func unlessDone(ctx context.Context, err error) error {
@@ -163,9 +175,9 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // send makes what is to be made of one claimed payout: at most one attempt that
 // may have become a payment. Only surely unsent attempts are repeated.
-func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
+func (r *running) send(ctx context.Context, c store.Claimed) (payout.Event, gate.Answer) {
 	e := payout.Event{
-		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Host(), Kind: payout.Released,
+		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Identity(), Kind: payout.Released,
 	}
 	leave := sync.OnceFunc(r.goes)
 	defer leave()
@@ -173,7 +185,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	if err != nil {
 		e.Message, e.At, e.Tick = err.Error(), time.Now(), clock.Tick()
 		r.spent.add(c.Key, r.Attempts, r.Attempts)
-		return e
+		return e, gate.Answer{}
 	}
 	draft := composer.Draft(c.Key, c.Cells).OnLeave(leave)
 	var wait backoff.BackOff // made when it is needed, which is seldom
@@ -191,10 +203,10 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 		if a.Retry > 0 {
 			throttled = a
 		}
-		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled {
+		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
 			r.unreached.Store(&a.Message)
 		}
-		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || !a.Paused.IsZero() {
+		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
 			break
 		}
 		r.spent.add(c.Key, 1, r.Attempts)
@@ -220,7 +232,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) payout.Event {
 	if !a.Paused.IsZero() && throttled.Retry > 0 {
 		r.judge(c.Key, throttled, started) // the pause is its doing
 	}
-	return e
+	return e, a
 }
 
 // withoutCells masks what a message of the gate repeats of the row's personal
@@ -248,7 +260,7 @@ func kindOf(a gate.Answer, tries int) payout.Kind {
 	case gate.Refused:
 		return payout.Refused
 	case gate.Unsent:
-		if tries == 0 && (!a.Paused.IsZero() || a.Cancelled) {
+		if tries == 0 && (!a.Paused.IsZero() || a.Cancelled || a.Fenced) {
 			return payout.Released
 		}
 		return payout.Unsent
@@ -267,6 +279,13 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	case !a.Paused.IsZero():
 		r.tally.pauseUntil(a.Paused)
 		return
+	case a.Sent && a.Retry == 0 && !a.Proven && !r.proven.Load():
+		return // the first answer of what may be no gate: see probe
+	case a.Fenced:
+		r.halt(&r.out.Fenced, a.Message+"; sending stopped")
+		r.ended.Store(true)
+	case a.Stop && a.Outcome == gate.InDoubt:
+		r.halt(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
 	case a.Stop:
 		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
 	case a.NoMoney:
@@ -413,7 +432,7 @@ func (r *running) applyAll(ctx context.Context, events []payout.Event) error {
 
 // apply writes events and wakes the claiming hand when a payout became free.
 func (r *running) apply(ctx context.Context, events []payout.Event) error {
-	changes, err := patiently(ctx, func(ctx context.Context) ([]store.Change, error) {
+	changes, err := patiently(ctx, r.Notify, func(ctx context.Context) ([]store.Change, error) {
 		return r.Store.Apply(ctx, events...)
 	})
 	if err != nil {

@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"strconv"
 	"strings"
 
 	"masspay/gate"
@@ -59,8 +60,11 @@ var Actions = []string{ActNothing, ActWait, ActFix, ActNewID, ActCheck, ActNever
 
 // Action is result.action of a payout.
 func Action(p payout.Payout) string {
-	if p.NeedsCheck() {
+	if p.NeedsCheck() || p.Stuck() {
 		return ActCheck
+	}
+	if p.Resolution.As == payout.StateDeclined && p.State == payout.StateDeclined {
+		return ActNewID
 	}
 	switch p.State {
 	case payout.StatePaid, payout.StateCancelled:
@@ -104,23 +108,32 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	if p.SentBy != 0 && p.SentBy != batch {
 		add(true, "sent by batch "+names[p.SentBy])
 	}
-	add(f(payout.Contradicted), "the gate gave two verdicts that cannot both be true")
+	notes = appendResolution(notes, p)
+	add(f(payout.PaidTwice), "perhaps paid twice: "+payments(p))
+	add(f(payout.Contradicted), "the gate reported two outcomes that cannot both be true")
 	if f(payout.AmountDiffers) {
 		add(true, "the gate's amount is not what was asked for ("+p.Amount.String()+")")
 	}
-	add(f(payout.NotOurs), "the id was used before by a payment that is not this row's")
-	add(p.Unproven && !f(payout.NotOurs), "the gate had this id before the first attempt")
+	add(f(payout.NotOurs), "the gate reports a payment of this id that is not this row's: "+p.Field+" differs; nothing it says of that payment was taken")
+	add(f(payout.Unproved) && !f(payout.NotOurs), "the gate reports a payment of this id that is not shown to be this row's: "+p.Field+" is missing; nothing it says of that payment was taken")
+	add(p.Unproven && !p.OfAnother(), "the gate had this id before the first attempt")
+	add(f(payout.OddWord), "the gate reported "+quoted(p.Words)+", which a person must read")
+	add(f(payout.Vanished), "the gate says that it has this id, and that it does not know it")
+	add(f(payout.Ended) && p.State.Open(), "the gate ended it without success ("+p.GateStatus+"); it may have been paid all the same: ask the platform, then masspay resolve")
+	add(p.Bar != payout.Bar{} && p.State.Open(), "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
 	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
 	add(f(payout.Restored), "the gate knew of it before this store did")
-	add(p.State == payout.StateNew && p.Tries == 0, "not sent yet")
-	add(p.State == payout.StateNew && p.Tries > 0, "surely not paid yet; the next run sends it again")
+	add(p.State == payout.StateNew && p.OfAnother(), "not sent, and not to be sent under this id")
+	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries == 0, "not sent yet")
+	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries > 0, "surely not paid yet; the next run sends it again")
 	add(p.State == payout.StateSending, "being sent")
 	add(p.State == payout.StateUnknown && !p.Seen && p.Tries == 0, "not sent by this store; the gate is asked whether the lost one sent it")
 	add(p.State == payout.StateUnknown && !p.Seen && p.Tries > 0, "no answer came; it may be paid or not, the gate is asked")
 	add(p.State == payout.StateUnknown && p.Seen, "the gate has it; what became of it is asked")
 	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
-	add(p.State.Settled() && f(payout.WasDoubted), "an attempt got no answer; the gate's word settled it")
-	add(f(payout.LateWord), "the gate repeated an older verdict later")
+	add(p.State.Settled() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported settled it")
+	add(f(payout.LateWord), "the gate repeated an older outcome later")
+	add(p.Closed != 0 && !p.NeedsCheck() && p.Resolution.As == 0, "a person has seen this")
 	if p.State == payout.StatePartial {
 		add(true, "only "+p.Got.String()+" of "+p.Amount.String()+" arrived")
 	}
@@ -129,3 +142,44 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	add(act == ActFix || act == ActNewID, "a new payout needs a new id")
 	return strings.Join(notes, "; ")
 }
+
+// appendResolution says what a person decided, and why. It is said for ever, also
+// where the gate says otherwise later.
+func appendResolution(notes []string, p payout.Payout) []string {
+	r := p.Resolution
+	if r.As == 0 {
+		return notes
+	}
+	as := "paid"
+	if r.As == payout.StateDeclined {
+		as = "not paid"
+	}
+	return append(notes, as+" by "+r.By+" on "+r.At.UTC().Format("2006-01-02")+": "+oneLine(r.Reason))
+}
+
+// payments names what the gate reported as payments of one payout.
+func payments(p payout.Payout) string {
+	var names []string
+	for _, o := range p.Paid {
+		if names = append(names, "operation "+o.ID); o.Provider != "" {
+			names[len(names)-1] += " (" + o.Provider + ")"
+		}
+	}
+	for _, id := range []string{p.Operation, p.Request, p.Second} {
+		if id != "" && !strings.Contains(strings.Join(names, " "), id) {
+			names = append(names, id)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+func quoted(words []string) string {
+	q := make([]string, len(words))
+	for i, w := range words {
+		q[i] = strconv.Quote(w)
+	}
+	return strings.Join(q, ", ")
+}
+
+// oneLine makes a text of a person one line.
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

@@ -56,6 +56,8 @@ type world struct {
 	log   syncBuffer
 	rate  float64
 	tweak func(*batch.Runner)
+
+	maySend func(ctx context.Context, dialled bool) error
 }
 
 type syncBuffer struct {
@@ -95,11 +97,12 @@ func newWorld(t *testing.T, cfg gatesim.Config) *world {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { committer.Run(ctx) })
-	callbacks := httptest.NewServer(&web.Callbacks{Keys: keys{}, Committer: committer, Rows: rows, Log: slog.New(slog.NewJSONHandler(&w.log, nil))})
+	callbacks := httptest.NewServer(&web.Callbacks{Keys: keys{}, Committer: committer, Log: slog.New(slog.NewJSONHandler(&w.log, nil))})
 	transport := &http.Transport{MaxIdleConnsPerHost: 64}
 	cfg.Projects, cfg.Callback, cfg.Transport = map[uint32]string{1234: secret}, callbacks.URL, transport
 	w.sim = gatesim.New(cfg)
 	w.api = httptest.NewServer(w.sim)
+	require.NoError(t, w.s.Prove(t.Context(), w.api.URL)) // what an unproven gate gets has tests of its own
 	t.Cleanup(func() {
 		w.sim.Close()
 		w.api.CloseClientConnections()
@@ -124,7 +127,7 @@ func (w *world) open() *bolt.Store {
 func (w *world) client() *gate.Client {
 	l, err := bolt.OpenLimiter(w.o.Path, w.rate, 1)
 	require.NoError(w.t, err)
-	c, err := gate.NewClient(gate.Options{BaseURL: w.api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: gate.NewTransport(32)})
+	c, err := gate.NewClient(gate.Options{BaseURL: w.api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: gate.NewTransport(32), MaySend: w.maySend})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { c.Close(); _ = l.Close() })
 	return c

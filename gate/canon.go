@@ -6,13 +6,15 @@ package gate
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"unicode/utf8"
 )
 
 // ErrMalformed says that a body is not the JSON object that the Gate protocol
-// speaks: broken, with a doubled name, too deep, or with something behind it.
+// speaks: broken, with a doubled name, too deep, with something behind it, or, in a
+// callback, with more than 500 values, the signature not counted.
 var ErrMalformed = errors.New("malformed JSON body")
 
 // maxDepth bounds nesting; real bodies have four levels. maxNames bounds the names
@@ -23,6 +25,10 @@ const (
 	maxDepth = 32
 	maxNames = 64 << 10
 )
+
+// maxLeaves bounds the leaves of a callback; real ones have some forty. A body is
+// sorted before its signature can be checked, and a forged one must cost little.
+const maxLeaves = 500
 
 // leaf is one value of a body with the way to it. Escaped, the way is the path
 // of the canonical string: names joined by ":", a ":" inside a name doubled.
@@ -55,12 +61,16 @@ func (d *document) value(path string) string {
 // parseDocument reads one JSON object. Numbers keep their literal text, names
 // must be unique in their object, and the text must be UTF-8. The signature is
 // taken out, and frame_mode left out, as the platform's signers do.
-func parseDocument(body string) (*document, error) {
+func parseDocument(body string) (*document, error) { return parseLimited(body, math.MaxInt) }
+
+// parseLimited does the same, and stops with ErrMalformed at the first leaf over
+// the limit.
+func parseLimited(body string, leaves int) (*document, error) {
 	if !utf8.ValidString(body) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrMalformed)
 	}
 	d := &document{}
-	p := parser{d: d, b: body}
+	p := parser{d: d, b: body, leaves: leaves}
 	if err := p.document(); err != nil {
 		return nil, err
 	}
@@ -122,35 +132,61 @@ func Canonical(body []byte) (string, error) {
 }
 
 func (d *document) canonical(order func(a, b *leaf) int) string {
-	sorted, size := make([]*leaf, len(d.leaves)), 0
+	return string(appendLines(nil, d.sorted(order)))
+}
+
+// sorted returns the leaves in an order; those that it holds to be equal stay in the
+// order of the body.
+func (d *document) sorted(order func(a, b *leaf) int) []*leaf {
+	sorted := make([]*leaf, len(d.leaves))
 	for i := range d.leaves {
-		l := &d.leaves[i]
-		sorted[i], size = l, size+len(l.path)+len(l.value)+2
+		sorted[i] = &d.leaves[i]
 	}
 	slices.SortStableFunc(sorted, order)
-	var b strings.Builder
-	b.Grow(size)
+	return sorted
+}
+
+// appendLines appends the canonical string of sorted leaves to b.
+func appendLines(b []byte, sorted []*leaf) []byte {
+	size := 0
+	for _, l := range sorted {
+		size += len(l.path) + len(l.value) + 2
+	}
+	b = slices.Grow(b, size)
 	for i, l := range sorted {
 		if i > 0 {
-			b.WriteByte(';')
+			b = append(b, ';')
 		}
-		b.WriteString(l.path)
-		b.WriteByte(':')
-		b.WriteString(l.value)
+		b = append(b, l.path...)
+		b = append(b, ':')
+		b = append(b, l.value...)
 	}
-	return b.String()
+	return b
 }
 
 // orders are the four known ways to sort the lines. The platform's SDKs agree
 // on everything that real payouts contain, and not beyond, so a callback may
 // match any of them.
-var orders = []func(a, b *leaf) int{byNaturalPath, byPath, byLine, byLevel}
+var orders = [...]func(a, b *leaf) int{byNaturalPath, byPath, byLine, byLevel}
 
 func byNaturalPath(a, b *leaf) int { return compareNatural(a.path, b.path) }
 
 func byPath(a, b *leaf) int { return strings.Compare(a.path, b.path) }
 
+// byLine compares "path:value". Lines are only made where the paths do not decide.
 func byLine(a, b *leaf) int {
+	n := min(len(a.path), len(b.path))
+	if c := strings.Compare(a.path[:n], b.path[:n]); c != 0 {
+		return c
+	}
+	switch {
+	case len(a.path) == len(b.path):
+		return strings.Compare(a.value, b.value)
+	case len(a.path) > n && a.path[n] != ':':
+		return int(a.path[n]) - ':'
+	case len(b.path) > n && b.path[n] != ':':
+		return ':' - int(b.path[n])
+	}
 	return strings.Compare(a.path+":"+a.value, b.path+":"+b.value)
 }
 

@@ -34,13 +34,15 @@ type Paused interface {
 // Client speaks to one gate. All requests, payouts and questions alike, pass
 // its limiter; there is no way around. It is safe for concurrent use.
 type Client struct {
-	base    *url.URL
-	keys    Keys
-	limiter Limiter
-	poster  Poster
-	timeout time.Duration
-	header  http.Header // of every request
-	targets sync.Map    // *Target by path
+	base     *url.URL
+	identity string
+	maySend  func(ctx context.Context, dialled bool) error
+	keys     Keys
+	limiter  Limiter
+	poster   Poster
+	timeout  time.Duration
+	header   http.Header // of every request
+	targets  sync.Map    // *Target by path
 }
 
 // Options are what a client is made of. BaseURL, Keys and Limiter are needed.
@@ -51,13 +53,22 @@ type Options struct {
 	Timeout   time.Duration // of one request, from dialling to the last byte; default 30 s
 	Transport Poster        // default: NewTransport
 	Version   string        // for the User-Agent header
+
+	// MaySend is asked directly before the first byte of a payout request; dialled
+	// says that its connection is new. With an error nothing is sent, and the answer
+	// says Fenced. nil: always.
+	MaySend func(ctx context.Context, dialled bool) error
 }
 
 // NewClient checks the options. It opens no connection.
 func NewClient(o Options) (*Client, error) {
+	identity, err := payout.GateIdentity(o.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("gate.base_url: %w", err)
+	}
 	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/"))
-	if err != nil || base.Host == "" || base.Scheme != "https" && base.Scheme != "http" {
-		return nil, fmt.Errorf("gate.base_url %q is not a URL such as https://gate.example", o.BaseURL)
+	if err != nil {
+		return nil, errors.New("gate.base_url is not a URL")
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 30 * time.Second
@@ -66,13 +77,14 @@ func NewClient(o Options) (*Client, error) {
 		o.Transport = NewTransport(16)
 	}
 	return &Client{
-		base: base, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, poster: o.Transport,
+		base: base, identity: identity, maySend: o.MaySend, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, poster: o.Transport,
 		header: http.Header{"Content-Type": {jsonType}, "Accept": {jsonType}, "User-Agent": {"masspay/" + o.Version}},
 	}, nil
 }
 
-// Host names the gate that the client speaks to, as payouts remember it.
-func (c *Client) Host() string { return c.base.Host }
+// Identity names the gate that the client speaks to, as payouts remember it; see
+// payout.GateIdentity.
+func (c *Client) Identity() string { return c.identity }
 
 // Close lets go of idle connections.
 func (c *Client) Close() {
@@ -112,6 +124,8 @@ type Answer struct {
 	Sent      bool          // a request may have left this machine
 	Retry     time.Duration // how long everybody must pause, with a 429
 	Cancelled bool          // with Unsent: the context ended before the limiter let it go
+	Fenced    bool          // with Unsent: this process may send nothing more; see Options.MaySend
+	Proven    bool          // only the gate itself answers so; see proves
 	Paused    time.Time     // with Unsent: the limiter lets nothing go before this time
 
 	HTTPStatus int
@@ -142,10 +156,11 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 	if err != nil {
 		return unsent(err)
 	}
-	res, sent, err := c.post(context.WithoutCancel(ctx), d.Endpoint(), body)
+	res, sent, err := c.post(context.WithoutCancel(ctx), d.Endpoint(), body, c.maySend)
 	if err != nil {
 		if !sent {
-			return Answer{Outcome: Unsent, Message: clean(plain(err))}
+			var fenced *fencedError
+			return Answer{Outcome: Unsent, Message: clean(plain(err)), Fenced: errors.As(err, &fenced)}
 		}
 		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.Status, Message: clean(plain(err))}
 	}
@@ -175,12 +190,26 @@ const maxAnswer = 1 << 20
 // errTooLarge says that the gate's answer does not end.
 var errTooLarge = errors.New("answer is larger than 1 MiB")
 
+// fencedError is the word of Options.MaySend.
+type fencedError struct{ error }
+
+func (e *fencedError) Unwrap() error { return e.error }
+
 // post sends one body. It reports whether anything may have left: as long as
 // no connection was had, nothing has.
-func (c *Client) post(ctx context.Context, path string, body []byte) (Response, bool, error) {
+func (c *Client) post(ctx context.Context, path string, body []byte, maySend func(context.Context, bool) error) (Response, bool, error) {
 	to, err := c.target(path)
 	if err != nil {
 		return Response{}, false, err
+	}
+	if maySend != nil {
+		allow := maySend
+		ctx = context.WithValue(ctx, allowKey{}, func(dialled bool) error {
+			if err := allow(ctx, dialled); err != nil {
+				return &fencedError{err}
+			}
+			return nil
+		})
 	}
 	return c.poster.Post(ctx, to, body)
 }
@@ -207,41 +236,64 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// classify reads the answer to a payout request. Only what is documented to
-// mean "nothing happened" is Refused or Unsent; all else is in doubt.
+// classify reads the answer to a payout request. The body decides where it is the
+// gate's own JSON; only what is documented to mean "nothing happened" is Refused or
+// Unsent, and all else is in doubt. A request_id says nothing about the money.
 func classify(res Response, key payout.Key) Answer {
 	a := Answer{HTTPStatus: res.Status}
 	d, err := parseDocument(res.Body)
-	parsed := err == nil && isJSON(res.ContentType)
-	if parsed {
+	status := ""
+	if err == nil && isJSON(res.ContentType) {
 		a.Code, a.Message = d.refusal()
+		status = d.value("status")
 	}
 	if a.Message == "" {
 		a.Message = http.StatusText(res.Status)
 	}
 	switch {
-	case res.Status == http.StatusTooManyRequests:
-		a.Outcome = Unsent
-		a.Retry = retryAfter(res.RetryAfter, time.Now())
-	case res.Status == http.StatusForbidden:
-		// The source address or the rights; the request was not looked at.
-		a.Outcome, a.Stop = Unsent, true
-	case !parsed || res.Status >= 500:
-		// HTML of some proxy, or trouble at the platform: perhaps paid.
-	case res.Status == http.StatusOK && d.value("status") == "success":
-		if !d.isAbout(key) {
-			a.Message = "the gate answered about another payment"
-			break
-		}
-		a.Outcome, a.Message, a.Request = Accepted, "", clean(d.value("request_id"))
-	case GroupOf(a.Code) == GroupDuplicate:
-		a.Outcome = Taken
-	case res.Status == http.StatusNotFound && a.Code != "":
-		a.Outcome, a.Stop = Unsent, true // wrong project
-	case res.Status == http.StatusBadRequest, res.Status == http.StatusUnprocessableEntity:
+	case status == "success":
+		classifySuccess(&a, d, key)
+	case status == "error" && res.Status < 500 && !d.isAbout(key):
+		a.Message = "the gate answered about another payment"
+	case status == "error" && res.Status < 500:
+		a.Proven = documented(a.Code)
 		classifyCode(&a)
 	}
+	switch {
+	case res.Status == http.StatusTooManyRequests:
+		a.Retry = retryAfter(res.RetryAfter, time.Now())
+		if a.Outcome != Accepted && a.Outcome != Taken {
+			// A proxy or the gate turned it away before it was looked at.
+			a.Outcome, a.Stop, a.NoMoney = Unsent, false, false
+		}
+	case a.Outcome == InDoubt && (res.Status == http.StatusForbidden || res.Status == http.StatusNotFound):
+		// A filter, before the platform or behind it: perhaps it became a payment,
+		// and the next ones will fare alike.
+		a.Stop = true
+	}
 	return a
+}
+
+// classifySuccess reads a body that says success. Beside the documented status line
+// it must name the payment, and it must name no error.
+func classifySuccess(a *Answer, d *document, key payout.Key) {
+	named := d.value("payment_id") != "" && d.value("project_id") != ""
+	switch {
+	case !d.isAbout(key):
+		a.Message = "the gate answered about another payment"
+	case a.Code != "" && a.Code != codeSuccess || d.value("errors:0:code") != "":
+		a.Message = "the gate answered success and an error: " + a.Message
+	case a.HTTPStatus != http.StatusOK && !named:
+		a.Message = fmt.Sprintf("the gate answered success with HTTP %d, and does not name the payment", a.HTTPStatus)
+	default:
+		a.Outcome, a.Message, a.Request, a.Proven = Accepted, "", clean(d.value("request_id")), named
+	}
+}
+
+// documented reports whether a code is one of the platform's.
+func documented(code string) bool {
+	_, ok := codes()[code]
+	return ok
 }
 
 // isAbout reports whether an answer names no other payment than key; it may
@@ -252,8 +304,12 @@ func (d *document) isAbout(key payout.Key) bool {
 		(project == "" || project == strconv.FormatUint(uint64(key.ProjectID), 10))
 }
 
+// classifyCode reads the code of a refusal. Codes of other groups, and those that
+// nobody documented, do not say what became of the request.
 func classifyCode(a *Answer) {
 	switch GroupOf(a.Code) {
+	case GroupDuplicate:
+		a.Outcome = Taken
 	case GroupStop:
 		a.Outcome, a.Stop = Unsent, true
 	case GroupBalance:

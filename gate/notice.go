@@ -29,6 +29,12 @@ type Notice struct {
 
 	Made time.Time // when the gate made the payment; zero when it does not say
 
+	// TwoReadings: the body is signed, and its lines can be divided in another way
+	// into another body with the same signature. Nothing of it may be believed but
+	// that a poll is due.
+	TwoReadings bool
+	Operations  []payout.Operation // successful ones of type payout
+
 	OperationStatus string
 	Operation       string // id
 	Provider        string // payment id at the provider
@@ -40,7 +46,7 @@ type Notice struct {
 // numbers may be strings and strings numbers. It fails with ErrMalformed,
 // ErrProject or ErrSignature; then nothing of the body may be used.
 func ParseCallback(body []byte, keys Keys) (Notice, error) {
-	d, err := parseDocument(string(body))
+	d, err := parseLimited(string(body), maxLeaves)
 	if err != nil {
 		return Notice{}, err
 	}
@@ -51,7 +57,30 @@ func ParseCallback(body []byte, keys Keys) (Notice, error) {
 	if n.Key.PaymentID == "" {
 		return Notice{}, fmt.Errorf("%w: no payment.id", ErrMalformed)
 	}
+	n.TwoReadings = d.hasTwoReadings()
 	return n, nil
+}
+
+// read are the beginnings of the paths that a callback is read by.
+var read = []string{";payment:", ";operation:", ";operations:", ";project_id:", ";customer:", ";account:", ";errors:", ";general:"}
+
+// hasTwoReadings reports whether a name or a value holds what would be a line of
+// its own in the canonical string, which does not escape values: somebody may have
+// regrouped the lines of another body that was signed.
+func (d *document) hasTwoReadings() bool {
+	for i := range d.leaves {
+		for _, text := range [...]string{d.leaves[i].path, d.leaves[i].value} {
+			if strings.IndexByte(text, ';') < 0 {
+				continue
+			}
+			for _, path := range read {
+				if strings.Contains(text, path) {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 // notice verifies a document and reads it.
@@ -86,7 +115,46 @@ func (d *document) notice(keys Keys) (Notice, error) {
 	if n.Code == "" {
 		n.Code, n.Message = d.refusal()
 	}
+	n.Operations = d.operations(n)
 	return n, nil
+}
+
+// maxOperations are read of one body; a payment has a few.
+const maxOperations = 32
+
+// operations are the successful operations of type payout that a body names: those
+// that moved money, or say so. Their amount is sum_initial, else the payment's.
+func (d *document) operations(n Notice) (out []payout.Operation) {
+	if n.Type != "payout" {
+		return nil
+	}
+	one := func(op string) {
+		kind := d.value(op + "type")
+		code := d.value(op + "code")
+		if kind != "" && kind != "payout" || !strings.EqualFold(d.value(op+"status"), "success") || code != "" && code != codeSuccess {
+			return
+		}
+		o := payout.Operation{
+			ID: clean(d.value(op + "id")), Provider: clean(d.value(op + "provider:payment_id")), Made: timeOf(d.value(op + "created_date")),
+			Amount: amountOf(d.value(op+"sum_initial:amount"), d.value(op+"sum_initial:currency")),
+		}
+		if o.Amount == (payout.Amount{}) {
+			o.Amount = n.Sum
+		}
+		if o.ID != "" {
+			out = append(out, o)
+		}
+	}
+	one("operation:")
+	last := d.lastOperation()
+	for i := 0; last != "operation:" && len(out) < maxOperations; i++ {
+		op := "operations:" + strconv.Itoa(i) + ":"
+		one(op)
+		if op == last || i > len(d.leaves) {
+			break
+		}
+	}
+	return out
 }
 
 // lastOperation is the path prefix of the operation that explains the status:
@@ -115,13 +183,15 @@ func (d *document) first(paths ...string) string {
 	return ""
 }
 
-// timeOf reads the platform's time format; anything else is the zero time.
+// timeOf reads the platform's time format, with its three ways to write UTC;
+// anything else is the zero time.
 func timeOf(s string) time.Time {
-	t, err := time.Parse("2006-01-02T15:04:05-0700", s)
-	if err != nil {
-		return time.Time{}
+	for _, layout := range [...]string{"2006-01-02T15:04:05-0700", "2006-01-02T15:04:05Z07:00"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t.UTC()
+		}
 	}
-	return t
+	return time.Time{}
 }
 
 // amountOf reads a sum as the gate writes it. What is not whole minor units is
@@ -138,30 +208,52 @@ func amountOf(minor, currency string) payout.Amount {
 	return payout.Amount{Minor: n, Currency: currency}
 }
 
-// Event turns the gate's word into an event of the payout. A status word that
-// nobody knows is progress, never an outcome.
+// Event turns the gate's word into an event of the payout. A status word that is
+// in no list is never an outcome: a person reads it.
 func (n Notice) Event(source payout.Source, host string, at time.Time) payout.Event {
 	e := payout.Event{
 		Key: n.Key, Source: source, At: at, Host: host,
 		Status: n.Status, Code: n.Code, Message: n.Message, Amount: n.Sum,
 		Operation: n.Operation, Provider: n.Provider, Request: n.Request,
+		Made: n.Made, Operations: n.Operations, Customer: n.Customer, Account: n.Account,
+	}
+	if n.TwoReadings {
+		return payout.Event{Key: n.Key, Source: source, At: at, Host: host, Kind: payout.PollDue}
 	}
 	e.Kind, e.Outcome = n.meaning()
 	return e
+}
+
+// The platform's status words beside those that settle a payout, with "_" for
+// spaces or without. Source: its documentation and the lists of its public SDKs;
+// which of them payouts get is not documented, and some belong to purchases.
+var (
+	progressWords = words("processing", "external processing", "awaiting retry", "awaiting approval", "awaiting clarification",
+		"awaiting confirmation", "awaiting customer", "awaiting capture", "awaiting redirect result", "awaiting callback",
+		"awaiting merchant auth", "scheduled recurring processing", "invoice created", "invoice sent")
+	endWords = words("internal error", "expired", "canceled", "cancelled")
+)
+
+func words(list ...string) map[string]bool {
+	m := make(map[string]bool, len(list))
+	for _, w := range list {
+		m[w] = true
+	}
+	return m
 }
 
 func (n Notice) meaning() (payout.Kind, payout.State) {
 	if n.Type != "payout" {
 		return payout.Irrelevant, 0
 	}
-	switch n.Status {
+	switch word := strings.ReplaceAll(n.Status, "_", " "); word {
 	case "success":
 		// Paid means both: the payment's word, and that of its operation.
 		if n.OperationStatus != "" && n.OperationStatus != "success" || n.Code != "" && n.Code != codeSuccess {
 			return payout.Progress, 0
 		}
 		return payout.Verdict, payout.StatePaid
-	case "partially_paid_out", "partially paid out":
+	case "partially paid out":
 		return payout.Verdict, payout.StatePartial
 	case "decline":
 		return payout.Verdict, payout.StateDeclined
@@ -175,8 +267,17 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 			return payout.Silent, 0
 		}
 		return payout.Verdict, payout.StateRejected
+	case "":
+		return payout.Progress, 0 // it says nothing but that the payment is there
+	default:
+		switch {
+		case progressWords[word]:
+			return payout.Progress, 0
+		case endWords[word]:
+			return payout.Lapsed, 0
+		}
 	}
-	return payout.Progress, 0
+	return payout.Unlisted, 0
 }
 
 // refusal is the code and the message of an error body: at the root, or in the

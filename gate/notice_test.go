@@ -92,6 +92,7 @@ func TestParseCallbackReads(t *testing.T) {
 		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Type: "payout", Status: "success",
 		Sum: payout.Amount{Minor: 100000, Currency: "KGS"}, Code: "0", Message: "Success", Customer: "c-1",
 		OperationStatus: "success", Operation: "1234567890123456", Provider: "prov-1", Request: "r-1",
+		Operations: []payout.Operation{{ID: "1234567890123456", Provider: "prov-1", Amount: payout.Amount{Minor: 100000, Currency: "KGS"}}},
 	}
 	for name, b := range map[string][]byte{
 		"as documented":       callback(nil),
@@ -196,7 +197,14 @@ func TestNoticeMeaning(t *testing.T) {
 		{"processing", map[string]any{"payment.status": "processing"}, payout.Progress, 0},
 		{"awaiting retry", map[string]any{"payment.status": "awaiting retry"}, payout.Progress, 0},
 		{"awaiting clarification", map[string]any{"payment.status": "awaiting clarification"}, payout.Progress, 0},
-		{"a word nobody knows", map[string]any{"payment.status": "failed"}, payout.Progress, 0},
+		{"awaiting approval", map[string]any{"payment.status": "awaiting_approval"}, payout.Progress, 0},
+		{"a word in no list", map[string]any{"payment.status": "failed"}, payout.Unlisted, 0},
+		{"refunded", map[string]any{"payment.status": "partially refunded"}, payout.Unlisted, 0},
+		{"expired", map[string]any{"payment.status": "expired"}, payout.Lapsed, 0},
+		{"internal error", map[string]any{"payment.status": "internal error"}, payout.Lapsed, 0},
+		{"regrouped", map[string]any{"payment.description": "x;payment:sum:amount:1"}, payout.PollDue, 0},
+		{"regrouped in a name", map[string]any{"x;payment": map[string]any{"status": "success"}}, payout.PollDue, 0},
+		{"a semicolon alone", map[string]any{"payment.description": "for rent; payment: May"}, payout.Verdict, payout.StatePaid},
 		{"no word", map[string]any{"payment.status": nil}, payout.Progress, 0},
 		{"a purchase", map[string]any{"payment.type": "purchase"}, payout.Irrelevant, 0},
 		{"no type", map[string]any{"payment.type": nil}, payout.Irrelevant, 0},
@@ -210,6 +218,35 @@ func TestNoticeMeaning(t *testing.T) {
 			require.Equal(t, tt.outcome, e.Outcome)
 		})
 	}
+}
+
+// Which operations of a body speak of money, by what amount, and made when.
+func TestNoticeOperations(t *testing.T) {
+	t.Parallel()
+	op := func(id, status, kind string, minor any) map[string]any {
+		return map[string]any{
+			"id": id, "type": kind, "status": status, "created_date": "2026-11-02T02:15:00Z",
+			"sum_initial": map[string]any{"amount": minor, "currency": "KGS"}, "provider": map[string]any{"payment_id": "p-" + id},
+		}
+	}
+	n, err := ParseCallback(callback(map[string]any{"operation": nil, "operations": []any{
+		op("1", "decline", "payout", 100000), op("2", "success", "payout", 60000), op("3", "success", "reversal", 60000),
+		op("4", "success", "payout", "40000"), op("5", "processing", "payout", 1),
+	}}), keys{})
+	require.NoError(t, err)
+	made := time.Date(2026, 11, 2, 2, 15, 0, 0, time.UTC)
+	require.Equal(t, []payout.Operation{
+		{ID: "2", Provider: "p-2", Made: made, Amount: payout.Amount{Minor: 60000, Currency: "KGS"}},
+		{ID: "4", Provider: "p-4", Made: made, Amount: payout.Amount{Minor: 40000, Currency: "KGS"}},
+	}, n.Operations)
+	require.Equal(t, made, n.Made)
+	for _, date := range []string{"2026-11-02T02:15:00+0000", "2026-11-02T02:15:00+00:00", "2026-11-02T02:15:00Z", "2026-11-02T08:15:00+0600"} {
+		require.Equal(t, made, timeOf(date), date)
+	}
+	require.Zero(t, timeOf("yesterday"))
+	n, err = ParseCallback(callback(map[string]any{"payment.type": "purchase"}), keys{})
+	require.NoError(t, err)
+	require.Empty(t, n.Operations)
 }
 
 func TestNoticeAmountThatIsNone(t *testing.T) {

@@ -12,10 +12,11 @@ import (
 // number ever becomes one. It takes what RFC 8259 takes and encoding/json takes
 // with it, but for names that stand twice.
 type parser struct {
-	d    *document
-	b    string
-	at   int
-	path []string
+	d      *document
+	b      string
+	at     int
+	path   []string
+	leaves int // at most
 }
 
 func (p *parser) fail(what string) error {
@@ -165,6 +166,9 @@ func (p *parser) leaf() error {
 func (p *parser) add(value string) error {
 	if !p.d.add(p.path, value) {
 		return p.fail("too many names")
+	}
+	if len(p.d.leaves) > p.leaves {
+		return p.fail("too many values")
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
 )
 
 // tokens flattens a body with encoding/json's tokens: slower, and by others.
@@ -123,6 +125,41 @@ func TestTooManyNames(t *testing.T) {
 		require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(8<<20), name)
 	}
 	_, err := parseDocument(`{"a":[` + strings.Repeat("1,", 5_000) + "1]}")
+	require.NoError(t, err)
+}
+
+// A callback has at most 500 leaves, and what is behind the 501st is not looked at.
+// Not side by side with others, to see whose memory it is.
+func TestTooManyLeaves(t *testing.T) {
+	// leaves is a signed callback with so many, the signature not counted.
+	leaves := func(n int) []byte {
+		b := body(nil)
+		d, err := parseDocument(string(mustJSON(b)))
+		require.NoError(t, err)
+		b["many"] = make([]int, n-len(d.leaves))
+		b["x"] = []any{map[string]any{"frame_mode": 1}, map[string]any{}} // none
+		return signedWith("secret", b)
+	}
+	_, err := ParseCallback(leaves(500), keys{})
+	require.NoError(t, err)
+	_, err = ParseCallback(leaves(501), keys{})
+	require.ErrorIs(t, err, ErrMalformed)
+	require.ErrorContains(t, err, "too many values")
+
+	forged := `{"project_id":1234,"a":[` + strings.Repeat("1,", 30_000) + "and this is no JSON"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = ParseCallback([]byte(forged), keys{})
+	runtime.ReadMemStats(&after)
+	require.ErrorIs(t, err, ErrMalformed)
+	require.ErrorContains(t, err, "too many values")
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(256<<10), "the body's copy, and 500 leaves")
+
+	// The limit is that of callbacks.
+	key := payout.Key{ProjectID: 1234, PaymentID: "p1"}
+	_, err = parseStatus(Response{Status: 200, ContentType: "application/json", Body: string(leaves(501))}, key, keys{})
+	require.NoError(t, err)
+	_, err = Canonical(leaves(501))
 	require.NoError(t, err)
 }
 

@@ -24,6 +24,19 @@ type Poster interface {
 	Post(ctx context.Context, to *Target, body []byte) (res Response, sent bool, err error)
 }
 
+// allowKey finds, in the context of a payout request, what must be asked directly
+// before its first byte.
+type allowKey struct{}
+
+// allowed asks whether the first byte of a request may be written now. Dangerous to
+// move away from the write: what it knows is true for a moment.
+func allowed(ctx context.Context, dialled bool) error {
+	if allow, ok := ctx.Value(allowKey{}).(func(bool) error); ok {
+		return allow(dialled)
+	}
+	return nil
+}
+
 // Target is where bodies are posted to, made ready once for all of them.
 type Target struct {
 	url     *url.URL
@@ -101,6 +114,9 @@ type carried struct{ by http.RoundTripper }
 func (c carried) Post(ctx context.Context, to *Target, body []byte) (Response, bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, to.timeout)
 	defer cancel()
+	if err := allowed(ctx, true); err != nil {
+		return Response{}, false, err
+	}
 	var connected atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(httptrace.GotConnInfo) { connected.Store(true) },

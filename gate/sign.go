@@ -8,11 +8,13 @@ import (
 	"errors"
 	"hash"
 	"log/slog"
+	"slices"
 	"sync"
 )
 
-// ErrSignature says that a body carries no valid signature of its project. A
-// body without one changes nothing.
+// ErrSignature says that a body carries no valid signature of its project: none,
+// one that is not 88 characters long, or one that does not match. Such a body changes
+// nothing.
 var ErrSignature = errors.New("signature does not match")
 
 // Secret is a project's signing key. It prints as "[secret]" wherever it is
@@ -73,16 +75,24 @@ type Keys interface {
 }
 
 // verify checks a document's signature against every key and every known
-// order, in constant time for each.
+// order, in constant time for each. A signature of another length is refused before
+// anything is sorted or computed, and no canonical string is tried twice; both depend
+// on nothing that the sender does not know.
 func (d *document) verify(keys []Secret) error {
-	if d.signature == "" {
+	if len(d.signature) != signatureSize {
 		return ErrSignature
 	}
 	given := []byte(d.signature)
 	match := 0
 	var made [signatureSize]byte
-	for _, order := range orders {
-		canonical := []byte(d.canonical(order))
+	var canonical []byte
+	var tried [len(orders)][]*leaf
+	for i, order := range orders {
+		tried[i] = d.sorted(order)
+		if slices.ContainsFunc(tried[:i], func(t []*leaf) bool { return slices.Equal(t, tried[i]) }) {
+			continue
+		}
+		canonical = appendLines(canonical[:0], tried[i])
 		for _, key := range keys {
 			if key.IsZero() {
 				continue

@@ -22,12 +22,16 @@ const (
 // it does not know the id. It is not final: the gate may learn of it yet.
 var ErrNotSeen = errors.New("the gate does not know the payment")
 
+// ErrUnreached says that no connection to the gate was had: nothing left.
+var ErrUnreached = errors.New("the gate could not be reached")
+
 // Error is an answer to a question that says nothing about the payment.
 type Error struct {
 	HTTPStatus int
 	Code       string
 	Message    string
 	Stop       bool          // the gate refuses the configuration
+	Documented bool          // an error body with a code of the platform: only the gate answers so
 	RetryAfter time.Duration // with a 429
 }
 
@@ -101,7 +105,10 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 	if err := c.limiter.Wait(ctx, patience); err != nil {
 		return Notice{}, err
 	}
-	res, _, err := c.post(ctx, path, signed)
+	res, sent, err := c.post(ctx, path, signed, nil)
+	if err != nil && !sent {
+		return Notice{}, fmt.Errorf("%w: %s", ErrUnreached, clean(plain(err)))
+	}
 	if err != nil {
 		return Notice{}, errors.New(clean(plain(err)))
 	}
@@ -131,6 +138,7 @@ func parseStatus(res Response, key payout.Key, keys Keys) (Notice, error) {
 		return Notice{}, fmt.Errorf("status answer: %w", err)
 	}
 	failed.Code, failed.Message = d.refusal()
+	failed.Documented = d.value("status") == "error" && documented(failed.Code)
 	failed.Stop = failed.Stop || res.Status != http.StatusOK && GroupOf(failed.Code) == GroupStop
 	if res.Status != http.StatusOK {
 		return Notice{}, failed

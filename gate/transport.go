@@ -100,6 +100,10 @@ func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response
 	if err != nil {
 		return Response{}, false, err
 	}
+	if err := allowed(ctx, c.since.IsZero()); err != nil {
+		_ = c.Close()
+		return Response{}, false, err
+	}
 	// Dangerous from here on: whatever goes wrong, the request may have left.
 	uncut := func() bool { return true }
 	if ctx.Done() != nil {

@@ -26,18 +26,24 @@ const (
 	Suspected                  // the store is a restored copy; the gate must be asked before sending
 	Cancelled                  // a person gave it up
 	Irrelevant                 // a signed word about the id that is not about a payout
+	Unlisted                   // a status word that reverses a payment, or is in no list: for a person
+	Lapsed                     // the gate ended the payment without success, with a word that is no refusal (expired, canceled)
+	Resolved                   // a person decided: Outcome is the state, 0 that the person has seen a check
+	PollDue                    // a signed body that can be read in two ways: ask for the status now
 )
 
 var kindNames = [...]string{
 	Claimed: "claimed", Released: "released", Unsent: "unsent", Refused: "refused", Doubtful: "doubtful",
 	Orphaned: "orphaned", Accepted: "accepted", Taken: "taken", Verdict: "verdict", Progress: "progress",
 	NotSeen: "not seen", Silent: "silent", Suspected: "suspected", Cancelled: "cancelled", Irrelevant: "irrelevant",
+	Unlisted: "unlisted", Lapsed: "lapsed", Resolved: "resolved", PollDue: "poll due",
 }
 
 // Kinds lists every kind.
 var Kinds = []Kind{
 	Claimed, Released, Unsent, Refused, Doubtful, Orphaned, Accepted, Taken,
 	Verdict, Progress, NotSeen, Silent, Suspected, Cancelled, Irrelevant,
+	Unlisted, Lapsed, Resolved, PollDue,
 }
 
 func (k Kind) String() string {
@@ -48,7 +54,7 @@ func (k Kind) String() string {
 }
 
 // Valid reports whether k is one of Kinds.
-func (k Kind) Valid() bool { return k >= Claimed && k <= Irrelevant }
+func (k Kind) Valid() bool { return k >= Claimed && k <= PollDue }
 
 // Source says where an event comes from.
 type Source uint8
@@ -91,9 +97,12 @@ type Event struct {
 	Epoch   uint64    // of a Suspected event
 	Since   time.Time // of a Suspected event: the lost store sent nothing before that is not known here
 	Outcome State     // of a Verdict
-	Ours    bool      // of a gate's word: shown to be about this row, not another's use of the id
-	Theirs  bool      // of a gate's word: shown to be about another's use of the id
-	Maybe   bool      // of a gate's word: not to be taken if the payment is in question; see Payout.InQuestion
+	Match   Match     // of a report: what comparing it with the row told; the store sets it
+	Field   string    // of a report: the field that decided, see MatchPayment
+	Bar     Bar       // of an Orphaned event: why the payout must not be freed for now
+	Lifted  bool      // of NotSeen: what barred the payout is gone; the store sets it
+	Person  string    // of Cancelled and Resolved: who, as user@host
+	Reason  string    // of Resolved: as the person gave it
 
 	Status    string // the gate's own word, as it came
 	Code      string
@@ -102,4 +111,49 @@ type Event struct {
 	Operation string
 	Provider  string
 	Request   string
+
+	Conflict   bool        // it contradicted what was known; the store sets it
+	Made       time.Time   // when the gate made the payment, zero when it does not say
+	Operations []Operation // successful payout operations that a report names
+
+	// To compare with the row, and never kept in the clear: a customer.id and an
+	// account.number, empty where the report has none.
+	Customer, Account string
+}
+
+// Operation is a successful operation of type payout that the gate reports. A
+// payment may have several: it can be split.
+type Operation struct {
+	ID       string
+	Provider string // payment id at the provider
+	Made     time.Time
+	Amount   Amount // zero when it does not say
+}
+
+// Report reports whether the event is the gate's own word about a payment, in a
+// callback or in a status answer: what must be compared before it is believed.
+func (e Event) Report() bool {
+	if e.Source != FromCallback && e.Source != FromStatus {
+		return false
+	}
+	switch e.Kind {
+	case Taken, Verdict, Progress, Unlisted, Lapsed:
+		return true
+	}
+	return false
+}
+
+// Bar keeps a payout from being freed: the process that sent it vanished without
+// proof of its death. It is lifted when the machine was started anew, when the
+// store's epoch has moved, or by a person. The zero value bars nothing.
+type Bar struct {
+	Boot    uint64 // of the machine that the process ran on
+	Machine uint64
+	Epoch   uint64 // the store's generation when it was barred
+}
+
+// Lifted reports whether a bar is gone, as a store of some epoch sees it on a
+// machine and its boot. Zero values are unknown and lift nothing.
+func (b Bar) Lifted(boot, machine, epoch uint64) bool {
+	return epoch > b.Epoch || boot != 0 && b.Boot != 0 && machine != 0 && machine == b.Machine && boot != b.Boot
 }

@@ -1,11 +1,16 @@
 package payout
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// Rules are the two durations that Next needs. Zero values mean the defaults.
+// Rules are what Next needs beside a payout and an event. Zero values mean the
+// defaults.
 type Rules struct {
-	StatusAfter time.Duration // silence before the gate is asked; default 15 s
+	StatusAfter time.Duration // wait this long for a callback before polling the status; default 15 s
 	QuietPeriod time.Duration // before a second "not seen" frees an unknown payout; default 15 min
+	Aliases     []string      // identities of gates that are one platform, because it moved; see SameGate
 }
 
 // The defaults of Rules, and how far the interval between questions grows.
@@ -46,14 +51,15 @@ const (
 //
 // What it never does: lead a settled payout back to an open state; lead back to
 // New a payout that the gate has ever acknowledged, or one with an attempt in
-// doubt that the gate has not twice denied; take silence for an outcome.
+// doubt that the gate has not twice denied; take silence for an outcome; believe a
+// report that was not compared with the row, or that is another payment's.
 func Next(r Rules, p Payout, e Event) (Payout, Effect) {
-	if e.Maybe && p.InQuestion() {
-		return p, Ignored
+	if e.Report() && !e.Match.Ours() {
+		return notOurs(r, p, e)
 	}
 	switch e.Kind {
 	case Claimed:
-		return claimed(p, e)
+		return claimed(r, p, e)
 	case Released, Unsent:
 		return freed(r, p, e)
 	case Refused:
@@ -76,12 +82,20 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 		return cancelled(p, e)
 	case Irrelevant:
 		return irrelevant(r, p, e)
+	case Unlisted:
+		return unlisted(r, p, e)
+	case Lapsed:
+		return lapsed(r, p, e)
+	case Resolved:
+		return resolved(p, e)
+	case PollDue:
+		return pollDue(r, p, e)
 	}
 	return p, Ignored
 }
 
-func claimed(p Payout, e Event) (Payout, Effect) {
-	if p.State != StateNew {
+func claimed(r Rules, p Payout, e Event) (Payout, Effect) {
+	if !p.Claimable(r, e.Host) {
 		return p, Ignored
 	}
 	p.State = StateSending
@@ -113,6 +127,9 @@ func freed(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.State = StateNew
 	if p.Tries == 0 {
 		p.FirstSent = time.Time{} // nothing was ever sent
+	}
+	if p.OfAnother() {
+		p = p.askAfter(r, e.At) // it is not sent, and the gate may say more
 	}
 	return p, Changed
 }
@@ -150,7 +167,7 @@ func doubtful(r Rules, p Payout, e Event) (Payout, Effect) {
 		p = ended(p, e)
 		p.Code, p.Message = e.Code, e.Message
 		p.State = StateUnknown
-		p.Doubted = true
+		p.Doubted, p.MayHaveLeft = true, true
 		p.Flags |= WasDoubted
 		p.Asks, p.NotSeenAt = 0, time.Time{}
 		return p.askAfter(r, e.At), Changed
@@ -162,7 +179,7 @@ func doubtful(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.Doubted && p.State != StateNew {
 		return p, Ignored
 	}
-	p.Doubted = true
+	p.Doubted, p.MayHaveLeft = true, true
 	p.Flags |= WasDoubted
 	if p.State == StateNew {
 		p.State = StateUnknown
@@ -178,8 +195,9 @@ func orphaned(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	p = ended(p, e)
 	p.State = StateUnknown
-	p.Doubted = true
+	p.Doubted, p.MayHaveLeft = true, true
 	p.Flags |= WasDoubted
+	p.Bar = e.Bar
 	p.Asks, p.NotSeenAt = 0, time.Time{}
 	p.Tries++ // one request may have left
 	return p.askAfter(r, e.At), Changed
@@ -199,25 +217,21 @@ func overtaken(p Payout, e Event) Payout {
 	p.Owner = 0
 	p.Tries++
 	p.EndedAt = e.At
+	p.MayHaveLeft = true
 	return p
 }
 
-// acknowledged takes the gate's word that it knows the id and has not decided.
+// acknowledged takes an acceptance, or a report that the gate knows the id and has
+// not decided.
 func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
-	if p.State.Settled() && p.State != StateCancelled {
-		// An answer that a verdict overtook still names the request.
-		if e.Kind == Accepted && e.Attempt == p.Attempt && p.Request == "" {
-			p.Request = e.Request
-			p.Flags |= Overtaken
-			return p, Changed
-		}
-		if e.Kind == Taken && !p.Unproven && mayBeTheirs(p) {
-			p.Unproven = true
-			return p, Conflicting
-		}
-		return p, Ignored
-	}
 	before := p
+	twice := false
+	if e.Kind == Accepted {
+		p, twice = acceptance(p, e)
+	}
+	if p.State.Settled() && p.State != StateCancelled {
+		return acknowledgedLate(before, p, e, twice)
+	}
 	if p.State == StateNew || p.State == StateCancelled {
 		p.Flags |= Restored
 	}
@@ -231,9 +245,12 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	p = proved(p, e)
 	p.Seen = true
-	p.EndedTick, p.NotSeen = Tick{}, Tick{} // never freed any more
+	p.EndedTick = Tick{} // never freed any more
+	if e.Kind != Taken || !p.Unproven {
+		p.NotSeenAt, p.NotSeen = time.Time{}, Tick{}
+	}
 	switch {
-	case e.Kind == Accepted || e.Kind == Progress:
+	case e.Kind != Taken:
 		p.State = StateAccepted
 	case p.State != StateAccepted:
 		// Taken: the gate has something under this id; what, only status tells.
@@ -246,9 +263,82 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	p.Asks = 0
 	p = p.askAfter(r, e.At)
-	if p.State == before.State && p.GateStatus == before.GateStatus && p.Request == before.Request &&
-		p.Flags == before.Flags && p.Seen == before.Seen && p.Unproven == before.Unproven {
+	switch {
+	case twice:
+		return p, Conflicting
+	case p.State == before.State && p.GateStatus == before.GateStatus && p.Request == before.Request &&
+		p.Flags == before.Flags && p.Seen == before.Seen && p.Unproven == before.Unproven && p.AcceptedAttempt == before.AcceptedAttempt:
 		return p, Noted
+	}
+	return p, Changed
+}
+
+// acceptance notes which attempt the gate accepted. Two accepted attempts are two
+// payments, as far as anybody knows, and so is one beside a payment that the gate
+// has reported while a later attempt was under way.
+func acceptance(p Payout, e Event) (q Payout, twice bool) {
+	known := p.State == StateAccepted || p.State.Settled() && p.State != StateCancelled
+	switch {
+	case p.AcceptedAttempt == e.Attempt:
+		return p, false
+	case p.AcceptedAttempt == 0 && (e.Attempt == p.Attempt || !known):
+		p.AcceptedAttempt = e.Attempt
+		return p, false
+	}
+	return paidTwice(p, e.Request), true
+}
+
+// paidTwice notes what names a second payment.
+func paidTwice(p Payout, second string) Payout {
+	p.Flags |= PaidTwice
+	p.Closed &^= PaidTwice
+	if p.Second == "" {
+		p.Second = second
+	}
+	return p
+}
+
+// acknowledgedLate is what an acknowledgement does to a payout that has its
+// outcome; p is before with what acceptance noted.
+func acknowledgedLate(before, p Payout, e Event, twice bool) (Payout, Effect) {
+	switch {
+	case twice:
+		return p, Conflicting
+	case p.Resolution.As == StateDeclined && e.Kind != Taken && !p.Flags.has(Contradicted):
+		// A person has said that it was not paid, and the gate works on it.
+		p.Flags |= Contradicted
+		return heard(p, e), Conflicting
+	case e.Kind == Accepted && e.Attempt == p.Attempt && p.Request == "":
+		// An answer that an outcome overtook still names the request.
+		p.Request = e.Request
+		p.Flags |= Overtaken
+		return p, Changed
+	case e.Kind == Accepted && p.AcceptedAttempt != before.AcceptedAttempt:
+		return p, Changed
+	case e.Kind == Taken && !p.Unproven && mayBeTheirs(p):
+		p.Unproven = true
+		p.Flags |= Unproved
+		p.Field = FieldCustomer
+		return p, Conflicting
+	}
+	return before, Ignored
+}
+
+// notOurs notes a report that is not about this row's payment, or not shown to be:
+// the payout stays as it was, and a person must look.
+func notOurs(r Rules, p Payout, e Event) (Payout, Effect) {
+	flag := Unproved
+	if e.Match == MatchDiffers {
+		flag = NotOurs
+	}
+	if p.Flags.has(flag | NotOurs) {
+		return silent(r, p, e)
+	}
+	p.Flags |= flag
+	p.Field = e.Field
+	if p.State.Open() && p.State != StateSending && (p.AskAt.IsZero() || e.Source == FromStatus) {
+		p.Asks++
+		p = p.askAfter(r, e.At)
 	}
 	return p, Changed
 }
@@ -269,43 +359,197 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 	}
 	p = proved(p, e)
 	p = heard(p, e)
+	p, _ = withOperations(p, e)
 	p.State = e.Outcome
+	p.Outcomes |= 1 << e.Outcome
+	p.Flags &^= Ended
 	p.Seen = true
-	p.EndedTick, p.NotSeen = Tick{}, Tick{}
+	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 	p.SettledAt = e.At
 	p.AskAt = time.Time{}
 	return p, Changed
 }
 
 func secondVerdict(p Payout, e Event) (Payout, Effect) {
-	same := p.State == e.Outcome
-	returned := e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial)
-	// After a return, the success that it undid is only told late.
-	old := p.State == StateReturned && (e.Outcome == StatePaid || e.Outcome == StatePartial)
+	before := p
+	p, more := withOperations(p, e)
+	twice := p.Flags.has(PaidTwice) && !before.Flags.has(PaidTwice)
+	known := p.Outcomes>>e.Outcome&1 == 1 || p.State == e.Outcome
+	arrived := e.Outcome == StatePaid || e.Outcome == StatePartial || e.Outcome == StateReturned
+	p.Outcomes |= 1 << e.Outcome
+	repeat := func() (Payout, Effect) {
+		if !more && known {
+			return before, Ignored
+		}
+		return p, Noted
+	}
 	switch {
-	case returned:
+	case p.Resolution.As == StateDeclined && arrived && !known:
+		// A person has said that it was not paid, and may have paid it elsewhere.
+		return heard(paidTwice(p, firstOf(e.Operation, e.Request)), e), Conflicting
+	case p.Resolution.As == StateDeclined:
+		return repeat()
+	case e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial):
 		p = heard(p, e)
 		p.State = StateReturned
 		p.SettledAt = e.At
 		return p, Changed
-	case same:
+	case twice:
+		return p, Conflicting
+	case p.State == e.Outcome:
 		// A repeat may still prove whose payment it is, or name another amount.
-		before := p
-		q := proved(p, e)
-		q = withAmount(q, e)
+		q := withAmount(proved(p, e), e)
 		if q.Flags != before.Flags || q.Unproven != before.Unproven {
 			return q, Changed
 		}
-		return p, Ignored
-	case old:
+		return repeat()
+	case p.State == StateReturned && (e.Outcome == StatePaid || e.Outcome == StatePartial):
+		// After a return, the success that it undid is only told late.
 		if p.Flags.has(LateWord) {
-			return p, Ignored
+			return repeat()
 		}
 		p.Flags |= LateWord
 		return p, Changed
+	case known && p.Flags.has(Contradicted):
+		return repeat()
 	}
 	p.Flags |= Contradicted
+	p.Closed &^= Contradicted
 	return p, Conflicting
+}
+
+// firstOf is the first of two texts that is not empty.
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// maxOperations are kept of a payout; a payment is split into a few.
+const maxOperations = 32
+
+// withOperations takes over the successful operations that a report names, and
+// notes a second payment: together they exceed what was asked for, or two carry it
+// in full. A split and a retry by the platform do neither.
+func withOperations(p Payout, e Event) (q Payout, more bool) {
+	kept := len(p.Paid)
+	for i, o := range e.Operations {
+		same := func(k Operation) bool { return k.ID == o.ID || !differ(k, o) }
+		if slices.ContainsFunc(e.Operations[:i], func(k Operation) bool { return k.ID == o.ID }) ||
+			slices.ContainsFunc(p.Paid[:kept], same) || len(p.Paid) >= maxOperations {
+			continue
+		}
+		p.Paid = append(p.Paid[:len(p.Paid):len(p.Paid)], o)
+	}
+	if len(p.Paid) == kept {
+		return p, false
+	}
+	var sum int64
+	full := 0
+	for _, o := range p.Paid {
+		if o.Amount.Currency != p.Amount.Currency || o.Amount.Minor < 0 {
+			continue
+		}
+		if sum += o.Amount.Minor; o.Amount.Minor == p.Amount.Minor {
+			full++
+		}
+	}
+	if last := p.Paid[len(p.Paid)-1]; len(p.Paid) > 1 && (full > 1 || sum > p.Amount.Minor) && !p.Flags.has(PaidTwice) {
+		p = paidTwice(p, last.ID)
+	}
+	return p, true
+}
+
+// differ reports whether two operations of different reports are surely two: ids
+// alone may change between reports of one.
+func differ(a, b Operation) bool {
+	return a.Provider != "" && b.Provider != "" && a.Provider != b.Provider ||
+		!a.Made.IsZero() && !b.Made.IsZero() && !a.Made.Equal(b.Made)
+}
+
+// maxWords are remembered of a payout, so that each is shown once.
+const maxWords = 8
+
+// unlisted shows a word to a person, once for each word: one that reverses a
+// payment, or one that nobody has listed. It is no outcome.
+func unlisted(r Rules, p Payout, e Event) (Payout, Effect) {
+	if slices.Contains(p.Words, e.Status) || len(p.Words) >= maxWords {
+		return silent(r, p, e)
+	}
+	effect := Changed
+	if p.State.Open() || p.State == StateCancelled {
+		p, effect = acknowledged(r, p, e)
+	} else {
+		p = heard(p, e)
+	}
+	p.Words = append(p.Words[:len(p.Words):len(p.Words)], e.Status)
+	p.Flags |= OddWord
+	p.Closed &^= OddWord
+	return p, max(effect, Changed)
+}
+
+// lapsed takes a word that ends a payment without success and is no refusal. What
+// was paid before is for a person; what has no outcome stays open, and only a
+// person or a later report settles it.
+func lapsed(r Rules, p Payout, e Event) (Payout, Effect) {
+	switch p.State {
+	case StateDeclined, StateRejected:
+		return p, Ignored
+	case StatePaid, StatePartial, StateReturned:
+		return unlisted(r, p, e)
+	}
+	ended := p.Flags.has(Ended)
+	p, effect := acknowledged(r, p, e)
+	p.Flags |= Ended
+	if !ended {
+		effect = max(effect, Changed)
+	}
+	return p, effect
+}
+
+// resolved takes a person's decision. It never touches a payout that a process
+// may be sending, and of one that was never sent only says that it was not paid,
+// where the gate has another payment of its id.
+func resolved(p Payout, e Event) (Payout, Effect) {
+	switch {
+	case e.Outcome == 0:
+		if !p.NeedsCheck() {
+			return p, Ignored
+		}
+		p.Closed |= p.Flags & toCheck
+		return p, Changed
+	case e.Outcome != StatePaid && e.Outcome != StateDeclined,
+		p.State == StateSending,
+		p.State == StateNew && (e.Outcome == StatePaid || !p.OfAnother()),
+		!p.State.Open() && !p.NeedsCheck():
+		return p, Ignored
+	}
+	p.State = e.Outcome
+	p.Resolution = Resolution{As: e.Outcome, By: e.Person, At: e.At, Reason: e.Reason}
+	p.Closed |= p.Flags & toCheck
+	p.Flags &^= Ended
+	p.Bar, p.EndedTick, p.NotSeenAt, p.NotSeen = Bar{}, Tick{}, time.Time{}, Tick{}
+	p.Doubted = false
+	p.SettledAt = e.At
+	p.AskAt = time.Time{}
+	return p, Changed
+}
+
+// pollDue brings the next poll forward, at most once in status_after: a body was
+// signed, and can be read in two ways.
+func pollDue(r Rules, p Payout, e Event) (Payout, Effect) {
+	if p.State != StateUnknown && p.State != StateAccepted {
+		return p, Ignored
+	}
+	if since := e.At.Sub(p.PolledSoonAt); since >= 0 && since < r.statusAfter() {
+		return p, Ignored
+	}
+	p.PolledSoonAt = e.At
+	if e.At.Before(p.AskAt) {
+		p.AskAt = e.At
+	}
+	return p, Noted
 }
 
 // notSeen frees an unknown payout, dangerous if it does so a word too early:
@@ -316,13 +560,16 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 // nothing else.
 func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.State != StateUnknown {
-		if p.State == StateAccepted {
-			return silent(r, p, e)
+		if p.State == StateAccepted && r.SameGate(e.Host, p.Host) && e.Tick.Boot != 0 {
+			return vanished(r, p, e)
 		}
-		return p, Ignored
-	}
-	if p.Seen || e.Host != p.Host || e.Tick.Boot == 0 {
 		return silent(r, p, e)
+	}
+	if !r.SameGate(e.Host, p.Host) || e.Tick.Boot == 0 {
+		return silent(r, p, e)
+	}
+	if p.Seen {
+		return vanished(r, p, e)
 	}
 	quiet, measured := e.Tick.Since(p.EndedTick)
 	switch {
@@ -343,9 +590,10 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 		p.Asks++
 		return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Changed
 	}
-	if between, ok := e.Tick.Since(p.NotSeen); ok && between >= r.statusAfter() && left <= 0 {
+	if between, ok := e.Tick.Since(p.NotSeen); ok && between >= r.statusAfter() && left <= 0 && (p.Bar == Bar{} || e.Lifted) {
 		p.State = StateNew
 		p.Doubted = false
+		p.Bar = Bar{}
 		p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 		p.AskAt, p.Asks = time.Time{}, 0
 		return p, Changed
@@ -354,8 +602,32 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Noted
 }
 
+// vanished is for an id that the gate said was taken before our first request, and
+// that it does not know when it is polled: after two such answers, a quiet period
+// apart, a person must look. It frees nothing.
+func vanished(r Rules, p Payout, e Event) (Payout, Effect) {
+	if !p.Unproven || p.Flags.has(Vanished) {
+		return silent(r, p, e)
+	}
+	p.Asks++
+	p = p.askAfter(r, e.At)
+	between, measured := e.Tick.Since(p.NotSeen)
+	switch {
+	case p.NotSeenAt.IsZero() || !measured:
+		p.NotSeenAt, p.NotSeen = e.At, e.Tick
+		return p.askWhenQuiet(r.quietPeriod(), e.At), Changed
+	case between >= r.quietPeriod():
+		p.Flags |= Vanished
+		return p, Changed
+	}
+	return p.askWhenQuiet(r.quietPeriod()-between, e.At), Noted
+}
+
+// silent counts a poll that told nothing new; what did not come from a poll counts
+// for nothing.
 func silent(r Rules, p Payout, e Event) (Payout, Effect) {
-	if p.State != StateUnknown && p.State != StateAccepted {
+	polled := p.State == StateUnknown || p.State == StateAccepted || p.State == StateNew && p.OfAnother()
+	if !polled || e.Source != FromStatus {
 		return p, Ignored
 	}
 	p.Asks++
@@ -369,7 +641,7 @@ func suspected(r Rules, p Payout, e Event) (Payout, Effect) {
 		return p, Ignored
 	}
 	p.State = StateUnknown
-	p.Doubted = true
+	p.Doubted, p.MayHaveLeft = true, false
 	p.Epoch, p.Host, p.EndedAt, p.EndedTick = e.Epoch, e.Host, e.At, e.Tick
 	p.LostSince = e.Since
 	p.Asks, p.NotSeenAt = 0, time.Time{}
@@ -382,6 +654,7 @@ func irrelevant(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.Flags |= OtherType
 	if p.Unproven && e.Source == FromStatus {
 		p.Flags |= NotOurs
+		p.Field = FieldType
 	}
 	effect := Changed
 	if p.Flags == before {
@@ -395,7 +668,7 @@ func irrelevant(r Rules, p Payout, e Event) (Payout, Effect) {
 }
 
 func cancelled(p Payout, e Event) (Payout, Effect) {
-	if p.State != StateNew || p.Tries > 0 || p.Seen || p.Doubted {
+	if !p.Cancellable() {
 		return p, Ignored
 	}
 	p.State = StateCancelled
@@ -437,19 +710,20 @@ func withAmount(p Payout, e Event) Payout {
 // payout is expected to show.
 func partOf(p Payout, e Event) bool {
 	partial := e.Outcome == StatePartial || p.State == StatePartial
-	return partial && e.Amount.Currency == p.Amount.Currency && e.Amount.Minor <= p.Amount.Minor
+	return partial && e.Amount.Currency == p.Amount.Currency && e.Amount.Minor >= 0 && e.Amount.Minor <= p.Amount.Minor
 }
 
 // mayBeTheirs reports whether a payment that was there before our attempt may
-// be somebody else's use of the id: no attempt of ours is in doubt that could
-// have made it, and it was not shown to be ours.
-func mayBeTheirs(p Payout) bool { return p.Epoch == 0 && !p.Flags.has(WasDoubted|Proved) }
+// be another's use of the id: no request of ours that may have made it, and it was
+// not shown to be ours.
+func mayBeTheirs(p Payout) bool { return !p.MayHaveLeft && !p.Flags.has(Proved) }
 
+// proved takes over what a comparison showed.
 func proved(p Payout, e Event) Payout {
-	if e.Theirs {
-		p.Flags |= NotOurs
+	if e.Report() {
+		p.Flags &^= Unproved | Vanished
 	}
-	if e.Ours {
+	if e.Match == MatchProven {
 		p.Unproven = false
 		p.Flags |= Proved
 	}

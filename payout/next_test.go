@@ -31,11 +31,11 @@ func in(s State) Payout {
 		p.Attempt, p.Owner, p.Host, p.FirstSent = 1, 7, host, t0
 		return p
 	case StateUnknown:
-		p.Attempt, p.Tries, p.Host, p.Doubted, p.Flags, p.FirstSent, p.EndedAt = 1, 1, host, true, WasDoubted, t0, t0
+		p.Attempt, p.Tries, p.Host, p.Doubted, p.MayHaveLeft, p.Flags, p.FirstSent, p.EndedAt = 1, 1, host, true, true, WasDoubted, t0, t0
 		p.EndedTick = tick(0)
 		return p
 	}
-	p.Attempt, p.Tries, p.Host, p.Seen, p.FirstSent, p.EndedAt = 1, 1, host, true, t0, t0
+	p.Attempt, p.Tries, p.Host, p.Seen, p.AcceptedAttempt, p.FirstSent, p.EndedAt = 1, 1, host, true, 1, t0, t0
 	return p
 }
 
@@ -45,8 +45,12 @@ func tick(at time.Duration) Tick { return Tick{Boot: 1, At: at} }
 func event(k Kind, at time.Duration) Event {
 	e := Event{Key: key, Kind: k, At: t0.Add(at), Tick: tick(at), Applied: tick(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
 	switch k {
-	case Verdict, Progress:
+	case Verdict, Progress, Unlisted, Lapsed:
+		e.Source, e.Attempt, e.Tries, e.Match, e.Status = FromCallback, 0, 0, MatchAllowed, "some word"
+	case PollDue:
 		e.Source, e.Attempt, e.Tries = FromCallback, 0, 0
+	case Resolved:
+		e.Source, e.Attempt, e.Tries, e.Outcome, e.Person, e.Reason = FromPerson, 0, 0, StateDeclined, "jan@desk", "asked the platform"
 	case NotSeen, Silent:
 		e.Source, e.Attempt, e.Tries = FromStatus, 0, 0
 	case Orphaned:
@@ -70,20 +74,20 @@ func verdictOf(s State, at time.Duration) Event {
 var pairs = map[State]map[Kind]State{
 	StateNew: {
 		Claimed: StateSending, Cancelled: StateCancelled, Suspected: StateUnknown,
-		Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown,
+		Accepted: StateAccepted, Progress: StateAccepted, Unlisted: StateAccepted, Lapsed: StateAccepted, Taken: StateUnknown,
 	},
 	StateSending: {
 		Released: StateNew, Unsent: StateNew, Refused: StateRejected, Doubtful: StateUnknown, Orphaned: StateUnknown,
-		Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown,
+		Accepted: StateAccepted, Progress: StateAccepted, Unlisted: StateAccepted, Lapsed: StateAccepted, Taken: StateUnknown,
 	},
-	StateUnknown:   {Accepted: StateAccepted, Progress: StateAccepted},
-	StateAccepted:  {},
+	StateUnknown:   {Accepted: StateAccepted, Progress: StateAccepted, Unlisted: StateAccepted, Lapsed: StateAccepted, Resolved: StateDeclined},
+	StateAccepted:  {Resolved: StateDeclined},
 	StatePaid:      {},
 	StatePartial:   {},
 	StateDeclined:  {},
 	StateRejected:  {},
 	StateReturned:  {},
-	StateCancelled: {Accepted: StateAccepted, Progress: StateAccepted, Taken: StateUnknown},
+	StateCancelled: {Accepted: StateAccepted, Progress: StateAccepted, Unlisted: StateAccepted, Lapsed: StateAccepted, Taken: StateUnknown},
 }
 
 func TestNextAllPairs(t *testing.T) {
@@ -322,18 +326,25 @@ func TestTakenOnAFirstAttemptMustBeProved(t *testing.T) {
 	t.Parallel()
 	p, _ := Next(rules, in(StateSending), event(Taken, time.Second))
 	require.True(t, p.Unproven)
+	require.Equal(t, BasisNone, p.Basis())
 	require.False(t, p.NeedsCheck(), "still open")
 	for _, tt := range []struct {
-		name         string
-		ours, theirs bool
-		check        bool
-	}{{"not shown", false, false, true}, {"ours", true, false, false}, {"theirs", false, true, true}} {
+		name  string
+		match Match
+		want  State
+		check bool
+	}{
+		{"not compared", MatchNone, StateUnknown, true},
+		{"not shown", MatchMissing, StateUnknown, true},
+		{"ours", MatchProven, StatePaid, false},
+		{"theirs", MatchDiffers, StateUnknown, true},
+	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e := verdictOf(StatePaid, time.Minute)
-			e.Source, e.Ours, e.Theirs = FromStatus, tt.ours, tt.theirs
+			e.Source, e.Match = FromStatus, tt.match
 			q, _ := Next(rules, p, e)
-			require.Equal(t, StatePaid, q.State)
+			require.Equal(t, tt.want, q.State)
 			require.Equal(t, tt.check, q.NeedsCheck())
 		})
 	}
@@ -364,12 +375,31 @@ func TestAmountDiffers(t *testing.T) {
 	require.True(t, p.NeedsCheck())
 }
 
-func TestCancelOnlyWhatWasNeverAttempted(t *testing.T) {
+// What the gate surely turned away can be given up; what may have become a payment,
+// or what somebody must look at, cannot.
+func TestCancelOnlyWhatCannotBeAPayment(t *testing.T) {
 	t.Parallel()
-	p := in(StateNew)
-	p.Tries = 1
-	p, _ = Next(rules, p, event(Cancelled, 0))
-	require.Equal(t, StateNew, p.State)
+	for _, tt := range []struct {
+		name   string
+		change func(*Payout)
+		want   State
+	}{
+		{"never tried", func(*Payout) {}, StateCancelled},
+		{"turned away", func(p *Payout) { p.Tries, p.Attempt = 3, 2 }, StateCancelled},
+		{"was in doubt", func(p *Payout) { p.Flags, p.MayHaveLeft = WasDoubted, true }, StateNew},
+		{"may have left", func(p *Payout) { p.MayHaveLeft = true }, StateNew},
+		{"was suspected", func(p *Payout) { p.Epoch = 3 }, StateNew},
+		{"was seen by the gate", func(p *Payout) { p.Seen = true }, StateNew},
+		{"the gate has another", func(p *Payout) { p.Flags = NotOurs }, StateNew},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := in(StateNew)
+			tt.change(&p)
+			p, _ = Next(rules, p, event(Cancelled, 0))
+			require.Equal(t, tt.want, p.State)
+		})
+	}
 }
 
 func TestQuestionsComeAtDoublingIntervals(t *testing.T) {
@@ -418,6 +448,11 @@ func TestNextPromises(t *testing.T) {
 			e.Outcome = rapid.SampledFrom(States).Draw(t, "outcome")
 			e.Owner = rapid.SampledFrom([]uint64{7, 8}).Draw(t, "owner")
 			e.Host = rapid.SampledFrom([]string{host, "other.example"}).Draw(t, "host")
+			e.Match = rapid.SampledFrom([]Match{MatchNone, MatchProven, MatchAllowed, MatchAllowed, MatchMissing, MatchDiffers}).Draw(t, "match")
+			if rapid.IntRange(0, 3).Draw(t, "bar") == 0 {
+				e.Bar = Bar{Boot: 1, Machine: 1, Epoch: 1}
+			}
+			e.Lifted = rapid.Bool().Draw(t, "lifted")
 			was := p
 			p2, effect := Next(rules, p, e)
 			p = p2
@@ -431,9 +466,19 @@ func TestNextPromises(t *testing.T) {
 			}
 			outcome := was.State.Settled() && was.State != StateCancelled
 			require.False(t, outcome && p.State.Open(), "an outcome stays: %v by %v", was.State, e.Kind)
-			if outcome && p.State != was.State {
+			if outcome && p.State != was.State && e.Kind != Resolved {
 				require.Equal(t, StateReturned, p.State)
 				require.Contains(t, []State{StatePaid, StatePartial}, was.State)
+			}
+			if e.Report() && !e.Match.Ours() {
+				require.Equal(t, was.State, p.State, "a report that is not ours sets no outcome")
+				require.Equal(t, was.GateStatus, p.GateStatus)
+			}
+			if was.OfAnother() && was.State == StateNew {
+				require.NotEqual(t, StateSending, p.State, "the gate has it for another")
+			}
+			if was.Bar != (Bar{}) && p.State == StateNew {
+				require.True(t, e.Lifted)
 			}
 			require.False(t, was.Seen && !p.Seen)
 			require.False(t, p.Seen && p.State == StateNew, "what the gate acknowledged is never sent again")
@@ -476,11 +521,12 @@ func TestTakenAfterTheVerdictMustBeProved(t *testing.T) {
 	t.Parallel()
 	taken := event(Taken, 2*time.Second)
 	taken.Source = FromCallback
+	taken.Match = MatchAllowed
 	p, effect := Next(rules, in(StatePaid), taken)
 	require.Equal(t, Conflicting, effect)
 	require.True(t, p.NeedsCheck())
 	ours := verdictOf(StatePaid, time.Minute)
-	ours.Source, ours.Ours = FromStatus, true
+	ours.Source, ours.Match = FromStatus, MatchProven
 	p, _ = Next(rules, p, ours)
 	require.False(t, p.NeedsCheck())
 	_, effect = Next(rules, p, taken)
@@ -493,10 +539,14 @@ func TestTakenByCallbackAfterAcceptanceMustBeProved(t *testing.T) {
 	t.Parallel()
 	p, _ := Next(rules, in(StateSending), event(Accepted, time.Second))
 	taken := event(Taken, 2*time.Second)
-	taken.Source = FromCallback
+	taken.Source, taken.Match = FromCallback, MatchAllowed
 	p, _ = Next(rules, p, taken)
 	require.Equal(t, StateAccepted, p.State)
-	p, _ = Next(rules, p, verdictOf(StatePaid, 3*time.Second))
+	require.Equal(t, BasisNone, p.Basis())
+	e := verdictOf(StatePaid, 3*time.Second)
+	e.Match = MatchMissing // as MatchPayment says of a callback without customer and account
+	p, _ = Next(rules, p, e)
+	require.Equal(t, StateAccepted, p.State)
 	require.True(t, p.NeedsCheck())
 }
 
@@ -513,7 +563,7 @@ func FuzzNext(f *testing.F) {
 			e := event(Kind(story[0]%uint8(len(Kinds)+2)), now)
 			e.Attempt = max(p.Attempt-int(story[2]>>6)+1, 0)
 			e.Outcome = State(story[2] % 16)
-			e.Ours, e.Theirs = story[2]&16 != 0, story[2]&32 != 0
+			e.Match, e.Lifted = Match(story[2]>>4&3)+MatchProven, story[2]&8 != 0
 			was := p
 			var effect Effect
 			p, effect = Next(rules, p, e)
@@ -522,7 +572,7 @@ func FuzzNext(f *testing.F) {
 			}
 			outcome := was.State.Settled() && was.State != StateCancelled
 			require.False(t, outcome && p.State.Open())
-			require.False(t, outcome && p.State != was.State && p.State != StateReturned)
+			require.False(t, outcome && p.State != was.State && p.State != StateReturned && e.Kind != Resolved)
 			require.False(t, was.Seen && !p.Seen)
 			require.False(t, p.State == StateNew && (p.Seen || p.Doubted))
 			require.False(t, was.Doubted && p.State == StateNew && (e.Kind != NotSeen || now-doubted < rules.QuietPeriod))

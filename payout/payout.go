@@ -46,8 +46,9 @@ type Payout struct {
 	Masked  string // destination with its middle hidden
 	Content Digest // of the method and the unsigned canonical string
 
-	Places []Place // every row that asks for it, the one that it is sent from first
-	Events int     // how many events are kept of it
+	Places  []Place // every row that asks for it, the one that it is sent from first
+	Events  int     // how many events are kept of it
+	Dropped int     // how many of its middle were not kept
 
 	State   State
 	Attempt int    // claims so far; also the number of the current or last attempt
@@ -77,6 +78,27 @@ type Payout struct {
 	Provider   string // payment id at the provider
 	Request    string // request_id of the accepting answer
 	Flags      Flags
+
+	AcceptedAttempt int         // the attempt whose request the gate accepted; 0: none yet
+	MayHaveLeft     bool        // a request of it may have become a payment, since the store was last suspected
+	Bar             Bar         // why "not found" does not free it for now
+	Closed          Flags       // oddities that a person has seen
+	Outcomes        uint16      // outcomes that the gate has reported, by State, as bits
+	Words           []string    // status words that were shown to a person, each once
+	Paid            []Operation // successful operations of it that the gate has reported
+	Second          string      // with PaidTwice: what names the other payment
+	Field           string      // with NotOurs and Unproved: the field that differs or is missing
+	PolledSoonAt    time.Time   // when a body that could be read in two ways last brought a poll forward
+	Resolution      Resolution
+}
+
+// Resolution is what a person decided about a payout that no gate can settle. The
+// zero value is no decision.
+type Resolution struct {
+	As     State // StatePaid or StateDeclined
+	By     string
+	At     time.Time
+	Reason string
 }
 
 // Place is a row of a batch.
@@ -105,20 +127,48 @@ const (
 	Overtaken                       // the verdict came before the answer
 	Proved                          // the gate's payment was shown to be this row's
 	Restored                        // the gate knew of it before this store did
+	Unproved                        // the gate reports a payment of this id that is not shown to be ours
+	PaidTwice                       // the gate reports more than one payment of it
+	OddWord                         // the gate reported a word that a person must read; see Words
+	Vanished                        // the gate says that it has the id, and that it does not know it
+	Ended                           // the gate ended it without success, by a word that is no refusal
 )
 
+// toCheck are the oddities that want a person.
+const toCheck = Contradicted | AmountDiffers | NotOurs | Unproved | PaidTwice | OddWord | Vanished
+
 // NeedsCheck reports whether a person must look before anybody trusts the
-// state.
-func (p Payout) NeedsCheck() bool {
-	return p.Flags&(Contradicted|AmountDiffers|NotOurs) != 0 || p.Unproven && p.State.Settled()
+// state, and has not yet.
+func (p Payout) NeedsCheck() bool { return p.Flags&toCheck&^p.Closed != 0 }
+
+// OfAnother reports whether the gate reported a payment of the id that was not
+// shown to be this row's.
+func (p Payout) OfAnother() bool { return p.Flags&(NotOurs|Unproved) != 0 }
+
+// Claimable reports whether the payout may be sent to a gate, as the rules know
+// it. What the gate has for another is never sent, and what may have become a
+// payment at one gate is never sent to another.
+func (p Payout) Claimable(r Rules, gate string) bool {
+	return p.State == StateNew && !p.OfAnother() && (!p.MayHaveLeft || p.Host == "" || r.SameGate(p.Host, gate))
 }
 
-// InQuestion reports whether the payment that the gate has under the id may be
-// somebody else's: nobody has seen the gate accept ours, so the id may have been
-// used before.
-func (p Payout) InQuestion() bool {
-	return p.Flags&(Proved|NotOurs) == 0 && (p.Unproven || p.Epoch != 0 || p.Flags&WasDoubted != 0)
+// Cancellable reports whether a person may still give the payout up: nothing of
+// it can have become a payment. Tries that the gate surely turned away do not
+// matter.
+func (p Payout) Cancellable() bool {
+	return p.State == StateNew && !p.Doubted && !p.Seen && !p.MayHaveLeft && p.Epoch == 0 && !p.OfAnother() && p.Flags&WasDoubted == 0
 }
+
+// Stuck reports whether the payout is open and nothing but a person can settle
+// it, though no check is due: the gate ended it without success, or has the id
+// for another and a person has seen that.
+func (p Payout) Stuck() bool {
+	return p.State.Open() && !p.NeedsCheck() && (p.Flags&Ended != 0 || p.OfAnother())
+}
+
+// Waiting reports whether the payout still waits for something that comes by
+// itself: to be sent, for an answer, or for an outcome.
+func (p Payout) Waiting() bool { return p.State.Open() && !p.NeedsCheck() && !p.Stuck() }
 
 // Open reports whether the payout still waits for something: to be sent, for
 // an answer, or for a verdict.

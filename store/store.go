@@ -27,6 +27,15 @@ var (
 	ErrKey = errors.New("the key is not the key of this store")
 	// ErrNewer: the store was written by a newer masspay.
 	ErrNewer = errors.New("the store was written by a newer masspay")
+	// ErrOlder: the store was written by an older masspay and must be brought to this
+	// one's format first; nothing was read or written.
+	ErrOlder = errors.New("the store was written by an older masspay")
+	// ErrLocks: the lock files beside the store are not its own: it is there under two
+	// names, or they were removed. Nothing was written.
+	ErrLocks = errors.New("the lock files beside the store are not its own")
+	// ErrFenced: this process's claim is not safe any more: others may take it for
+	// dead. It must send nothing.
+	ErrFenced = errors.New("this process may send nothing more")
 	// ErrRestored: the store is older than its marker. The lost store may have
 	// sent what this one believes unsent.
 	ErrRestored = errors.New("the store is a restored copy")
@@ -79,6 +88,7 @@ type Count struct {
 	N      int
 	Check  int   // of those, how many want a person's check
 	Minor  int64 // and their sum, in minor units
+	Stuck  int   // of the open, how many only a person can settle, though no check is due
 }
 
 // Open is how many payouts of the batch are open.
@@ -87,6 +97,29 @@ func (b Batch) Open() int {
 	for _, c := range b.Counts {
 		if c.State.Open() {
 			n += c.N
+		}
+	}
+	return n
+}
+
+// Waiting is how many payouts of the batch wait for something that comes by itself;
+// see payout.Waiting.
+func (b Batch) Waiting() int {
+	n := 0
+	for _, c := range b.Counts {
+		if c.State.Open() {
+			n += c.N - c.Check - c.Stuck
+		}
+	}
+	return n
+}
+
+// Unsent is how many payouts of the batch wait to be sent.
+func (b Batch) Unsent() int {
+	n := 0
+	for _, c := range b.Counts {
+		if c.State == payout.StateNew {
+			n += c.N - c.Check - c.Stuck
 		}
 	}
 	return n
@@ -166,6 +199,8 @@ type Filter struct {
 	Batch  string         // id; empty: all batches. In line order with a batch, in load order without
 	States []payout.State // empty: all
 	DueBy  time.Time      // not zero: only open payouts whose AskAt is not later, the longest due first
+	Gate   string         // identity; not empty: only those that this gate is to be polled about
+	Others bool           // with Gate: only those that another gate is to be polled about
 	Limit  int            // 0: no limit
 	Events bool           // with their events
 }
@@ -204,6 +239,7 @@ type Run struct {
 	Config  string    `json:"config"` // hash of the configuration, without secrets
 	File    string    `json:"file,omitempty"`
 	Batch   string    `json:"batch,omitempty"`
+	Aliases []string  `json:"aliases,omitempty"` // gates that the configuration declares to be one platform
 	At      time.Time `json:"at"`
 }
 
@@ -245,8 +281,14 @@ type Store interface {
 	Apply(ctx context.Context, events ...payout.Event) ([]Change, error)
 
 	// Recover makes Unknown what dead processes were sending. It returns how
-	// many payouts that were.
+	// many payouts that were. What a process was sending that is gone without proof
+	// of its death becomes Unknown too, and is barred from being freed.
 	Recover(ctx context.Context) (int, error)
+
+	// MaySend is asked directly before the first byte of a payout request; dialled
+	// says that its connection is new. ErrFenced: others may take this process for
+	// dead, so that nothing may leave. It takes no turn and blocks on no lock.
+	MaySend(ctx context.Context, dialled bool) error
 
 	// Get returns a payout with its events, or ErrUnknown.
 	Get(ctx context.Context, key payout.Key) (payout.Record, error)
@@ -271,8 +313,19 @@ type Store interface {
 	// NextDue is the earliest AskAt of all open payouts, zero if there is none.
 	NextDue(ctx context.Context) (time.Time, error)
 
-	// OpenHosts lists the gate hosts that open payouts were sent to.
-	OpenHosts(ctx context.Context) ([]string, error)
+	// OpenGates lists the identities of the gates that open payouts may have been
+	// sent to, and how many each.
+	OpenGates(ctx context.Context) (map[string]int, error)
+
+	// Prove keeps for ever that a gate has once answered as only a gate does; Proven
+	// says so.
+	Prove(ctx context.Context, gate string) error
+	Proven(ctx context.Context, gate string) (bool, error)
+
+	// Probe waits until no other process of this store has a request under way to a
+	// gate that is not proven, and keeps others waiting until it is released. A process
+	// that dies releases it.
+	Probe(ctx context.Context) (release func() error, err error)
 
 	// Record keeps who ran what and when; Runs streams it, oldest first.
 	Record(ctx context.Context, r Run) error

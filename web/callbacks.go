@@ -10,12 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
-	"masspay/batch"
 	"masspay/gate"
 	"masspay/payout"
-	"masspay/store"
 )
 
 // maxCallback bounds the body of a callback; real ones have some kilobytes.
@@ -24,16 +20,17 @@ const maxCallback = 64 << 10
 // Callbacks takes the gate's callbacks. It answers 200 only when what the
 // callback says is durable, also for a repeat and for an id that is not known
 // yet; 403 and nothing stored for a signature that does not match; 500 when the
-// store cannot write, so that the gate sends it again.
+// store cannot write, so that the gate sends it again. Sources take turns in having
+// their callbacks read: one that floods it delays its own, and hardly another's.
 type Callbacks struct {
 	Keys      gate.Keys
 	Committer *Committer
-	Rows      batch.Rows     // to tell whose payment the gate speaks of; nil: not told
 	Allow     []netip.Prefix // sources; empty: all
-	Proxies   []netip.Prefix // whose X-Forwarded-For is believed
+	Proxies   []netip.Prefix // whose X-Forwarded-For is believed; all behind another proxy are one source
 	Log       *slog.Logger
 
 	refusals sampled
+	parsing  parseSlots
 }
 
 // warn logs a refusal, unless there are too many: a flood must not fill the disk.
@@ -92,7 +89,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "body too large or cut off", http.StatusBadRequest)
 		return
 	}
-	n, err := parse(r.Context(), body, c.Keys)
+	n, err := c.parse(r.Context(), source, body)
 	switch {
 	case r.Context().Err() != nil:
 		return // nobody waits any more
@@ -105,7 +102,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a callback", http.StatusBadRequest)
 		return
 	}
-	change, err := c.commit(r.Context(), n)
+	change, err := c.Committer.Commit(r.Context(), n.Event(payout.FromCallback, "", time.Now()))
 	if err != nil {
 		log.Error("callback not stored, the gate will send it again", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "reason", err.Error())
 		http.Error(w, "not stored", http.StatusInternalServerError)
@@ -113,34 +110,18 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	// Dangerous to move up: 200 says that the word is durable.
 	w.WriteHeader(http.StatusOK)
+	if n.TwoReadings {
+		c.warn(log, "callback can be read in two ways, nothing of it is believed; the status is polled instead", "payout", n.Key.String())
+		return
+	}
 	log.Info("callback", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "effect", effect(change), "state", change.After.State.String())
 }
 
-// parsing bounds how many bodies are read at a time: more would not be read sooner,
-// and a forged one may take some megabytes until it is known to be forged.
-var parsing = semaphore.NewWeighted(8)
-
-func parse(ctx context.Context, body []byte, keys gate.Keys) (gate.Notice, error) {
-	if err := parsing.Acquire(ctx, 1); err != nil {
+// parse reads a body when a slot is free and it is the source's turn.
+func (c *Callbacks) parse(ctx context.Context, source netip.Addr, body []byte) (gate.Notice, error) {
+	if err := c.parsing.acquire(ctx, source); err != nil {
 		return gate.Notice{}, err
 	}
-	defer parsing.Release(1)
-	return gate.ParseCallback(body, keys)
-}
-
-// commit makes a callback durable. Where the payment may be somebody else's it
-// is compared with the row before its word is taken, so that nobody ever reads
-// what has not been compared.
-func (c *Callbacks) commit(ctx context.Context, n gate.Notice) (store.Change, error) {
-	e := n.Event(payout.FromCallback, "", time.Now())
-	e.Maybe = c.Rows != nil
-	change, err := c.Committer.Commit(ctx, e)
-	if err != nil || !e.Maybe || change.Kept || !change.Before.InQuestion() {
-		return change, err
-	}
-	e.Maybe = false
-	if e.Ours, e.Theirs, err = batch.Whose(ctx, c.Rows, change.Before, n); err != nil {
-		return change, err
-	}
-	return c.Committer.Commit(ctx, e)
+	defer c.parsing.release()
+	return gate.ParseCallback(body, c.Keys)
 }

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,6 +24,8 @@ import (
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/bolt"
+	"masspay/store/storetest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +48,6 @@ type applier struct {
 	err     error
 	poison  string
 	hold    chan struct{}
-	flags   payout.Flags // of every payout
 }
 
 func (a *applier) Apply(_ context.Context, events ...payout.Event) ([]store.Change, error) {
@@ -65,9 +67,6 @@ func (a *applier) Apply(_ context.Context, events ...payout.Event) ([]store.Chan
 	}
 	a.events = append(a.events, events...)
 	changes := make([]store.Change, len(events))
-	for i := range changes {
-		changes[i].Before.Flags, changes[i].Before.Amount.Currency = a.flags, "KGS"
-	}
 	return changes, nil
 }
 
@@ -77,7 +76,7 @@ func (a *applier) seen() int {
 	return len(a.events)
 }
 
-func serveCallbacks(t *testing.T, a *applier, change func(*Callbacks)) (*httptest.Server, *bytes.Buffer) {
+func serveCallbacks(t *testing.T, a Applier, change func(*Callbacks)) (*httptest.Server, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	var mu sync.Mutex
@@ -109,6 +108,11 @@ func signed(id string) string {
 		"project_id": 1234, "payment": map[string]any{"id": id, "type": "payout", "status": "success", "sum": map[string]any{"amount": 5, "currency": "KGS"}},
 		"account": map[string]any{"number": "996555123456"}, "customer": map[string]any{"id": "c-1"},
 	}
+	return sign(body)
+}
+
+// sign makes a signed callback of a body.
+func sign(body map[string]any) string {
 	unsigned, _ := json.Marshal(body)
 	canonical, _ := gate.Canonical(unsigned)
 	body["signature"] = gate.NewSecret("secret").Sign(canonical)
@@ -174,49 +178,50 @@ func TestAStoreThatCannotWriteIsNot200(t *testing.T) {
 	}
 }
 
-// oneRow is the row of every payout, or the reason why it cannot be read.
-type oneRow struct {
-	customer string
-	err      error
-}
-
-func (r oneRow) Row(context.Context, payout.Payout) (columns, cells []string, err error) {
-	return []string{"customer.id"}, []string{r.customer}, r.err
-}
-
-// Where the payment may be somebody else's, the gate's word is not taken before
-// it was compared with the row: nobody must ever read what was not compared.
-func TestAPaymentInQuestionIsComparedFirst(t *testing.T) {
+// What a callback says is compared with the row in the commit that takes it: another's
+// payment sets no outcome, and a body that can be read in two ways only brings a poll
+// forward.
+func TestCallbacksAreComparedWithTheRow(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name   string
-		rows   oneRow
-		flags  payout.Flags
-		want   int
-		taken  int // events that could change anything
-		theirs bool
-	}{
-		{"in question, and another customer's", oneRow{customer: "c-2"}, payout.WasDoubted, 200, 1, true},
-		{"in question, and ours", oneRow{customer: "c-1"}, payout.WasDoubted, 200, 1, false},
-		{"in question, and the row cannot be read", oneRow{err: store.ErrBusy}, payout.WasDoubted, 500, 0, false},
-		{"not in question", oneRow{err: store.ErrBusy}, 0, 200, 1, false},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			a := &applier{flags: tt.flags}
-			s, _ := serveCallbacks(t, a, func(c *Callbacks) { c.Rows = tt.rows })
-			require.Equal(t, tt.want, post(t, s.URL, signed("p1")))
-			taken := 0
-			for _, e := range a.events {
-				require.True(t, e.Maybe || tt.flags != 0, "the first word may be taken only if it is not in question")
-				if !e.Maybe || tt.flags == 0 {
-					taken++
-					require.Equal(t, tt.theirs, e.Theirs)
-				}
-			}
-			require.Equal(t, tt.taken, taken)
+	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	require.NoError(t, bolt.Create(t.Context(), o))
+	db, err := bolt.Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	b := storetest.Load(t, db, "a", storetest.Rows(db, "a", 4))
+	storetest.Claim(t, db, b, 2)
+	s, log := serveCallbacks(t, db, nil)
+	get := func(id string) payout.Payout {
+		r, err := db.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: id})
+		require.NoError(t, err)
+		return r.Payout
+	}
+	report := func(id, customer string, minor int, description string) string {
+		return sign(map[string]any{
+			"project_id": 1234,
+			"payment":    map[string]any{"id": id, "type": "payout", "status": "success", "description": description, "sum": map[string]any{"amount": minor, "currency": "KGS"}},
+			"customer":   map[string]any{"id": customer},
+			"operation": map[string]any{
+				"id": 47, "type": "payout", "status": "success", "code": "0", "created_date": time.Now().UTC().Format("2006-01-02T15:04:05-0700"),
+			},
 		})
 	}
+	// Being sent: the customer differs.
+	require.Equal(t, 200, post(t, s.URL, report("a-000000", "c-other", 1000, "")))
+	require.Equal(t, payout.StateSending, get("a-000000").State)
+	require.Equal(t, payout.FieldCustomer, get("a-000000").Field)
+	// Being sent, and nothing differs.
+	require.Equal(t, 200, post(t, s.URL, report("a-000001", "c-a-000001", 1001, "")))
+	require.Equal(t, payout.StatePaid, get("a-000001").State)
+	// Never sent: nothing is said of the customer.
+	require.Equal(t, 200, post(t, s.URL, report("a-000002", "", 1002, "")))
+	require.Equal(t, payout.StateNew, get("a-000002").State)
+	require.True(t, get("a-000002").NeedsCheck())
+	// Regrouped.
+	require.Equal(t, 200, post(t, s.URL, report("a-000003", "c-a-000003", 1003, "x;payment:status:success")))
+	require.Equal(t, payout.StateNew, get("a-000003").State)
+	require.False(t, get("a-000003").NeedsCheck())
+	require.Contains(t, log.String(), "read in two ways")
 }
 
 // 200 comes after the commit, never before.

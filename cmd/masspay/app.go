@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"os/user"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +23,7 @@ type app struct {
 	w          world
 	env        map[string]string
 	configFlag string
+	line       commandLine // that is running
 }
 
 // run is the program: arguments in, exit code out. It is all that a test needs.
@@ -55,12 +55,22 @@ func run(ctx context.Context, args []string, w world) int {
 	case errors.As(err, &e):
 		return e.code
 	}
-	f := explain(err)
+	f := a.explain(err)
 	if ctx.Err() != nil && f.code == exitUnexpected {
 		f.code = exitInterrupted
 	}
 	f.print(w)
 	return f.code
+}
+
+// explain is explain with hints that fit this command.
+func (a *app) explain(err error) *failure {
+	f := *explain(err)
+	if a.line.name == "run" && len(a.line.args) > 0 {
+		f.hint = strings.ReplaceAll(f.hint, "masspay run FILE --ask-first", a.again("--ask-first"))
+	}
+	f.hint = a.withConfig(f.hint)
+	return &f
 }
 
 func (a *app) root() *cobra.Command {
@@ -72,7 +82,8 @@ wrong with it, sends each row once to the Gate API, waits for the verdicts, and
 writes a result: every input row, in order, with what became of it.
 
 Try it:      masspay demo
-Begin:       masspay init, then put your project and its secret into masspay.yaml
+Begin:       masspay init, then put your project and its secret into masspay.yaml,
+             then masspay ping
 Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.ArbitraryArgs,
@@ -94,8 +105,8 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 	})
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
-		a.reportCommand(), a.cancelCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
-		a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
+		a.reportCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
+		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
 	)
 	return root
 }
@@ -145,12 +156,55 @@ func (c *config) storeOptions() (bolt.Options, error) {
 	key, err := c.storeKey()
 	return bolt.Options{
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
-		Rules: payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod},
+		Rules:         payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases()},
+		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
 	}, err
 }
 
 // gateClient makes the client and its limiter; close releases both.
-func (c *config) gateClient() (client *gate.Client, closer func(), err error) {
+func (c *config) gateClient(s store.Store) (client *gate.Client, closer func(), err error) {
+	return c.clientOf(c.Gate.BaseURL, s)
+}
+
+// otherGate makes a client for a gate that payouts were sent to before, by its
+// identity. One that an older masspay kept is a host alone.
+func (c *config) otherGate(s store.Store) func(identity string) (*gate.Client, error) {
+	return func(identity string) (*gate.Client, error) {
+		address := identity
+		if !strings.Contains(address, "://") {
+			address = "https://" + address
+		}
+		if isExample(address) {
+			return nil, errors.New("it is an example's address")
+		}
+		client, _, err := c.clientOf(address, s) // its limiter is closed with the process
+		return client, err
+	}
+}
+
+// aliases are the identities of gates that the configuration declares to be one.
+func (c *config) aliases() []string {
+	if len(c.Gate.Aliases) == 0 {
+		return nil
+	}
+	var ids []string
+	for _, u := range append([]string{c.Gate.BaseURL}, c.Gate.Aliases...) {
+		if id, err := payout.GateIdentity(u); err == nil { // validated before
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// reconciler polls as the configuration says.
+func (c *config) reconciler(s store.Store, client *gate.Client, notify func(string)) *batch.Reconciler {
+	return &batch.Reconciler{
+		Store: s, Gate: client, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout, StatusAfter: c.Gate.StatusAfter,
+		Aliases: c.aliases(), Others: c.otherGate(s), Notify: notify,
+	}
+}
+
+func (c *config) clientOf(address string, s store.Store) (client *gate.Client, closer func(), err error) {
 	keys, err := c.secrets()
 	if err != nil {
 		return nil, nil, err
@@ -160,8 +214,8 @@ func (c *config) gateClient() (client *gate.Client, closer func(), err error) {
 		return nil, nil, err
 	}
 	client, err = gate.NewClient(gate.Options{
-		BaseURL: c.Gate.BaseURL, Keys: keys, Limiter: limiter, Timeout: c.Gate.Timeout,
-		Transport: gate.NewTransport(c.Gate.Workers), Version: version,
+		BaseURL: address, Keys: keys, Limiter: limiter, Timeout: c.Gate.Timeout,
+		Transport: gate.NewTransport(c.Gate.Workers), Version: version, MaySend: s.MaySend,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, limiter.Close())
@@ -169,32 +223,29 @@ func (c *config) gateClient() (client *gate.Client, closer func(), err error) {
 	return client, func() { client.Close(); _ = limiter.Close() }, nil
 }
 
-// sameHost refuses to go on when open payouts were sent to another gate: that
-// one would not know them.
-func sameHost(ctx context.Context, s store.Store, host string) error {
-	hosts, err := s.OpenHosts(ctx)
-	if err != nil {
-		return err
-	}
-	hosts = slices.DeleteFunc(hosts, func(h string) bool { return h == host })
-	if len(hosts) > 0 {
-		return failf(exitConfig, "set gate.base_url back until those payouts are settled, or use another store for the new gate",
-			"open payouts were sent to %s, and gate.base_url is %s, which cannot know of them; nothing was sent", strings.Join(hosts, ", "), host)
-	}
-	return nil
-}
-
 // record keeps who runs what.
 func (a *app) record(ctx context.Context, c *config, s store.Store, command, file, batchID string) error {
-	name := "unknown"
+	name, host := whoami()
+	return s.Record(ctx, store.Run{
+		Command: command, User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash(),
+		File: file, Batch: batchID, At: time.Now().UTC(),
+	})
+}
+
+// whoami is who runs this, and where.
+func whoami() (name, host string) {
+	name = "unknown"
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
-	host, _ := os.Hostname() // an empty one is a fact too
-	return s.Record(ctx, store.Run{
-		Command: command, User: name, Host: host, PID: os.Getpid(), Version: version, Config: c.hash(),
-		File: file, Batch: batchID, At: time.Now().UTC(),
-	})
+	host, _ = os.Hostname() // an empty one is a fact too
+	return name, host
+}
+
+// person is who runs this, as decisions are signed.
+func person() string {
+	name, host := whoami()
+	return name + "@" + host
 }
 
 // expectFlags are the control totals, which check and run share.

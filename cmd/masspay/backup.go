@@ -1,6 +1,8 @@
 package main
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 )
 
@@ -21,6 +23,7 @@ one and is not sent from without run --ask-first.`,
 			if err := a.record(cmd.Context(), c, s, "backup", "", ""); err != nil {
 				return err
 			}
+			sweep(filepath.Dir(args[0]))
 			if err := s.Backup(cmd.Context(), args[0]); err != nil {
 				return err
 			}

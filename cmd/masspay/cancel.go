@@ -9,20 +9,25 @@ import (
 )
 
 func (a *app) cancelCommand() *cobra.Command {
-	var shared bool
+	var what batch.Cancelled
 	c := &cobra.Command{
-		Use:   "cancel BATCH",
-		Short: "Give up what was never attempted",
-		Long: `Give up the payouts of a batch of which nothing was ever sent. Their ids may
-come back in another file. What was sent, or may have been, is left as it is.`,
+		Use:   "cancel BATCH [--row PAYMENT_ID]",
+		Short: "Cancel payouts that cannot have become a payment",
+		Long: `Cancel the payouts of a batch, or one row of it, of which nothing can have become a
+payment: what was not sent, and what the gate surely turned away. Their ids are free
+for another file. What was sent, or may have been, is left as it is.`,
 		Args: args(1, 1, "a batch; masspay status lists them"),
-		RunE: func(cmd *cobra.Command, args []string) error { return a.cancel(cmd.Context(), args[0], shared) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.rememberLine(cmd, args)
+			return a.cancel(cmd.Context(), args[0], what)
+		},
 	}
-	c.Flags().BoolVar(&shared, "shared", false, "also what other batches ask for; they lose it too")
+	c.Flags().StringVar(&what.Row, "row", "", "only the row with this `PAYMENT_ID`")
+	c.Flags().BoolVar(&what.Shared, "shared", false, "also what other batches ask for; they lose it too")
 	return c
 }
 
-func (a *app) cancel(ctx context.Context, id string, shared bool) error {
+func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -39,17 +44,22 @@ func (a *app) cancel(ctx context.Context, id string, shared bool) error {
 	if err := a.record(ctx, c, s, "cancel", "", b.ID); err != nil {
 		return err
 	}
-	did, err := batch.Cancel(ctx, s, b.ID, shared)
+	what.Batch, what.Person = b.ID, person()
+	did, err := batch.Cancel(ctx, s, what)
 	if err != nil {
 		return err
 	}
-	a.say("batch %s: cancelled %s that nothing was sent of", b.Short(), count(did.Done, "payout"))
+	if what.Row != "" && did.Done+did.Shared == 0 {
+		return failf(exitConfig, "masspay report "+b.Short()+" tells where each row is",
+			"%q is no row of batch %s that can be cancelled: it may have been sent, or is not in it; nothing was changed", what.Row, b.Short())
+	}
+	a.say("batch %s: cancelled %s; nothing of them was or will be paid by this batch, and their ids are free", b.Short(), count(did.Done, "payout"))
 	if did.Shared > 0 {
 		a.say("left as they are: %s that another batch asks for too", count(did.Shared, "payout"))
-		a.say("hint: masspay cancel %s --shared gives them up for every batch", b.Short())
+		a.say("hint: %s cancels them for every batch", a.again("--shared"))
 	}
 	if did.Attempted > 0 {
-		a.say("left as they are: %s that were attempted, and that the gate may know of", count(did.Attempted, "open payout"))
+		a.say("left as they are: %s that may have been sent, and that the gate may know", count(did.Attempted, "open payout"))
 	}
 	if did.Shared+did.Attempted > 0 {
 		return endWith(exitOpen)

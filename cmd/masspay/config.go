@@ -41,6 +41,7 @@ type config struct {
 
 type gateConfig struct {
 	BaseURL     string        `yaml:"base_url"`
+	Aliases     []string      `yaml:"aliases"`
 	Rate        float64       `yaml:"rate"`
 	Burst       int           `yaml:"burst"`
 	Workers     int           `yaml:"workers"`
@@ -62,10 +63,14 @@ type limitsConfig struct {
 }
 
 type storeConfig struct {
-	Path    string `yaml:"path"`
-	KeyFile string `yaml:"key_file"`
-	Marker  string `yaml:"marker"`
+	Path       string `yaml:"path"`
+	KeyFile    string `yaml:"key_file"`
+	Marker     string `yaml:"marker"`
+	FileSystem string `yaml:"filesystem"`
 }
+
+// anyFileSystem lets the store be on a file system whose locks nobody here knows.
+const anyFileSystem = "any"
 
 type callbacksConfig struct {
 	Listen         string   `yaml:"listen"`
@@ -320,6 +325,14 @@ func (c *config) validate() (problems []string) {
 	if c.Store.Path == "" {
 		bad("store.path is missing")
 	}
+	if c.Store.FileSystem != "" && c.Store.FileSystem != anyFileSystem {
+		bad("store.filesystem %q: want any, or nothing", c.Store.FileSystem)
+	}
+	for _, alias := range g.Aliases {
+		if _, err := payout.GateIdentity(alias); err != nil {
+			bad("gate.aliases: an entry is no address: %v", err)
+		}
+	}
 	if c.Limits.RunTotal != "" {
 		if _, err := payout.ParseTotal(c.Limits.RunTotal); err != nil {
 			bad("limits.run_total %q: %v", c.Limits.RunTotal, err)
@@ -341,8 +354,11 @@ func (c *config) validateURL(bad func(string, ...any)) (loopback bool) {
 		return false
 	}
 	u, err := url.Parse(c.Gate.BaseURL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.RawQuery != "" || u.User != nil {
-		bad("gate.base_url %q: want an address such as https://gate.example", c.Gate.BaseURL)
+	if err == nil {
+		_, err = payout.GateIdentity(c.Gate.BaseURL)
+	}
+	if err != nil {
+		bad("gate.base_url: want an address such as https://api.gate.example") // not shown: it may hold a password
 		return false
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
@@ -351,6 +367,25 @@ func (c *config) validateURL(bad func(string, ...any)) (loopback bool) {
 		bad("gate.base_url %q: only https, or http to a loopback address", c.Gate.BaseURL)
 	}
 	return loopback
+}
+
+// isExample reports whether an address is one that no gate can have; RFC 6761.
+func isExample(address string) bool {
+	u, err := url.Parse(address)
+	host := ""
+	if err == nil {
+		host = strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	}
+	return host == "example" || strings.HasSuffix(host, ".example") || strings.HasSuffix(host, ".invalid")
+}
+
+// noExample refuses to talk to the gate of an example.
+func (c *config) noExample() error {
+	if !isExample(c.Gate.BaseURL) {
+		return nil
+	}
+	return failf(exitConfig, "put the address that the platform has given you into gate.base_url, then masspay ping",
+		"gate.base_url is %s, which is an example and no gate; nothing was sent", c.Gate.BaseURL)
 }
 
 func (c *config) validateProjects() (problems []string) {

@@ -27,6 +27,7 @@ type night struct {
 	store  string // path
 	sim    *gatesim.Sim
 	said   lockedBuffer // what all its commands printed to stderr
+	pings  int          // requests that the gate had seen before the night began
 }
 
 // lockedBuffer is written by several commands at once.
@@ -51,8 +52,15 @@ func newNight(t *testing.T, rate int, cfg gatesim.Config) *night {
 	t.Helper()
 	n := newNightOn(t, "masspay.db", rate, cfg)
 	require.Equal(t, 0, n.masspay("init"))
+	for try := 0; n.masspay("ping") != 0; try++ { // the gate misbehaves from the beginning
+		require.Less(t, try, 50)
+	}
+	n.pings = n.sim.Stats().Requests
 	return n
 }
+
+// requests is how many the gate has seen since the night began.
+func (n *night) requests() int { return n.sim.Stats().Requests - n.pings }
 
 // newNightOn has its store elsewhere, and makes none yet.
 func newNightOn(t *testing.T, store string, rate int, cfg gatesim.Config) *night {
@@ -70,7 +78,7 @@ func newNightOn(t *testing.T, store string, rate int, cfg gatesim.Config) *night
 		server.Close()
 	})
 	require.NoError(t, prepare(n.folder, server.URL))
-	config := strings.NewReplacer("rate: 1000", fmt.Sprint("rate: ", rate), "path: masspay.db", "path: "+store).Replace(fmt.Sprintf(testConfig, server.URL))
+	config := strings.NewReplacer("rate: 1000", fmt.Sprint("rate: ", rate), "path: masspay.db", "path: "+store+"\n  filesystem: any").Replace(fmt.Sprintf(testConfig, server.URL))
 	require.NoError(t, os.WriteFile(filepath.Join(n.folder, "masspay.yaml"), []byte(config), 0o600))
 	return n
 }
@@ -109,7 +117,7 @@ func (n *night) tell(format string, args ...any) { _, _ = fmt.Fprintf(&n.said, f
 
 // after waits until the gate has seen so many requests.
 func (n *night) after(requests int) {
-	require.Eventually(n.t, func() bool { return n.sim.Stats().Requests >= requests }, 30*time.Second, time.Millisecond)
+	require.Eventually(n.t, func() bool { return n.requests() >= requests }, 30*time.Second, time.Millisecond)
 }
 
 func (n *night) check(name, result string) {
@@ -243,7 +251,7 @@ func TestAResultThatCannotBeWritten(t *testing.T) {
 		require.Contains(t, string(out), "nothing was sent", output)
 		require.Contains(t, string(out), "hint: ", output)
 	}
-	require.Zero(t, n.sim.Stats().Requests)
+	require.Zero(t, n.requests())
 }
 
 func TestAPortThatIsTaken(t *testing.T) {

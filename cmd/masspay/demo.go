@@ -138,6 +138,9 @@ func (d *demo) play(ctx context.Context) error {
 	if err := d.step(ctx, "init"); err != nil {
 		return err
 	}
+	if err := d.step(ctx, "ping"); err != nil {
+		return err
+	}
 	if err := d.step(ctx, "check", "payouts.csv"); err != nil {
 		return err
 	}

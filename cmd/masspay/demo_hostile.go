@@ -100,8 +100,23 @@ func (h *hostileNight) tell(what string) {
 		payout.Count(st.Requests), payout.Count(st.Payouts), what)
 }
 
+// ping asks the gate until it has once answered as a gate does. This one misbehaves
+// from the beginning.
+func (h *hostileNight) ping(ctx context.Context) error {
+	const patience = 50
+	for try := 1; ; try++ {
+		err := h.quietly(ctx, "ping")
+		if err == nil || try == patience || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 func (h *hostileNight) play(ctx context.Context) error {
 	if err := h.quietly(ctx, "init"); err != nil {
+		return err
+	}
+	if err := h.ping(ctx); err != nil {
 		return err
 	}
 	if err := h.quietly(ctx, "check", "payouts.csv"); err != nil {

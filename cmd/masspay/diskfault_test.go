@@ -51,6 +51,8 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	})
 	n.file("payouts.csv", 30)
 	require.Equal(t, 0, n.masspay("init"))
+	require.Equal(t, 0, n.masspay("ping"))
+	n.pings = n.sim.Stats().Requests
 	require.Equal(t, 0, n.masspay("backup", "last-week.db"))
 	kinds := []struct {
 		what  string
@@ -73,7 +75,7 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	}
 	forgot := false // the store's file, without another word
 	d.Fail(func(op forgetful.Op, name string) syscall.Errno {
-		if op != k.op || sending && n.sim.Stats().Requests == 0 || filepath.Ext(name) == ".rate" && rng.IntN(2) == 0 {
+		if op != k.op || sending && n.requests() == 0 || filepath.Ext(name) == ".rate" && rng.IntN(2) == 0 {
 			return 0
 		}
 		if seen++; seen == at || seen > at && k.lasts {

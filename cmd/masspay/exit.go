@@ -61,21 +61,31 @@ func explain(err error) *failure {
 		return &failure{code: exitFile, err: err, lines: problemLines(file),
 			hint: "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
-	var network *bolt.NetworkError
+	var system *bolt.FileSystemError
+	var busy *bolt.BusyError
 	var conflict *store.ConflictError
 	switch {
 	case errors.As(err, &conflict), errors.Is(err, store.ErrDoubled):
 		return &failure{code: exitFile, err: fmt.Errorf("%w: another process brought it a moment ago; nothing was sent", err),
 			hint: "masspay check FILE shows both sides of it"}
-	case errors.As(err, &network):
-		return &failure{code: exitConfig, err: err,
-			hint: "move store.path to a local disk; nothing was sent"}
+	case errors.As(err, &system):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}
 	case errors.Is(err, store.ErrRestored):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; when all that the lost store may have sent was asked about, masspay init --trust-store ends that"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; when the gate was asked about all that the lost store may have sent, masspay init --trust-store ends that"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
-			hint: "mount the disk that holds store.marker; if it is lost and you are sure that this store is the newest, masspay init --trust-store writes it again"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}
+	case errors.Is(err, store.ErrLocks):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w: they were removed, or the store is there under a second name whose processes use others; nothing was sent", err),
+			hint: "stop every masspay that uses the store under another name, then masspay init, which gives it new lock files"}
+	case errors.Is(err, store.ErrOlder):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "stop every masspay that uses the store, keep a copy of it, then masspay init, which brings it to this masspay's format"}
+	case errors.Is(err, store.ErrFenced):
+		return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing more was sent by this run", err),
+			hint: "run the same command again, and leave the files beside the store alone"}
 	case errors.Is(err, store.ErrMissing):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
 			hint: "if this is the first run, masspay init makes a store; if not, is the disk mounted?"}
@@ -91,6 +101,9 @@ func explain(err error) *failure {
 	case errors.Is(err, store.ErrNoBatch):
 		return &failure{code: exitConfig, err: err,
 			hint: "masspay status lists the batches"}
+	case errors.As(err, &busy):
+		return &failure{code: exitBusy, err: fmt.Errorf("%w; nothing was sent by this run", err),
+			hint: "run the same command again; if the process that holds it is suspended or hangs, end that one first"}
 	case errors.Is(err, store.ErrBusy):
 		return &failure{code: exitBusy, err: fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err),
 			hint: "run the same command again"}

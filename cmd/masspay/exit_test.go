@@ -34,6 +34,10 @@ func TestExplain(t *testing.T) {
 		{store.ErrDoubled, exitFile, "nothing was sent"},
 		{&store.ConflictError{}, exitFile, "nothing was sent"},
 		{store.ErrNoMarker, exitConfig, "nothing was sent"},
+		{store.ErrLocks, exitConfig, "nothing was sent"},
+		{store.ErrOlder, exitConfig, "nothing was sent"},
+		{store.ErrFenced, exitUnexpected, "nothing more was sent by this run"},
+		{&bolt.BusyError{Path: "masspay.db", Holder: "process 7 (masspay run)"}, exitBusy, "held by process 7 (masspay run); nothing was sent by this run"},
 		{store.ErrMissing, exitConfig, "nothing was sent"},
 		{store.ErrKey, exitConfig, "nothing was sent"},
 		{store.ErrNewer, exitConfig, "nothing was sent"},
@@ -45,7 +49,7 @@ func TestExplain(t *testing.T) {
 		{syscall.EROFS, exitConfig, "read-only file system; nothing was sent by this run"},
 		{fs.ErrPermission, exitConfig, "permission"},
 		{syscall.EADDRINUSE, exitConfig, "address already in use"},
-		{&bolt.NetworkError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a network file system (NFS)"},
+		{&bolt.FileSystemError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a file system (NFS) whose locks may not protect a store; nothing was sent"},
 		{context.Canceled, exitInterrupted, "interrupted"},
 		{syscall.EISDIR, exitConfig, "nothing was sent"},
 		{fs.ErrNotExist, exitConfig, "nothing was sent"},
@@ -63,7 +67,7 @@ func TestExplain(t *testing.T) {
 func TestErrorsAfterSending(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{store.ErrRestored, store.ErrNoMarker, store.ErrBusy, store.ErrMissing, syscall.ENOSPC, fs.ErrPermission, errors.New("who knows")} {
-		f := explain(afterSending(err, store.Batch{ID: "abcdef"}, 3))
+		f := explain((&app{}).afterSending(err, store.Batch{ID: "abcdef"}, 3))
 		require.Equal(t, exitUnexpected, f.code)
 		require.NotContains(t, f.err.Error(), "nothing was sent")
 		require.Contains(t, f.err.Error(), "this run has sent 3 requests")

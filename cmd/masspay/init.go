@@ -11,14 +11,14 @@ import (
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
-	"masspay/payout"
+	"masspay/store"
 	"masspay/store/bolt"
 )
 
 // starterConfig is what init writes; every key is explained in the README.
 const starterConfig = `# masspay configuration. Every key is explained in the README.
 gate:
-  base_url: https://gate.example     # the platform tells you its address
+  base_url: https://gate.example     # the platform tells you its address; masspay ping tries it
   rate: 5                            # requests per second, as agreed with the platform
 projects:
   - id: 1234                         # your project
@@ -32,19 +32,21 @@ callbacks:
 `
 
 func (a *app) initCommand() *cobra.Command {
-	var trust bool
+	var trust, yes bool
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write what the configuration names and is missing: masspay.yaml, the store, its key",
 		Args:  args(0, 0, "no arguments"),
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.rememberLine(cmd, args)
 			if trust {
-				return a.trustStore(cmd.Context())
+				return a.trustStore(cmd.Context(), yes)
 			}
 			return a.initialize(cmd.Context())
 		},
 	}
-	c.Flags().BoolVar(&trust, "trust-store", false, "declare that the store is the newest there is: writes its marker again and ends --ask-first")
+	c.Flags().BoolVar(&trust, "trust-store", false, "declare that the store is the newest there is: payouts are sent without asking the gate first")
+	c.Flags().BoolVar(&yes, "yes", false, "with --trust-store: do not ask for a confirmation")
 	return c
 }
 
@@ -75,12 +77,7 @@ func (a *app) initialize(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(o.Path); err == nil {
-		s, err := bolt.Open(ctx, o)
-		if err != nil {
-			return err
-		}
-		a.say("%s is there already; nothing in it was changed", o.Path)
-		return s.Close()
+		return a.initStore(ctx, o)
 	}
 	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
 		return err
@@ -93,6 +90,35 @@ func (a *app) initialize(ctx context.Context) error {
 		return err
 	}
 	a.say("made the store %s", o.Path)
+	return nil
+}
+
+// initStore looks after a store that is there: it brings one of an older masspay to
+// this one's format, and gives one that has lost its lock files new ones.
+func (a *app) initStore(ctx context.Context, o bolt.Options) error {
+	s, err := bolt.Open(ctx, o)
+	if errors.Is(err, store.ErrOlder) {
+		from, _, err := bolt.Migrate(ctx, o)
+		if err != nil {
+			return err
+		}
+		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", o.Path, from)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := s.Writable(ctx); errors.Is(err, store.ErrLocks) {
+		if err := s.Settle(ctx); err != nil {
+			return err
+		}
+		a.say("%s has new lock files; nothing else in it was changed", o.Path)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	a.say("%s is there already; nothing in it was changed", o.Path)
 	return nil
 }
 
@@ -134,16 +160,20 @@ func writeNew(path, text string) error {
 	return renameio.WriteFile(path, []byte(text), 0o600)
 }
 
-func (a *app) trustStore(ctx context.Context) error {
+func (a *app) trustStore(ctx context.Context, yes bool) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	if err := a.record(ctx, c, s, "init --trust-store", "", ""); err != nil {
+	a.say("this gives up the protection against a restored copy: what a lost store has sent, and this one believes unsent, will be sent a second time, without asking the gate")
+	if err := a.confirm(yes, "to trust the store", "trust"); err != nil {
 		return err
 	}
 	if err := s.Trust(ctx); err != nil {
+		return err
+	}
+	if err := a.record(ctx, c, s, "init --trust-store", "", ""); err != nil {
 		return err
 	}
 	a.say("%s is trusted again: payouts are sent without asking first", c.Store.Path)
@@ -152,7 +182,7 @@ func (a *app) trustStore(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		unsent += b.InState(payout.StateNew)
+		unsent += b.Unsent()
 	}
 	if unsent > 0 {
 		a.say("note: %s that the gate was never asked about will be sent by the next run of their batch", count(unsent, "payout"))

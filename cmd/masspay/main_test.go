@@ -1,14 +1,18 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,14 +66,46 @@ func TestScripts(t *testing.T) {
 			})
 			e.Values["sim"] = &simOf{sim}
 			e.Setenv("GATE", server.URL)
+			wrong := &wrongGate{}
+			notFound := httptest.NewServer(wrong)
+			e.Defer(notFound.Close)
+			e.Values["wrong"] = wrong
+			e.Setenv("WRONG", notFound.URL)
 			return prepare(e.WorkDir, server.URL)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"exits":    exits,
 			"requests": requests,
 			"mode":     mode,
+			"wrong":    wrong,
+
+			"cancelrow": cancelRow,
 		},
 	})
+}
+
+// wrongGate is a web server that is no gate, at the other end of an address with a slip
+// in it.
+type wrongGate struct{ n atomic.Int64 }
+
+func (g *wrongGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	g.n.Add(1)
+	http.NotFound(w, r)
+}
+
+// wrong N wants that the server that is no gate has seen N requests.
+func wrong(ts *testscript.TestScript, _ bool, args []string) {
+	g, _ := ts.Value("wrong").(*wrongGate)
+	if got := fmt.Sprint(g.n.Load()); got != args[0] {
+		ts.Fatalf("the server that is no gate has seen %s requests, want %s", got, args[0])
+	}
+}
+
+// cancelrow FILE PAYMENT_ID CODE cancels one row of the batch of a file, and wants an
+// exit code.
+func cancelRow(ts *testscript.TestScript, neg bool, args []string) {
+	sum := sha256.Sum256([]byte(ts.ReadFile(args[0])))
+	exits(ts, neg, []string{args[2], "masspay", "cancel", hex.EncodeToString(sum[:6]), "--row", args[1]})
 }
 
 func prepare(folder, gate string) error {

@@ -48,12 +48,12 @@ func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
 	if rng.IntN(2) == 0 {
 		d.CutAfter(1 + rng.IntN(25))
 	}
-	for n.masspay("init") != 0 {
+	for try := 0; n.masspay("init") != 0 || n.masspay("ping") != 0; try++ { // the gate misbehaves, too
 		select {
 		case <-d.Out():
 			forgot()
 		default:
-			require.Fail(t, "init", "%s", n.said.String())
+			require.Less(t, try, 50, "%s", n.said.String())
 		}
 	}
 	for cuts > 0 {

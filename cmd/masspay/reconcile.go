@@ -2,11 +2,12 @@ package main
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"masspay/batch"
 	"masspay/store"
 )
 
@@ -16,6 +17,7 @@ func (a *app) reconcileCommand() *cobra.Command {
 		Short: "Ask the gate about open payouts; sends nothing",
 		Args:  args(0, 1, "at most one batch"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			a.rememberLine(cmd, args)
 			id := ""
 			if len(args) == 1 {
 				id = args[0]
@@ -38,18 +40,18 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 		}
 		id = b.ID
 	}
-	client, closeGate, err := c.gateClient()
+	if err := c.noExample(); err != nil {
+		return err
+	}
+	client, closeGate, err := c.gateClient(s)
 	if err != nil {
 		return err
 	}
 	defer closeGate()
-	if err := sameHost(ctx, s, client.Host()); err != nil {
-		return err
-	}
 	if err := a.record(ctx, c, s, "reconcile", "", id); err != nil {
 		return err
 	}
-	q := &batch.Reconciler{Store: a.engine(s), Gate: client, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout, StatusAfter: c.Gate.StatusAfter}
+	q := c.reconciler(a.engine(s), client, func(text string) { a.say("masspay: %s", text) })
 	sum, err := q.Round(ctx, id)
 	if err != nil {
 		return err
@@ -61,8 +63,11 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	if !sum.Paused.IsZero() {
 		a.say("not all were asked about: the gate wants requests to pause until %s", sum.Paused.UTC().Format(time.RFC3339))
 	}
+	for _, gate := range slices.Sorted(maps.Keys(sum.Elsewhere)) {
+		a.say("%s sent to %s not polled: it cannot be reached from this configuration", count(sum.Elsewhere[gate], "payout"), gate)
+	}
 	if sum.Refused != "" {
-		return failf(exitConfig, "check the project's number, its secret and its rights with the platform", "%s; nothing was sent", sum.Refused)
+		return failf(exitConfig, "masspay ping says what is wrong", "%s; nothing was sent", sum.Refused)
 	}
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -85,8 +90,11 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 			continue
 		}
 		code = max(code, verdictCode(b, false)) // 0, 3 or 4
-		if n := b.Open(); n > 0 {
+		if n := b.Waiting(); n > 0 {
 			a.say("batch %s: %s still open", b.Short(), count(n, "payout"))
+		}
+		if n := b.Open() - b.Waiting(); n > 0 {
+			a.say("batch %s: %s wait for a person, see result.note", b.Short(), count(n, "payout"))
 		}
 	}
 	return code, nil

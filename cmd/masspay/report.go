@@ -5,7 +5,7 @@ import (
 )
 
 func (a *app) reportCommand() *cobra.Command {
-	var output string
+	var f outputFlags
 	c := &cobra.Command{
 		Use:   "report BATCH [-o FILE]",
 		Short: "Write the result CSV again, from the store alone",
@@ -16,22 +16,31 @@ func (a *app) reportCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = s.Close() }()
-			if err := canWrite(c, output); err != nil {
+			o := a.output(c, f)
+			if err := o.check(cmd.Context(), s); err != nil {
 				return err
 			}
 			b, err := s.Batch(cmd.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			if _, err = a.writeReport(cmd.Context(), s, b, output); err != nil {
+			w, err := o.write(cmd.Context(), cmd.Context(), s, b)
+			if err != nil {
 				return err
 			}
-			if output != "" {
-				a.say("result: %s", output)
+			if w.path != "" {
+				a.say("result: %s", w.path)
 			}
-			return nil
+			o.tell(w, b)
+			switch {
+			case w.elsewhere == nil:
+				return nil
+			case cmd.Context().Err() != nil:
+				return endWith(exitInterrupted)
+			}
+			return endWith(exitUnexpected)
 		},
 	}
-	c.Flags().StringVarP(&output, "output", "o", "", "write the result to `FILE`, replacing an older one")
+	f.register(c)
 	return c
 }

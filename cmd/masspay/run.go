@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ import (
 type runFlags struct {
 	expect   expectFlags
 	batch    string
-	output   string
+	output   outputFlags
 	wait     time.Duration
 	rate     float64
 	workers  int
@@ -48,9 +49,10 @@ goes to standard output. FILE may be - for standard input.`,
 			if f.wait < 0 {
 				return failf(exitConfig, "--wait 0 neither waits nor asks", "--wait %v: want a duration, not a negative one; nothing was sent", f.wait)
 			}
-			if f.json && f.output == "" {
-				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o, because both would go to standard output; nothing was sent")
+			if f.json && (f.output.name == "" || standardOutput(f.output.name)) {
+				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o and a file, because both would go to standard output; nothing was sent")
 			}
+			a.rememberLine(cmd, args)
 			f.rateSet, f.workersSet = cmd.Flags().Changed("rate"), cmd.Flags().Changed("workers")
 			return a.run(cmd.Context(), args, f)
 		},
@@ -58,7 +60,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl := c.Flags()
 	f.expect.register(c)
 	fl.StringVar(&f.batch, "batch", "", "go on with a loaded batch by its `ID`, when the file is gone")
-	fl.StringVarP(&f.output, "output", "o", "", "write the result to `FILE`, replacing an older one")
+	f.output.register(c)
 	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for verdicts after the last send; 0: neither wait nor ask")
 	fl.Float64Var(&f.rate, "rate", 0, "requests per second (default: gate.rate)")
 	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
@@ -84,24 +86,33 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if problems := c.validate(); len(problems) > 0 {
 		return configError("flags", problems)
 	}
-	client, closeGate, err := c.gateClient()
+	if err := c.noExample(); err != nil {
+		return err
+	}
+	client, closeGate, err := c.gateClient(s)
 	if err != nil {
 		return err
 	}
 	defer closeGate()
-	if err := sameHost(ctx, s, client.Host()); err != nil {
-		return err
-	}
 	if err := mayRun(ctx, s, f.askFirst); err != nil {
 		return err
 	}
+	o := a.output(c, f.output, files...)
 	if !f.dryRun {
-		if err := canWrite(c, f.output, files...); err != nil {
+		if err := o.check(ctx, s); err != nil {
+			return err
+		}
+	}
+	if f.askFirst && !f.dryRun {
+		if err := s.AskFirst(ctx); err != nil {
 			return err
 		}
 	}
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil || done {
+		return err
+	}
+	if err := o.loaded(b); err != nil {
 		return err
 	}
 	if err := a.record(ctx, c, s, "run", b.Name, b.ID); err != nil {
@@ -110,7 +121,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
-		Wait: f.wait, AskFirst: f.askFirst,
+		Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s),
 	}
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify = p.note
@@ -122,26 +133,29 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	out, err := runner.Run(ctx, b.ID)
 	p.stop()
 	if err == nil {
-		err = a.finish(ctx, s, b, f, out)
+		err = a.finish(ctx, s, b, f, o, out)
 	}
-	return afterSending(err, b, out.Sent)
+	return a.afterSending(err, b, out.Sent)
 }
 
 // afterSending keeps the errors of a run that has sent something from being
 // explained as if it had not.
-func afterSending(err error, b store.Batch, sent int) error {
+func (a *app) afterSending(err error, b store.Batch, sent int) error {
 	var e *ended
 	if err == nil || sent == 0 || errors.As(err, &e) {
 		return err
 	}
-	return failf(exitUnexpected, "masspay run --batch "+b.Short()+" -o RESULT.csv goes on and writes the result; nothing is sent twice",
+	return failf(exitUnexpected, a.onBatch(b.Short())+" goes on and writes the result; nothing is sent twice",
 		"%w (this run has sent %s; what became of them is in the store, or the next run asks)", err, count(sent, "request"))
 }
 
 // mayRun says early what Claim would refuse.
 func mayRun(ctx context.Context, s *bolt.Store, askFirst bool) error {
+	if askFirst {
+		return nil // whatever its marker says, and if there is none
+	}
 	restored, err := s.Restored(ctx)
-	if err == nil && restored && !askFirst {
+	if err == nil && restored {
 		err = store.ErrRestored
 	}
 	return err
@@ -154,7 +168,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		if b, err = s.Batch(ctx, f.batch); err != nil {
 			return b, false, err
 		}
-		return b, f.dryRun, a.known(c, b, f)
+		return b, f.dryRun, a.known(ctx, c, s, b, f)
 	}
 	in, err := batch.OpenInput(files[0], a.w.stdin)
 	if err != nil {
@@ -166,7 +180,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		return b, false, err
 	}
 	if b, err = s.Batch(ctx, id); err == nil {
-		return b, f.dryRun, a.known(c, b, f)
+		return b, f.dryRun, a.known(ctx, c, s, b, f)
 	}
 	if !errors.Is(err, store.ErrNoBatch) {
 		return b, false, err
@@ -193,7 +207,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
 		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
-	if n := loaded.Batch.InState(payout.StateNew); n > 0 {
+	if n := loaded.Batch.Unsent(); n > 0 {
 		if f.askFirst {
 			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
 		} else {
@@ -212,7 +226,7 @@ func leftOut(n int) string {
 
 // known goes on with a batch that is loaded already; control totals hold all
 // the same.
-func (a *app) known(c *config, b store.Batch, f runFlags) error {
+func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, f runFlags) error {
 	want, err := f.expect.expect(c)
 	if err != nil {
 		return err
@@ -222,18 +236,39 @@ func (a *app) known(c *config, b store.Batch, f runFlags) error {
 	}
 	what := "going on"
 	if f.dryRun {
-		what = "dry run: " + count(b.InState(payout.StateNew), "payout") + " would be sent; nothing was written or sent"
+		what = "dry run: " + count(b.Unsent(), "payout") + " would be sent; nothing was written or sent"
 	}
 	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), b.Name, count(b.Rows, "row"), what)
-	if n := b.InState(payout.StateCancelled); n > 0 {
-		a.say("%s of it were cancelled and stay so; to pay them, put them into another file", count(n, "payout"))
+	return a.sayCancelled(ctx, s, b)
+}
+
+// sayCancelled says which rows of a batch were cancelled: they are not paid by it.
+func (a *app) sayCancelled(ctx context.Context, s store.Store, b store.Batch) error {
+	n := b.InState(payout.StateCancelled)
+	if n == 0 {
+		return nil
 	}
+	const shown = 5
+	var ids []string
+	for rec, err := range s.List(ctx, store.Filter{Batch: b.ID, States: []payout.State{payout.StateCancelled}}) {
+		if err != nil {
+			return err
+		}
+		if ids = append(ids, rec.Key.PaymentID); len(ids) == shown {
+			break
+		}
+	}
+	list := strings.Join(ids, ", ")
+	if n > len(ids) {
+		list += " and " + payout.Count(n-len(ids)) + " more"
+	}
+	a.say("%s of this batch were cancelled and stay so (%s); to pay them, put them into another file", count(n, "payout"), list)
 	return nil
 }
 
 // finish writes the result and says how it ended.
-func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFlags, out batch.Outcome) error {
-	ctx = context.WithoutCancel(ctx) // an interrupted run has a result too
+func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f runFlags, o *output, out batch.Outcome) error {
+	ctx := context.WithoutCancel(patience) // an interrupted run has a result too
 	id := b.ID
 	b, err := s.Batch(ctx, id)
 	for tries := 0; errors.Is(err, store.ErrBusy) && tries < 5; tries++ {
@@ -242,7 +277,7 @@ func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFla
 	if err != nil {
 		return err
 	}
-	sum, err := a.writeReport(ctx, s, b, f.output)
+	w, err := o.write(ctx, patience, s, b)
 	if errors.Is(err, store.ErrDamaged) {
 		return fmt.Errorf("the result was not written: %w", err)
 	}
@@ -251,16 +286,22 @@ func (a *app) finish(ctx context.Context, s store.Store, b store.Batch, f runFla
 	}
 	code := verdictCode(b, f.wait <= 0)
 	switch {
-	case out.Interrupted:
+	case out.Interrupted, w.elsewhere != nil && patience.Err() != nil:
 		code = exitInterrupted
+	case w.elsewhere != nil:
+		code = exitUnexpected // who takes the file that was asked for must not take it for the result
+	case out.Fenced != "":
+		code = exitUnexpected
 	case out.Refused != "":
 		code = exitConfig
 	}
 	if f.json {
-		return errors.Join(a.printJSON(runReport(b, sum, out, code, f.output)), endWith(code))
+		o.tell(w, b)
+		return errors.Join(a.printJSON(runReport(b, w.Summary, out, code, w.path)), endWith(code))
 	}
-	printSummary(a.w.stderr, sum)
-	a.farewell(b, sum, f, out, code)
+	printSummary(a.w.stderr, w.Summary)
+	a.farewell(b, w, out, code)
+	o.tell(w, b)
 	return endWith(code)
 }
 
@@ -271,21 +312,16 @@ func endWith(code int) error {
 	return &ended{code}
 }
 
-// writeReport writes the result to a file, or to standard output.
-func (a *app) writeReport(ctx context.Context, s store.Store, b store.Batch, path string) (batch.Summary, error) {
-	if path == "" {
-		return batch.ReportTo(ctx, s, b, a.w.stdout)
-	}
-	return batch.Report(ctx, s, b, path)
-}
-
 // farewell says in one or two lines what a person should know and do.
-func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.Outcome, code int) {
-	again := "masspay run --batch " + b.Short()
-	if f.output != "" {
-		again += " -o " + f.output
+func (a *app) farewell(b store.Batch, sum written, out batch.Outcome, code int) {
+	again := a.onBatch(b.Short())
+	unsent := b.Unsent()
+	if n := b.InState(payout.StateCancelled); n > 0 {
+		a.say("masspay: %s of this batch were cancelled, and not sent", count(n, "payout"))
 	}
-	unsent := b.InState(payout.StateNew)
+	if out.Elsewhere > 0 {
+		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; masspay resolve settles what that gate never will", count(out.Elsewhere, "payout"))
+	}
 	switch {
 	case out.Interrupted:
 		a.say("masspay: interrupted; %s not sent, the rest is remembered", count(unsent, "payout"))
@@ -293,9 +329,16 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
 		}
 		a.say("hint: %s goes on where it stopped", again)
+	case out.Fenced != "":
+		a.say("masspay: %s; %s not sent", out.Fenced, count(unsent, "payout"))
+		a.say("hint: %s goes on; leave the files beside the store alone", again)
 	case out.Refused != "":
-		a.say("masspay: %s; %s not paid", out.Refused, count(unsent, "payout"))
-		a.say("hint: check the project's number, its secret and its rights with the platform, then %s", again)
+		a.say("masspay: %s", out.Refused)
+		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
+			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
+		}
+		a.say("masspay: %s not sent", count(unsent, "payout"))
+		a.say("hint: %s says what is wrong; then %s", a.withConfig("masspay ping"), again)
 	case out.NoMoney+out.Alike != "":
 		a.say("masspay: %s", out.NoMoney+out.Alike)
 		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
@@ -321,8 +364,8 @@ func (a *app) farewell(b store.Batch, sum batch.Summary, f runFlags, out batch.O
 	default:
 		a.say("masspay: done: every row was paid")
 	}
-	if f.output != "" {
-		a.say("result: %s", f.output)
+	if sum.path != "" {
+		a.say("result: %s", sum.path)
 	}
 }
 
@@ -348,7 +391,7 @@ type sumJSON struct {
 func runReport(b store.Batch, sum batch.Summary, out batch.Outcome, code int, result string) runJSON {
 	return runJSON{
 		Batch: b.ID, File: b.Name, Result: result, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
-		Stopped: out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
+		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 

@@ -51,7 +51,7 @@ func (a *app) serve(ctx context.Context) error {
 	committer := web.NewCommitter(a.engine(s))
 	mux := http.NewServeMux()
 	mux.Handle(c.Callbacks.Path, &web.Callbacks{
-		Keys: keys, Committer: committer, Rows: s, Log: log,
+		Keys: keys, Committer: committer, Log: log,
 		Allow: prefixes(c.Callbacks.Allow), Proxies: prefixes(c.Callbacks.TrustedProxies),
 	})
 	public, err := web.Open(ctx, c.Callbacks.Listen, mux)

@@ -51,7 +51,19 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 	if n := checks(b); n > 0 {
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s tells which", count(n, "payout"), b.Short())
 	}
-	return nil
+	if n := b.Open() - b.Waiting() - openChecks(b); n > 0 {
+		(&app{w: w}).say("%s of the open ones can only be settled by a person (masspay resolve); masspay report %s tells which", count(n, "payout"), b.Short())
+	}
+	return (&app{w: w}).sayCancelled(ctx, s, b)
+}
+
+func openChecks(b store.Batch) (n int) {
+	for _, c := range b.Counts {
+		if c.State.Open() {
+			n += c.Check
+		}
+	}
+	return n
 }
 
 // statusJSON is what status prints with --json.

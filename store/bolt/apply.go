@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -161,39 +163,71 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	return w.apply(r, e)
 }
 
-// keepEarly keeps the gate's word about an id that no file has brought yet.
+// A report about an id that no file has brought yet is kept for so long, and no more
+// than so many of one id.
+const (
+	keptFor     = 30 * 24 * time.Hour
+	keptOfOneID = 64
+)
+
+// keepEarly keeps a report about an id that no file has brought yet, sealed where it
+// says whom it is about. It is compared when a file brings the id.
 func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, error) {
-	if e.Source != payout.FromCallback {
+	if e.Source != payout.FromCallback || !e.Report() {
 		return store.Change{Effect: payout.Ignored}, nil
 	}
 	b := w.tx.Bucket(bucketEarly)
-	last := 0
+	next := uint32(0)
+	kept := 0
 	c := b.Cursor()
 	for k, v := c.Seek(id[:]); len(k) == 20 && [16]byte(k[:16]) == id; k, v = c.Next() {
-		old, err := decodeEarly(k, v)
+		old, sealed, err := decodeEarly(k, v)
+		if err == nil {
+			old, err = w.s.openReport(k, old, sealed)
+		}
 		if err != nil {
 			return store.Change{}, err
 		}
-		if sameWord(old, e) {
+		if sameReport(old, e) {
 			return store.Change{Kept: true, Effect: payout.Ignored}, nil
 		}
-		last++
+		next = binary.BigEndian.Uint32(k[16:]) + 1
+		kept++
 	}
-	key := append(slices.Clone(id[:]), be32(uint32(last))...)
-	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e))
+	if kept >= keptOfOneID {
+		return store.Change{Kept: true, Effect: payout.Ignored}, nil
+	}
+	key := append(slices.Clone(id[:]), be32(next)...)
+	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealReport(key, e)))
 }
 
-// sameWord reports whether two events say the same, but for their times.
-func sameWord(a, b payout.Event) bool {
-	a.At, a.Maybe = b.At, b.Maybe
-	return a == b
+// sameReport reports whether two events say the same, but for when they came.
+func sameReport(a, b payout.Event) bool {
+	a.At, a.Number, b.Number = b.At, 0, 0
+	a.Made, b.Made = a.Made.UTC(), b.Made.UTC()
+	return reflect.DeepEqual(a, b)
 }
 
-// apply runs one event through Next and writes what it changed.
+// apply runs one event through Next and writes what it changed. A report is compared
+// with the row first, in this same transaction.
 func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 	before := r.Payout
-	if e.Kind == payout.NotSeen && e.Applied.Boot == 0 {
-		e.Applied = clock.Tick()
+	if e.Kind == payout.NotSeen {
+		if e.Applied.Boot == 0 {
+			e.Applied = clock.Tick()
+		}
+		lifted, err := w.lifted(before)
+		if err != nil {
+			return store.Change{}, err
+		}
+		e.Lifted = lifted
+	}
+	if e.Report() {
+		row, err := w.row(before)
+		if err != nil {
+			return store.Change{}, err
+		}
+		e.Match, e.Field = payout.MatchPayment(before, row, e)
 	}
 	after, effect := payout.Next(w.s.o.Rules, before, e)
 	c := store.Change{Before: before, After: after, Effect: effect}
@@ -201,12 +235,85 @@ func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 		return c, nil
 	}
 	if effect != payout.Noted {
+		e.Conflict = effect == payout.Conflicting
 		r.withEvent(e)
-		after.Events = r.Events
+		if err := r.thin(); err != nil {
+			return store.Change{}, err
+		}
+		after.Events, after.Dropped = r.Events, r.Dropped
 	}
 	c.After = after
 	r.Payout = after
 	return c, w.replace(before, r)
+}
+
+// lifted reports whether what bars a payout from being freed is gone.
+func (w *writer) lifted(p payout.Payout) (bool, error) {
+	if p.Bar == (payout.Bar{}) {
+		return false, nil
+	}
+	m, err := readMeta(w.tx)
+	return err == nil && p.Bar.Lifted(clock.Boot(), clock.Machine(), m.epoch), err
+}
+
+// row is our side of a comparison. Of a payout that the gate has accepted it is not
+// looked at.
+func (w *writer) row(p payout.Payout) (row payout.Row, err error) {
+	if p.Basis() == payout.BasisAccepted || len(p.Places) == 0 {
+		return row, nil
+	}
+	at := p.Places[0]
+	header, err := w.header(at.Batch)
+	if err != nil {
+		return row, err
+	}
+	key := pair32(at.Batch, at.Index)
+	l, err := decodeLine(key, w.tx.Bucket(bucketLines).Get(key))
+	if err != nil {
+		return row, err
+	}
+	cells, err := w.s.open(l.sealed, p.Key, at.Batch, at.Index)
+	if err != nil {
+		return row, err
+	}
+	row.Since = header.LoadedAt
+	for i, column := range header.Columns[:min(len(cells), len(header.Columns))] {
+		switch column {
+		case payout.FieldCustomer:
+			row.Customer = cells[i]
+		case payout.FieldAccount:
+			row.Account = cells[i]
+		}
+	}
+	if p.Basis() != payout.BasisNone {
+		return row, nil
+	}
+	m, marker, err := w.s.standing(w.tx)
+	if errors.Is(err, store.ErrNoMarker) {
+		return row, nil // nothing is sent either; the stricter date holds
+	}
+	if err != nil {
+		return row, err
+	}
+	since := m.claimed
+	if m.epoch != 0 {
+		since = m.copied
+	}
+	if row.Restored = marker > m.generation || m.epoch != 0; row.Restored && !since.IsZero() {
+		row.Since = since
+	}
+	return row, nil
+}
+
+// header returns a whole batch without its counts.
+func (w *writer) header(number uint32) (store.Batch, error) {
+	w.s.mu.Lock()
+	b, ok := w.s.columns[number]
+	w.s.mu.Unlock()
+	if ok {
+		return b, nil
+	}
+	return readBatch(w.tx, be32(number))
 }
 
 // replace writes a payout over what it was, with everything derived from it.
@@ -225,7 +332,7 @@ func (w *writer) replace(before payout.Payout, r record) error {
 		}
 		p.add(before, -1)
 		p.add(after, +1)
-		if after.State == payout.StateNew && before.State != payout.StateNew && at.Index < p.cursor {
+		if after.State == payout.StateNew && before.State != payout.StateNew && !after.OfAnother() && at.Index < p.cursor {
 			if err := w.tx.Bucket(bucketFreed).Put(w.place(at.Batch, at.Index), nil); err != nil {
 				return err
 			}
@@ -234,8 +341,11 @@ func (w *writer) replace(before payout.Payout, r record) error {
 	return w.put(r)
 }
 
-// put writes a record.
+// put writes a record. What a newer masspay has written into it must not be lost.
 func (w *writer) put(r record) error {
+	if r.newer {
+		return fmt.Errorf("payout %s: %w", r.Key, store.ErrNewer)
+	}
 	const piece = 64 << 10
 	if cap(w.arena)-len(w.arena) < r.room+256 {
 		w.arena = make([]byte, 0, max(piece, r.room+256))
@@ -277,9 +387,14 @@ func (w *writer) reindex(before, after payout.Payout) error {
 
 // countHost counts payouts that a gate may know and has not settled.
 func (w *writer) countHost(p payout.Payout, by int64) {
-	if p.Host != "" && p.State.Open() && p.State != payout.StateNew {
+	if boundTo(p) {
 		w.hosts[p.Host] += by
 	}
+}
+
+// boundTo reports whether an open payout may be a payment at its gate.
+func boundTo(p payout.Payout) bool {
+	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.MayHaveLeft)
 }
 
 // batch returns a batch's progress, nil when there is no such batch.

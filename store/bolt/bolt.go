@@ -29,10 +29,6 @@ import (
 	"masspay/store"
 )
 
-// format is the number of the file's layout. A store with a higher one was
-// written by a newer masspay and is left alone.
-const format = 3
-
 // A burst ends after so many rows, which take some 20 to 50 ms.
 const (
 	burstReads  = 10_000
@@ -55,10 +51,12 @@ var (
 	bucketEarly    = []byte("early")    // digest of the id, sequence -> event, waiting for a load
 	bucketHosts    = []byte("hosts")    // gate host -> open payouts sent to it
 	bucketRuns     = []byte("runs")     // sequence -> run, JSON
+	bucketOwners   = []byte("owners")   // owner -> which process that is, JSON
+	bucketGates    = []byte("gates")    // gate's identity -> when it was proven to be one
 
 	buckets = [][]byte{
 		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
-		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns,
+		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns, bucketOwners, bucketGates,
 	}
 )
 
@@ -69,6 +67,8 @@ type Options struct {
 	Marker string        // path of the marker; empty: Path + ".marker"
 	Rules  payout.Rules  // for payout.Next
 	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
+
+	AnyFileSystem bool // also one whose locks and syncs nobody here knows
 
 	// Now is the wall clock, for the times that people read and by which questions
 	// come due; nil: time.Now. Tests step it. Whether a payout may be sent again
@@ -103,6 +103,8 @@ type Store struct {
 	asking  bool // this process has begun an epoch; used in its turn only
 	marked  bool // this process has synced the marker; used in its turn only
 	sound   bool // this process has looked at every page; used in its turn only
+
+	migrated func() error // after each commit of a migration; tests cut it off there
 }
 
 var _ store.Store = (*Store)(nil)
@@ -126,7 +128,7 @@ func RealPath(path string) string {
 // It fails when the file exists.
 func Create(ctx context.Context, o Options) error {
 	o.Path = RealPath(o.Path)
-	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
+	if err := o.checkFileSystem(); err != nil {
 		return err
 	}
 	seal, err := newSealer(o.Key)
@@ -146,14 +148,15 @@ func Create(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	m := meta{check: [16]byte(seal.check), next: 1, nextBatch: 1}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range buckets {
 			if _, err := tx.CreateBucket(b); err != nil {
 				return err
 			}
 		}
-		m := meta{check: [16]byte(seal.check), next: 1, nextBatch: 1}
-		return errors.Join(tx.Bucket(bucketMeta).Put(metaFormat, be64(format)), m.write(tx))
+		b := tx.Bucket(bucketMeta)
+		return errors.Join(b.Put(metaFormat, be64(format)), b.Put(metaReadable, be64(readableBy)), m.settle(temporary), m.write(tx))
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return errors.Join(err, os.Remove(temporary))
@@ -163,7 +166,8 @@ func Create(ctx context.Context, o Options) error {
 		return err
 	}
 	defer func() { _ = t.release() }()
-	if err := errors.Join(writeMarker(o.marker(), 0), syncFile(o.marker()), syncFolder(o.marker())); err != nil {
+	// The lock files first: a store never comes to be without its own.
+	if err := errors.Join(t.identify(m.locks), writeMarker(o.marker(), 0, false), syncFile(o.marker()), syncFolder(o.marker())); err != nil {
 		return err
 	}
 	if err := os.Link(temporary, o.Path); err != nil { // unlike rename, never over another
@@ -190,7 +194,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if sys, ok := st.Sys().(*syscall.Stat_t); ok && sys.Nlink > 1 {
 		return nil, fmt.Errorf("%s: the file has a second name (a hard link), whose locks would be others", o.Path)
 	}
-	if err := checkFileSystem(filepath.Dir(o.Path)); err != nil {
+	if err := o.checkFileSystem(); err != nil {
 		return nil, err
 	}
 	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
@@ -203,15 +207,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 // mine makes sure that a file is a store, of a known format, with all its
 // parts, made with this key.
 func (s *Store) mine(tx *bbolt.Tx) error {
-	b := tx.Bucket(bucketMeta)
-	if b == nil || len(b.Get(metaFormat)) != 8 {
-		return fmt.Errorf("%s: %w: not a store of masspay", s.o.Path, store.ErrDamaged)
-	}
-	switch f := number(b.Get(metaFormat)); {
-	case f > format:
-		return fmt.Errorf("%s: %w (format %d, this masspay knows %d)", s.o.Path, store.ErrNewer, f, format)
-	case f < format:
-		return fmt.Errorf("%s: made by a masspay that was never released (format %d, this masspay knows %d)", s.o.Path, f, format)
+	if err := s.known(tx.Bucket(bucketMeta)); err != nil {
+		return err
 	}
 	m, err := readMeta(tx)
 	if err != nil {
@@ -228,23 +225,6 @@ func (s *Store) mine(tx *bbolt.Tx) error {
 	return nil
 }
 
-// Close gives up the process's place; see store.Store.
-func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ownLock == nil {
-		return nil
-	}
-	// A missing file means the same as a free lock: this process is gone.
-	err := os.Remove(s.ownLock.Path())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	err = errors.Join(err, s.ownLock.Unlock())
-	s.ownLock, s.owner = nil, 0
-	return err
-}
-
 // view runs a read burst.
 func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 	return s.burst(ctx, func(db *bbolt.DB) error { return db.View(fn) })
@@ -258,10 +238,48 @@ func (s *Store) update(ctx context.Context, fn func(*bbolt.Tx) error) error {
 // write is one durable commit. A disk that fails it makes the store look like a
 // restored copy.
 func (s *Store) write(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
+	var torn bool
+	err := s.writeUnder(db, func(tx *bbolt.Tx) error {
+		m, err := readMeta(tx)
+		if err != nil {
+			return err
+		}
+		switch id := s.turn.identity(); {
+		case id == m.locks:
+			return fn(tx)
+		case m.locksBefore != [16]byte{} && id == m.locksBefore:
+			torn = true
+			return errTorn
+		}
+		return fmt.Errorf("%s: %w", s.o.Path, store.ErrLocks)
+	})
+	if !torn {
+		return err
+	}
+	// New lock files were cut off between the store and the files.
+	var m meta
+	if err := db.View(func(tx *bbolt.Tx) (err error) { m, err = readMeta(tx); return err }); err != nil {
+		return err
+	}
+	if err := s.identified(db, m.locks); err != nil {
+		return err
+	}
+	return s.write(db, fn)
+}
+
+var errTorn = errors.New("lock files half made")
+
+// writeUnder is one durable commit under whatever lock files there are.
+func (s *Store) writeUnder(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
 	if err := s.inspected(); err != nil {
 		return err
 	}
-	err := named(db.Update(fn))
+	err := named(db.Update(func(tx *bbolt.Tx) error {
+		if err := s.writable(tx); err != nil {
+			return err
+		}
+		return fn(tx)
+	}))
 	if errors.Is(err, syscall.EIO) {
 		err = errors.Join(err, s.distrust())
 	}
@@ -326,11 +344,11 @@ func (e *system) Unwrap() []error { return []error{e.error, e.errno} }
 // what is read back now may be gone after the next start: a payout that is
 // recorded as sent may become unsent again.
 func (s *Store) distrust() error {
-	generation, err := readMarker(s.o.marker())
+	generation, restored, err := readMarker(s.o.marker())
 	if err != nil {
 		return nil //nolint:nilerr // no marker: nothing is sent either
 	}
-	return errors.Join(writeMarker(s.o.marker(), generation+1_000_000), syncFile(s.o.marker()))
+	return errors.Join(writeMarker(s.o.marker(), generation+1_000_000, restored), syncFile(s.o.marker()))
 }
 
 // uncut makes sure that the file has all the pages that are in use.
@@ -396,8 +414,9 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if r := recover(); r != nil {
-			// bbolt panics over a damaged list of free pages, with the file locked.
-			err = errors.Join(fmt.Errorf("%s: %w: %v", path, store.ErrDamaged, r), file.Close())
+			// bbolt panics over a damaged list of free pages, with the file locked and
+			// mapped: closing it frees no lock, because the mapping keeps it open.
+			err = errors.Join(fmt.Errorf("%s: %w: %v", path, store.ErrDamaged, r), unlock(file), file.Close())
 		}
 	}()
 	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
@@ -431,6 +450,14 @@ func openFile(path string, flags int) (db *bbolt.DB, err error) {
 	}
 	// Whatever else bbolt does not like of a file is damage.
 	return nil, fmt.Errorf("%s: %w: %w", path, store.ErrDamaged, err)
+}
+
+// unlock frees bbolt's lock on a file.
+func unlock(f *os.File) error {
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_UN); err != nil {
+		return fmt.Errorf("unlock %s: %w", f.Name(), err)
+	}
+	return nil
 }
 
 // be64 and its kin are key parts.

@@ -1,9 +1,13 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,10 +16,12 @@ import (
 
 	"github.com/gofrs/flock"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 	"masspay/store/storetest"
 )
 
@@ -161,12 +167,67 @@ func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {
 	require.NoFileExists(t, w.o.Path)
 }
 
+// What a newer masspay has written is named newer, not damaged: it is read where it
+// says that it may be, and written never.
 func TestNewerFormatIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return tx.Bucket(bucketMeta).Put(metaFormat, be64(format+1)) }))
-	_, err := Open(t.Context(), w.o)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	set := func(key []byte, n uint64) {
+		require.NoError(t, s.burst(t.Context(), func(db *bbolt.DB) error {
+			return db.Update(func(tx *boltTx) error { return tx.Bucket(bucketMeta).Put(key, be64(n)) })
+		}))
+	}
+	set(metaFormat, format+1)
+	readable, err := Open(t.Context(), w.o)
+	require.NoError(t, err)
+	_, err = readable.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	_, err = readable.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+	require.ErrorIs(t, err, store.ErrNewer)
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+	require.ErrorIs(t, err, store.ErrNewer, "also a process that had it open before")
+	set(metaReadable, format+1)
+	_, err = Open(t.Context(), w.o)
+	require.ErrorIs(t, err, store.ErrNewer)
+	require.NotErrorIs(t, err, store.ErrDamaged)
+}
+
+// A record with a field that this masspay does not know is read without it, and not
+// written again.
+func TestANewerFieldIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 1))
+	key := be64(1)
+	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
+		r, err := get(tx, 1)
+		require.NoError(t, err)
+		e := newEncoder()
+		r.room = 0
+		whole := r.append(e, key)
+		// A block with one more bit, and what it stands for.
+		plain := e.begin(lifeMask)
+		life(&plain, &r.Payout)
+		plain.end()
+		was := e.b[plain.mask-blockHead:]
+		at := bytes.Index(whole, was)
+		require.Positive(t, at)
+		n := newEncoder()
+		newer := n.begin(lifeMask + 1)
+		life(&newer, &r.Payout)
+		n.b[newer.mask+lifeMask] |= 0x80
+		n.string("from the future")
+		newer.end()
+		value := slices.Concat(whole[:at], n.b[newer.mask-blockHead:], whole[at+len(was):len(whole)-4])
+		return tx.Bucket(bucketPayouts).Put(key, (&encoder{b: value}).sum(key))
+	}))
+	rec, err := s.Get(t.Context(), storetest.Row(s, "a-000000", 1, 1).Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StateNew, rec.State)
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
 	require.ErrorIs(t, err, store.ErrNewer)
 }
 
@@ -236,20 +297,231 @@ func TestASealedRowOpensOnlyInItsPlace(t *testing.T) {
 	}
 }
 
+// A lock file goes with the last payout of its owner, not before.
 func TestOwnersLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)
 	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	files := func() []string {
+		left, err := filepath.Glob(w.o.Path + ".owner-*")
+		require.NoError(t, err)
+		return left
+	}
 	dying := w.Open(t)
 	require.Len(t, storetest.Claim(t, dying, b, 1), 1)
 	require.NoError(t, dying.Close())
-	left, err := filepath.Glob(w.o.Path + ".owner-*")
-	require.NoError(t, err)
-	require.Empty(t, left)
+	require.Len(t, files(), 1, "it still holds a payout")
 	n, err := s.Recover(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "what it still held is in doubt")
+	require.Empty(t, files())
+	r, err := s.Get(t.Context(), storetest.Row(s, "a-000000", 1, 1).Key)
+	require.NoError(t, err)
+	require.Zero(t, r.Bar, "its lock was free: it is dead")
+	done := w.Open(t)
+	c := storetest.Claim(t, done, b, 1)
+	require.Len(t, c, 1)
+	storetest.Apply(t, done, payout.Event{Key: c[0].Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, At: time.Now()})
+	require.NoError(t, done.Close())
+	require.Empty(t, files())
+}
+
+// A missing lock file proves nothing: what its owner was sending is polled, and not
+// freed, until the machine was started anew, or a person says so.
+func TestAMissingLockFileProvesNothing(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	living := w.Open(t).(*Store)
+	c := storetest.Claim(t, living, b, 2)
+	require.NoError(t, living.MaySend(t.Context(), false))
+	require.NoError(t, os.Remove(living.ownerPath(living.owner)))
+	require.ErrorIs(t, living.MaySend(t.Context(), false), store.ErrFenced, "others may take it for dead")
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 2, n)
+	notSeen := func(key payout.Key, after time.Duration) payout.Payout {
+		return storetest.Apply(t, s, payout.Event{Key: key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "gate.example", At: time.Now().Add(after), Tick: later(after), Applied: later(after)}).After
+	}
+	for after := time.Minute; after < 3*time.Hour; after += 20 * time.Minute {
+		require.Equal(t, payout.StateUnknown, notSeen(c[0].Key, after).State)
+	}
+	r, err := s.Get(t.Context(), c[0].Key)
+	require.NoError(t, err)
+	require.NotZero(t, r.Bar)
+	paid := storetest.Apply(t, s, payout.Event{
+		Key: c[1].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Status: "success",
+	})
+	require.Equal(t, payout.StatePaid, paid.After.State, "an outcome settles it all the same")
+	require.NoError(t, s.AskFirst(t.Context()))
+	require.Equal(t, payout.StateNew, notSeen(c[0].Key, 4*time.Hour).State, "the store's epoch has moved")
+	// A file that was replaced is not its own either.
+	second := w.Open(t).(*Store)
+	_, err = second.own()
+	require.NoError(t, err)
+	require.NoError(t, os.Rename(second.ownerPath(second.owner), second.ownerPath(second.owner)+".away"))
+	require.NoError(t, os.WriteFile(second.ownerPath(second.owner), nil, 0o600))
+	require.ErrorIs(t, second.MaySend(t.Context(), false), store.ErrFenced)
+	storetest.Check(t, s)
+}
+
+// A proof of death outlives a Recover that was cut off: the file is removed only when
+// nothing of the owner is left.
+func TestAProofOfDeathIsKept(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", burstWrites+5))
+	dying := w.Open(t).(*Store)
+	for range 2 {
+		_, err := dying.Claim(t.Context(), store.Claim{Batch: b.ID, N: burstWrites, Host: "gate.example"})
+		require.NoError(t, err)
+	}
+	path := dying.ownerPath(dying.owner)
+	w.Kill(t, dying)
+	n, err := s.recoverBurst(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, burstWrites, n)
+	require.FileExists(t, path)
+	require.NoError(t, os.Remove(path)) // somebody tidies up
+	n, err = s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 5, n)
+	for r, err := range s.List(t.Context(), store.Filter{}) {
+		require.NoError(t, err)
+		require.Zero(t, r.Bar, "%s: its death was proven", r.Key)
+	}
+}
+
+// One store under two names with two sets of lock files is not written to by both.
+func TestOtherLockFiles(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 9))
+	claim := func(s *Store) error {
+		_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+		return err
+	}
+	require.NoError(t, claim(s))
+	// As a second mount of the file alone has it.
+	require.NoError(t, os.Rename(w.o.Path+".turn", w.o.Path+".turn.away"))
+	other := w.Open(t).(*Store)
+	_, err := other.Batch(t.Context(), b.ID)
+	require.NoError(t, err, "it can be read")
+	require.ErrorIs(t, claim(other), store.ErrLocks)
+	require.ErrorIs(t, other.Record(t.Context(), store.Run{}), store.ErrLocks)
+	require.NoError(t, other.Settle(t.Context()))
+	require.NoError(t, claim(other))
+	require.NoError(t, claim(s), "a process that runs goes on with the new one: it is the same name")
+	require.NoError(t, os.Rename(w.o.Path+".turn.away", w.o.Path+".turn"))
+	require.ErrorIs(t, claim(s), store.ErrLocks, "the other set is not the store's any more")
+	require.NoError(t, s.AskFirst(t.Context()))
+	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h", AskFirst: true})
+	require.NoError(t, err)
+	require.Empty(t, c)
+}
+
+// New lock files that were cut off between the store and the files repair themselves.
+func TestNewLockFilesCutOff(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	require.NoError(t, s.burst(t.Context(), func(db *bbolt.DB) error {
+		return s.writeUnder(db, func(tx *boltTx) error {
+			return changeMeta(tx, func(m *meta) {
+				require.NoError(t, m.settle(w.o.Path))
+				m.locksBefore = s.turn.identity()
+			})
+		})
+	}))
+	require.NoError(t, s.Record(t.Context(), store.Run{Command: "run"}))
+	require.NoError(t, s.view(t.Context(), func(tx *boltTx) error {
+		m, err := readMeta(tx)
+		require.NoError(t, err)
+		require.Equal(t, m.locks, s.turn.identity())
+		require.Zero(t, m.locksBefore)
+		return nil
+	}))
+}
+
+// A store on another machine is a copy, whatever its marker says; where machines are
+// not known, the file tells.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	at := func(change func(*meta)) {
+		require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return changeMeta(tx, change) }))
+	}
+	claim := func() error {
+		_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 0, Host: "h"})
+		return err
+	}
+	require.NoError(t, claim())
+	at(func(m *meta) { m.machine = 0 })
+	require.NoError(t, claim(), "the same file")
+	at(func(m *meta) { m.inode++ })
+	require.ErrorIs(t, claim(), store.ErrRestored)
+	restored, err := s.Restored(t.Context())
+	require.NoError(t, err)
+	require.True(t, restored)
+	require.ErrorIs(t, s.Settle(t.Context()), store.ErrRestored, "init does not make a copy the store")
+	require.NoError(t, s.AskFirst(t.Context()))
+	require.NoError(t, s.Trust(t.Context()))
+	require.NoError(t, claim(), "a legitimate move costs one --ask-first")
+	if clock.Machine() == 0 {
+		return
+	}
+	at(func(m *meta) { m.machine++ })
+	require.ErrorIs(t, claim(), store.ErrRestored)
+	at(func(m *meta) { m.machine--; m.inode++ })
+	require.NoError(t, claim(), "on the machine that is known, a file may be another")
+}
+
+// A damaged list of free pages leaves the file free for the next.
+func TestADamagedFreelistLeavesNoLock(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	storetest.Load(t, s, "a", storetest.Rows(s, "a", 2_000))
+	whole, err := os.ReadFile(w.o.Path)
+	require.NoError(t, err)
+	found := false
+	for at := 2 * pageSize; at < len(whole); at += pageSize {
+		if binary.NativeEndian.Uint16(whole[at+8:]) == 0x10 { // a page of the list
+			whole[at+8], found = 0x02, true // it says that it is a leaf
+		}
+	}
+	require.True(t, found)
+	require.NoError(t, os.WriteFile(w.o.Path, whole, 0o600))
+	for range 2 {
+		_, err = s.NextDue(t.Context())
+		require.ErrorIs(t, err, store.ErrDamaged)
+		lock := flock.New(w.o.Path)
+		ok, err := lock.TryLock()
+		require.NoError(t, err)
+		require.True(t, ok, "nobody holds the file")
+		require.NoError(t, lock.Unlock())
+	}
+}
+
+// Who waits for the store is told who holds it.
+func TestBusyNamesTheHolder(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s := w.Open(t).(*Store)
+	o := w.o
+	o.Wait = 50 * time.Millisecond
+	require.NoError(t, s.burst(t.Context(), func(*bbolt.DB) error {
+		_, err := Open(t.Context(), o)
+		require.ErrorIs(t, err, store.ErrBusy)
+		require.ErrorContains(t, err, fmt.Sprintf("held by process %d (", os.Getpid()))
+		return nil
+	}))
 }
 
 func TestBusyIsSaidAfterAWhile(t *testing.T) {
@@ -311,7 +583,10 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	found, err := s.Lookup(t.Context(), []payout.Digest{s.DigestID(rows[3].Key)})
 	require.NoError(t, err)
 	require.Zero(t, found[0].Number)
-	c := storetest.Apply(t, s, payout.Event{Key: rows[3].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now()})
+	c := storetest.Apply(t, s, payout.Event{
+		Key: rows[3].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(),
+		Customer: "c-" + rows[3].Key.PaymentID, Amount: rows[3].Amount, Made: time.Now(),
+	})
 	require.True(t, c.Kept, "not applied to a payout that will be gone")
 	b := storetest.Load(t, s, "a", rows)
 	require.Equal(t, 1, b.InState(payout.StatePaid), "the next load knows what was said")

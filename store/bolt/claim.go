@@ -2,16 +2,14 @@ package bolt
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -46,21 +44,33 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, erro
 func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Claimed, more bool, err error) {
 	err = s.burst(ctx, func(db *bbolt.DB) error {
 		var generation uint64
+		copied := false
 		begun := *scan
+		if scan.c.AskFirst && !s.asking {
+			if err := s.settle(db); err != nil {
+				return err
+			}
+		}
 		err := s.write(db, func(tx *bbolt.Tx) error {
 			*scan = begun
-			epoch, copied, err := s.guard(tx, scan.c.AskFirst)
+			epoch, since, err := s.guard(tx, scan.c.AskFirst)
 			if err != nil {
 				return err
 			}
 			w := s.writer(tx)
 			scan.w, scan.lines = w, tx.Bucket(bucketLines).Cursor()
-			scan.epoch, scan.copied, scan.now = epoch, copied, s.o.now()
+			scan.epoch, scan.copied, scan.now = epoch, since, s.o.now()
+			copied = epoch != 0
 			scan.out, scan.wrote, scan.read = nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
 			out = scan.out
+			if len(scan.out) > 0 {
+				if err := s.register(tx, scan.owner); err != nil {
+					return err
+				}
+			}
 			if scan.wrote {
 				err := changeMeta(tx, func(m *meta) {
 					m.generation++
@@ -84,7 +94,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		// The store's number first, the marker after it: a crash between leaves
 		// the marker behind, which is harmless; the other way round would make
 		// this store look like a copy.
-		if err := writeMarker(s.o.marker(), generation); err != nil {
+		if err := writeMarker(s.o.marker(), generation, copied); err != nil {
 			return errors.Join(err, s.write(db, func(tx *bbolt.Tx) error { return s.release(tx, out) }))
 		}
 		if !s.marked {
@@ -197,10 +207,10 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 		return false, err
 	}
 	r, err := s.w.get(l.payout)
-	if err != nil || r.State != payout.StateNew {
+	if err != nil || r.State != payout.StateNew || r.OfAnother() {
 		return false, err
 	}
-	if s.c.Skip != nil && s.c.Skip(r.Key) {
+	if !r.Claimable(s.w.s.o.Rules, s.c.Host) || s.c.Skip != nil && s.c.Skip(r.Key) {
 		return true, nil
 	}
 	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
@@ -239,10 +249,11 @@ func errIf(cond bool, err error) error {
 // copy last claimed: what the lost store has sent besides, it sent later.
 func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
 	m, marker, err := s.standing(tx)
-	if err != nil {
+	lost := errors.Is(err, store.ErrNoMarker)
+	if err != nil && !(askFirst && lost) {
 		return 0, copied, err
 	}
-	older := marker > m.generation
+	older := lost || marker > m.generation || m.elsewhere(s.o.Path)
 	switch {
 	case !askFirst && (older || m.epoch != 0):
 		return 0, copied, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
@@ -260,15 +271,100 @@ func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Ti
 	return m.epoch, m.copied, nil
 }
 
+// AskFirst declares that the store may be a copy, also where its marker is lost: from
+// now on the gate is asked about each payout before it is sent, by this process and by
+// every other. It writes a marker that says so and gives the store new lock files, in
+// place. Claims with AskFirst do the same; this does it before anything else.
+func (s *Store) AskFirst(ctx context.Context) error {
+	return s.burst(ctx, func(db *bbolt.DB) error {
+		if err := s.settle(db); err != nil {
+			return err
+		}
+		var generation uint64
+		err := s.write(db, func(tx *bbolt.Tx) (err error) {
+			generation, _, err = s.guard(tx, true)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		s.asking = true
+		return errors.Join(writeMarker(s.o.marker(), generation, true), syncFile(s.o.marker()), syncFolder(s.o.marker()))
+	})
+}
+
+// settle says that the store is at home where it is, with new lock files: the store
+// first, with the identity that the files have now, then the files, then the store
+// again, so that being cut off at any moment leaves what the next burst mends. The turn
+// must be held.
+func (s *Store) settle(db *bbolt.DB) error {
+	var id [16]byte
+	err := s.writeUnder(db, func(tx *bbolt.Tx) error {
+		return changeMeta(tx, func(m *meta) {
+			if err := m.settle(s.o.Path); err == nil {
+				m.locksBefore = s.turn.identity()
+			}
+			id = m.locks
+		})
+	})
+	if err != nil {
+		return err
+	}
+	return s.identified(db, id)
+}
+
+// identified writes the store's identity into the lock file, and notes that it is
+// there.
+func (s *Store) identified(db *bbolt.DB, id [16]byte) error {
+	if err := s.turn.identify(id); err != nil {
+		return err
+	}
+	return s.writeUnder(db, func(tx *bbolt.Tx) error {
+		return changeMeta(tx, func(m *meta) { m.locksBefore = [16]byte{} })
+	})
+}
+
+// Settle gives a store that is where it was at home new lock files: they were removed,
+// or the store is there under two names, of which the other is not written to any
+// more. A copy elsewhere is store.ErrRestored.
+func (s *Store) Settle(ctx context.Context) error {
+	return s.burst(ctx, func(db *bbolt.DB) error {
+		var m meta
+		err := db.View(func(tx *bbolt.Tx) (err error) { m, err = readMeta(tx); return err })
+		if err == nil && m.elsewhere(s.o.Path) {
+			err = fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
+		}
+		if err != nil {
+			return err
+		}
+		return s.settle(db)
+	})
+}
+
+// Writable reports why the store cannot be written by this process: store.ErrLocks or
+// store.ErrNewer, as any write would. It writes nothing.
+func (s *Store) Writable(ctx context.Context) error {
+	err := s.update(ctx, func(*bbolt.Tx) error { return errNothing })
+	if errors.Is(err, errNothing) {
+		return nil
+	}
+	return err
+}
+
+var errNothing = errors.New("nothing to write")
+
 // standing is what the store and its marker say of the store's age; without a
-// marker it is store.ErrNoMarker.
+// marker it is store.ErrNoMarker, with what the store says.
 func (s *Store) standing(tx *bbolt.Tx) (m meta, marker uint64, err error) {
 	if m, err = readMeta(tx); err != nil {
 		return m, 0, err
 	}
-	marker, err = readMarker(s.o.marker())
+	marker, restored, err := readMarker(s.o.marker())
 	if errors.Is(err, fs.ErrNotExist) {
 		err = fmt.Errorf("%s: %w", s.o.marker(), store.ErrNoMarker)
+	}
+	if restored && m.epoch == 0 {
+		marker = max(marker, m.generation+1) // it belongs to a copy, and this is another one
 	}
 	return m, marker, err
 }
@@ -278,7 +374,7 @@ func (s *Store) standing(tx *bbolt.Tx) (m meta, marker uint64, err error) {
 func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		m, marker, err := s.standing(tx)
-		restored = marker > m.generation || m.epoch != 0
+		restored = marker > m.generation || m.epoch != 0 || m.elsewhere(s.o.Path)
 		return err
 	})
 	return restored, err
@@ -288,9 +384,12 @@ func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 // again and ends the asking. A person says so; nothing else calls it.
 func (s *Store) Trust(ctx context.Context) error {
 	return s.burst(ctx, func(db *bbolt.DB) error {
+		if err := s.settle(db); err != nil {
+			return err
+		}
 		var generation uint64
 		err := s.write(db, func(tx *bbolt.Tx) error {
-			marker, err := readMarker(s.o.marker())
+			marker, _, err := readMarker(s.o.marker())
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -302,149 +401,47 @@ func (s *Store) Trust(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return writeMarker(s.o.marker(), generation)
+		return errors.Join(writeMarker(s.o.marker(), generation, false), syncFile(s.o.marker()))
 	})
 }
 
-// The marker is the generation in ASCII. It is synced once by every process that
-// claims, and not again: a marker that lost its last writes only protects less,
-// it never locks a good store.
-func writeMarker(path string, generation uint64) error {
+// The marker is the generation in ASCII and, in a restored copy, the word for it. It is
+// synced once by every process that claims, and not again: a marker that lost its last
+// writes only protects less, it never locks a good store.
+func writeMarker(path string, generation uint64, restored bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600) //nolint:gosec // the configured path
 	if err != nil {
 		return fmt.Errorf("marker of the store: %w", err)
 	}
-	_, err = fmt.Fprintf(f, "%020d\n", generation)
+	word := newestWord
+	if restored {
+		word = restoredWord
+	}
+	_, err = fmt.Fprintf(f, "%020d %s\n", generation, word)
 	return errors.Join(err, f.Close())
 }
+
+// The words of a marker, of one length.
+const (
+	newestWord   = "newest  "
+	restoredWord = "restored"
+)
 
 // Used reports whether anything may ever have been sent from the store that a
 // marker belongs to. A store that was cut off while it was made was not.
 func Used(o Options) bool {
-	generation, err := readMarker(o.marker())
+	generation, _, err := readMarker(o.marker())
 	return err != nil || generation > 0
 }
 
-func readMarker(path string) (uint64, error) {
+func readMarker(path string) (generation uint64, restored bool, err error) {
 	b, err := os.ReadFile(path) //nolint:gosec // the configured path
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	var n uint64
 	if _, err := fmt.Sscanf(string(b), "%d", &n); err != nil {
-		return 0, fmt.Errorf("%s: %w", path, fs.ErrNotExist) // a power cut emptied it: as good as missing
+		return 0, false, fmt.Errorf("%s: %w", path, fs.ErrNotExist) // a power cut emptied it: as good as missing
 	}
-	return n, nil
-}
-
-// own gives the process an owner number and a lock file that it holds for
-// life, on the first claim.
-func (s *Store) own() (uint64, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.owner != 0 {
-		return s.owner, nil
-	}
-	var b [8]byte
-	_, _ = rand.Read(b[:])
-	owner := binary.BigEndian.Uint64(b[:])
-	l := flock.New(s.ownerPath(owner), flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
-	if err != nil {
-		return 0, fmt.Errorf("lock file %s: %w", l.Path(), err)
-	}
-	if !ok {
-		return 0, fmt.Errorf("lock file %s: %w", l.Path(), store.ErrBusy)
-	}
-	s.owner, s.ownLock = owner, l
-	return owner, nil
-}
-
-func (s *Store) ownerPath(owner uint64) string {
-	return s.o.Path + ".owner-" + hex.EncodeToString(be64(owner))
-}
-
-// Recover makes Unknown what dead processes were sending; see store.Store.
-func (s *Store) Recover(ctx context.Context) (int, error) {
-	idle := false
-	err := s.view(ctx, func(tx *bbolt.Tx) error {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		k, _ := tx.Bucket(bucketClaims).Cursor().First()
-		last, _ := tx.Bucket(bucketClaims).Cursor().Last()
-		mine := be64(s.owner)
-		idle = k == nil || s.owner != 0 && string(k[:8]) == string(mine) && string(last[:8]) == string(mine)
-		return nil
-	})
-	if err != nil || idle {
-		return 0, err
-	}
-	total := 0
-	for {
-		n := 0
-		err := s.update(ctx, func(tx *bbolt.Tx) error {
-			n = 0
-			w := s.writer(tx)
-			for owner, payouts := range claimsByOwner(tx) {
-				dead, err := s.dead(owner)
-				if err != nil {
-					return err
-				}
-				if !dead {
-					continue
-				}
-				for _, p := range payouts[:min(len(payouts), burstWrites-n)] {
-					r, err := w.get(p)
-					if err != nil {
-						return err
-					}
-					e := payout.Event{Key: r.Key, Kind: payout.Orphaned, Source: payout.FromStore, At: s.o.now(), Tick: clock.Tick(), Owner: owner}
-					if _, err := w.apply(r, e); err != nil {
-						return err
-					}
-					n++
-				}
-			}
-			return w.flush()
-		})
-		total += n
-		if err != nil || n < burstWrites {
-			return total, err
-		}
-	}
-}
-
-func claimsByOwner(tx *bbolt.Tx) map[uint64][]uint64 {
-	held := map[uint64][]uint64{}
-	c := tx.Bucket(bucketClaims).Cursor()
-	for k, _ := c.First(); len(k) == 16; k, _ = c.Next() {
-		owner := binary.BigEndian.Uint64(k)
-		held[owner] = append(held[owner], binary.BigEndian.Uint64(k[8:]))
-	}
-	return held
-}
-
-// dead reports whether a process that claimed is gone: its lock is free.
-// Dangerous if it errs: a living process's payouts would be asked about and,
-// after the quiet period, sent again. So only a lock that could be taken, or a
-// file that is no longer there, counts.
-func (s *Store) dead(owner uint64) (bool, error) {
-	s.mu.Lock()
-	mine := owner == s.owner
-	s.mu.Unlock()
-	if mine {
-		return false, nil
-	}
-	path := s.ownerPath(owner)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return true, nil
-	} else if err != nil {
-		return false, err
-	}
-	l := flock.New(path)
-	ok, err := l.TryLock()
-	if err != nil || !ok {
-		return false, err
-	}
-	return true, errors.Join(os.Remove(path), l.Unlock())
+	return n, strings.Contains(string(b), restoredWord), nil
 }

@@ -15,8 +15,12 @@ import (
 // Records are written as varints and length-prefixed strings, with a version
 // byte before and a checksum of key and value behind. A record that does not
 // decode to its last byte is damaged, never guessed at.
-
-const recordVersion = 1
+//
+// The version is that of a record's fixed part. What may grow is a block of fields.
+const (
+	rowVersion    = 1
+	recordVersion = 2 // of payouts, waiting events, counts, and what the store knows of itself
+)
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -30,6 +34,15 @@ func (e *encoder) int(n int64)   { e.b = binary.AppendVarint(e.b, n) }
 func (e *encoder) bytes(p []byte) {
 	e.uint(uint64(len(p)))
 	e.b = append(e.b, p...)
+}
+
+// flag is a byte.
+func (e *encoder) flag(set bool) {
+	if set {
+		e.uint(1)
+		return
+	}
+	e.uint(0)
 }
 
 func (e *encoder) string(s string) {
@@ -55,66 +68,6 @@ func (e *encoder) tick(t payout.Tick) {
 	e.int(int64(t.At))
 }
 
-// mask says which of the fields behind it are there: what has its zero value
-// takes no room.
-type mask struct {
-	bits uint32
-	next int
-}
-
-const maskSize = 4
-
-// has notes whether the next field is there, and says so.
-func (m *mask) has(there bool) bool {
-	if there {
-		m.bits |= 1 << m.next
-	}
-	m.next++
-	return there
-}
-
-// uints and texts write the next field, if it is there.
-func (m *mask) uints(e *encoder) func(uint64) {
-	return func(n uint64) {
-		if m.has(n != 0) {
-			e.uint(n)
-		}
-	}
-}
-
-func (m *mask) texts(e *encoder) func(string) {
-	return func(s string) {
-		if m.has(s != "") {
-			e.string(s)
-		}
-	}
-}
-
-// readUint and readText read the next field, if it is there.
-func (m *mask) readUint(d *decoder) func() uint64 {
-	return func() (n uint64) {
-		if m.read() {
-			n = d.uint()
-		}
-		return n
-	}
-}
-
-func (m *mask) readText(d *decoder) func() string {
-	return func() (s string) {
-		if m.read() {
-			s = d.string()
-		}
-		return s
-	}
-}
-
-// read says whether the next field is there.
-func (m *mask) read() bool {
-	m.next++
-	return m.bits>>(m.next-1)&1 == 1
-}
-
 func (e *encoder) amount(a payout.Amount) {
 	e.int(a.Minor)
 	e.string(a.Currency)
@@ -135,14 +88,16 @@ type decoder struct {
 	b    []byte
 	text string // the same as b, so that its strings share one piece of memory; empty: each has its own
 	bad  bool
+
+	newer bool // it has fields that this masspay does not know
 }
 
-func newDecoder(key, value []byte) decoder {
+func newDecoder(key, value []byte, version byte) decoder {
 	if len(value) < 5 {
 		return decoder{bad: true}
 	}
 	body, sum := value[:len(value)-4], binary.BigEndian.Uint32(value[len(value)-4:])
-	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] != recordVersion {
+	if crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, body) != sum || body[0] != version {
 		return decoder{bad: true}
 	}
 	return decoder{b: body[1:]}
@@ -177,6 +132,14 @@ func (d *decoder) int() int64 {
 	}
 	d.skip(size)
 	return n
+}
+
+func (d *decoder) flag() bool {
+	n := d.uint()
+	if n > 1 {
+		d.fail()
+	}
+	return n == 1
 }
 
 // bytes are only valid while the transaction lives.
@@ -230,12 +193,6 @@ func (d *decoder) tick() payout.Tick {
 	return payout.Tick{Boot: d.uint(), At: time.Duration(d.int())}
 }
 
-func (d *decoder) mask() *mask {
-	var b [maskSize]byte
-	d.fixed(b[:])
-	return &mask{bits: binary.BigEndian.Uint32(b[:])}
-}
-
 // padding reads the zeros that a record was given to grow into.
 func (d *decoder) padding() {
 	for len(d.b) > 0 {
@@ -267,13 +224,15 @@ func (d *decoder) done(what string, key []byte) error {
 type record struct {
 	payout.Payout
 	prev   uint64 // the payout that had the same id before and was cancelled, 0 for none
-	events string // all of them, encoded, each with its length before it
+	events string // those that are kept, encoded, each with its length before it
+	old    bool   // some of its events were written before the rules changed, or are left out: they cannot be replayed
+	newer  bool   // it has fields that this masspay does not know, and must not be written
 	room   int    // bytes that the record takes at the least: one that grows would split its page
 }
 
 // size is about what a payout takes that was never attempted.
 func (r *record) size() int {
-	return 56 + len(r.Key.PaymentID) + len(r.Method) + len(r.Amount.Currency) + len(r.Masked)
+	return 64 + len(r.Key.PaymentID) + len(r.Method) + len(r.Amount.Currency) + len(r.Masked)
 }
 
 // grown is how many bytes a payout and its events grow by in a normal life: a
@@ -298,8 +257,11 @@ func (r record) append(e *encoder, key []byte) []byte {
 		e.uint(uint64(at.Index))
 	}
 	e.uint(uint64(p.State))
-	e.life(p)
+	v := e.begin(lifeMask)
+	life(&v, p)
+	v.end()
 	e.uint(uint64(p.Events))
+	e.flag(r.old)
 	e.string(r.events)
 	for short := r.room - 4 - (len(e.b) - start); short > 0; short = r.room - 4 - (len(e.b) - start) {
 		e.b = append(e.b, zeros[:min(short, len(zeros))]...)
@@ -307,57 +269,8 @@ func (r record) append(e *encoder, key []byte) []byte {
 	return e.sumFrom(start, key)
 }
 
-// life is what changes of a payout.
-func (e *encoder) life(p *payout.Payout) {
-	var m mask
-	at := len(e.b)
-	e.b = append(e.b, 0, 0, 0, 0)
-	uint, text := m.uints(e), m.texts(e)
-	since := func(t time.Time) {
-		if m.has(!t.IsZero()) {
-			e.time(t, p.FirstSent)
-		}
-	}
-	if m.has(!p.FirstSent.IsZero()) {
-		e.time(p.FirstSent, time.Time{})
-	}
-	m.has(p.Doubted)
-	m.has(p.Seen)
-	m.has(p.Unproven)
-	uint(uint64(p.Attempt))
-	uint(uint64(p.Tries))
-	uint(p.Owner)
-	uint(uint64(p.SentBy))
-	uint(p.Epoch)
-	text(p.Host)
-	since(p.EndedAt)
-	since(p.NotSeenAt)
-	uint(uint64(p.Asks))
-	since(p.AskAt)
-	since(p.SettledAt)
-	text(p.GateStatus)
-	text(p.Code)
-	text(p.Message)
-	m.has(p.Got == p.Amount)
-	if m.has(p.Got != payout.Amount{} && p.Got != p.Amount) {
-		e.amount(p.Got)
-	}
-	text(p.Operation)
-	text(p.Provider)
-	text(p.Request)
-	uint(uint64(p.Flags))
-	if m.has(p.EndedTick != payout.Tick{}) {
-		e.tick(p.EndedTick)
-	}
-	if m.has(p.NotSeen != payout.Tick{}) {
-		e.tick(p.NotSeen)
-	}
-	since(p.LostSince)
-	binary.BigEndian.PutUint32(e.b[at:], m.bits)
-}
-
 func decodeRecord(key, value []byte) (record, error) {
-	d := newDecoder(key, value)
+	d := newDecoder(key, value, recordVersion)
 	d.share()
 	r := record{room: len(value)}
 	p := &r.Payout
@@ -375,52 +288,29 @@ func decodeRecord(key, value []byte) (record, error) {
 		}
 	}
 	p.State = payout.State(d.uint())
-	d.life(p)
+	var of decoder
+	v := d.begin(&of)
+	life(&v, p)
+	v.endIn(&d)
 	p.Events = int(d.uint())
+	r.old = d.flag()
 	r.events = d.string()
 	d.padding()
+	r.newer = d.newer
 	if !d.bad && !p.State.Valid() {
 		d.fail()
 	}
 	return r, d.done("payout", key)
 }
 
-func (d *decoder) life(p *payout.Payout) {
-	m := d.mask()
-	uint, text := m.readUint(d), m.readText(d)
-	since := func() (t time.Time) {
-		if m.read() {
-			t = d.time(p.FirstSent)
-		}
-		return t
-	}
-	if m.read() {
-		p.FirstSent = d.time(time.Time{})
-	}
-	p.Doubted, p.Seen, p.Unproven = m.read(), m.read(), m.read()
-	p.Attempt, p.Tries = int(uint()), int(uint())
-	p.Owner, p.SentBy, p.Epoch = uint(), uint32(uint()), uint()
-	p.Host = text()
-	p.EndedAt, p.NotSeenAt = since(), since()
-	p.Asks = int(uint())
-	p.AskAt, p.SettledAt = since(), since()
-	p.GateStatus, p.Code, p.Message = text(), text(), text()
-	if m.read() {
-		p.Got = p.Amount
-	}
-	if m.read() {
-		p.Got = d.amount()
-	}
-	p.Operation, p.Provider, p.Request = text(), text(), text()
-	p.Flags = payout.Flags(uint())
-	if m.read() {
-		p.EndedTick = d.tick()
-	}
-	if m.read() {
-		p.NotSeen = d.tick()
-	}
-	p.LostSince = since()
-}
+// A payout keeps so many of its first and its last events, and all that a person, a
+// reversal or a second payment brought. What a store has more of is thinned out now
+// and then.
+const (
+	keptFirst = 16
+	keptLast  = 16
+	thinAt    = 48
+)
 
 // withEvent appends an event to those of a payout, which is as it was before it.
 func (r *record) withEvent(ev payout.Event) {
@@ -436,19 +326,61 @@ func (r *record) withEvent(ev payout.Event) {
 	r.Events++
 }
 
-// history decodes the events of a payout.
+// thin leaves out events from the middle when there are many.
+func (r *record) thin() error {
+	if r.Events < thinAt {
+		return nil
+	}
+	events, err := r.history()
+	if err != nil {
+		return err
+	}
+	dropped := 0
+	last := len(events) - keptLast
+	gate := -1 // the event that named the payout's gate: later events count on it
+	for i, ev := range events {
+		if setsHost(ev.Kind) {
+			gate = i
+		}
+	}
+	thinned := record{Payout: payout.Payout{Key: r.Key, Amount: r.Amount}}
+	for i, ev := range events {
+		if i >= keptFirst && i < last && i != gate && !lasting(ev) {
+			dropped++
+			continue
+		}
+		thinned.withEvent(ev)
+		if setsHost(ev.Kind) {
+			thinned.Host = ev.Host
+		}
+	}
+	r.events, r.Events, r.old = thinned.events, thinned.Events, r.old || dropped > 0
+	r.Dropped += dropped
+	return nil
+}
+
+// lasting reports whether an event is kept for ever.
+func lasting(ev payout.Event) bool {
+	return ev.Conflict || ev.Kind == payout.Resolved || ev.Kind == payout.Unlisted || ev.Outcome == payout.StateReturned
+}
+
+// history decodes the events of a payout that are kept.
 func (r *record) history() ([]payout.Event, error) {
+	return readHistory(r, func(d *decoder, gate string) payout.Event { return d.event(gate, r.Amount) })
+}
+
+func readHistory(r *record, read func(d *decoder, gate string) payout.Event) ([]payout.Event, error) {
 	d := decoder{b: []byte(r.events), text: r.events}
 	events := make([]payout.Event, 0, min(r.Events, len(r.events)))
-	host := ""
+	gate := ""
 	for len(d.b) > 0 {
 		one := decoder{b: d.bytes()}
-		ev := one.event(host, r.Amount)
+		ev := read(&one, gate)
 		if d.bad || one.bad || len(one.b) > 0 || !ev.Kind.Valid() {
 			return nil, fmt.Errorf("%w: event %d of payout number %d cannot be read", store.ErrDamaged, len(events)+1, r.Number)
 		}
 		if setsHost(ev.Kind) {
-			host = ev.Host
+			gate = ev.Host
 		}
 		ev.Key = r.Key
 		events = append(events, ev)
@@ -463,103 +395,48 @@ func (r *record) history() ([]payout.Event, error) {
 // Examine replays what is decoded with it.
 func setsHost(k payout.Kind) bool { return k == payout.Claimed || k == payout.Suspected }
 
-// event writes an event of a payout without its key: the payout's host and
-// amount are not repeated.
-func (e *encoder) event(ev payout.Event, host string, asked payout.Amount) {
+// event writes an event of a payout.
+func (e *encoder) event(ev payout.Event, gate string, asked payout.Amount) {
 	e.uint(uint64(ev.Kind))
 	e.uint(uint64(ev.Source))
 	e.maybeTime(ev.At)
-	var m mask
-	at := len(e.b)
-	e.b = append(e.b, 0, 0, 0, 0)
-	uint, text := m.uints(e), m.texts(e)
-	tick := func(t payout.Tick) {
-		if m.has(t != payout.Tick{}) {
-			e.tick(t)
-		}
-	}
-	uint(uint64(ev.Attempt))
-	uint(uint64(ev.Tries))
-	uint(ev.Owner)
-	uint(uint64(ev.Batch))
-	if !m.has(ev.Host == host) {
-		e.string(ev.Host)
-	}
-	uint(ev.Epoch)
-	uint(uint64(ev.Outcome))
-	m.has(ev.Ours)
-	m.has(ev.Theirs)
-	text(ev.Status)
-	text(ev.Code)
-	text(ev.Message)
-	m.has(ev.Amount == asked)
-	if m.has(ev.Amount != payout.Amount{} && ev.Amount != asked) {
-		e.amount(ev.Amount)
-	}
-	text(ev.Operation)
-	text(ev.Provider)
-	text(ev.Request)
-	tick(ev.Tick)
-	tick(ev.Applied)
-	if m.has(!ev.Since.IsZero()) {
-		e.time(ev.Since, time.Time{})
-	}
-	binary.BigEndian.PutUint32(e.b[at:], m.bits)
+	v := e.begin(eventMask)
+	eventFields(&v, &ev, gate, asked)
+	v.end()
 }
 
-func (d *decoder) event(host string, asked payout.Amount) (ev payout.Event) {
+func (d *decoder) event(gate string, asked payout.Amount) (ev payout.Event) {
 	ev.Kind = payout.Kind(d.uint())
 	ev.Source = payout.Source(d.uint())
 	ev.At = d.maybeTime()
-	m := d.mask()
-	uint, text := m.readUint(d), m.readText(d)
-	tick := func() (t payout.Tick) {
-		if m.read() {
-			t = d.tick()
-		}
-		return t
-	}
-	ev.Attempt, ev.Tries = int(uint()), int(uint())
-	ev.Owner, ev.Batch = uint(), uint32(uint())
-	if ev.Host = host; !m.read() {
-		ev.Host = d.string()
-	}
-	ev.Epoch = uint()
-	ev.Outcome = payout.State(uint())
-	ev.Ours, ev.Theirs = m.read(), m.read()
-	ev.Status, ev.Code, ev.Message = text(), text(), text()
-	if m.read() {
-		ev.Amount = asked
-	}
-	if m.read() {
-		ev.Amount = d.amount()
-	}
-	ev.Operation, ev.Provider, ev.Request = text(), text(), text()
-	ev.Tick, ev.Applied = tick(), tick()
-	if m.read() {
-		ev.Since = d.time(time.Time{})
-	}
+	var of decoder
+	v := d.begin(&of)
+	eventFields(&v, &ev, gate, asked)
+	v.endIn(d)
 	return ev
 }
 
-// An event that waits for its payout stands by itself, with its key.
-func encodeEarly(key []byte, ev payout.Event) []byte {
+// An event that waits for its payout stands by itself, with its key and, sealed,
+// with what it says of the customer.
+func encodeEarly(key []byte, ev payout.Event, sealed []byte) []byte {
 	e := newEncoder()
 	e.uint(uint64(ev.Key.ProjectID))
 	e.string(ev.Key.PaymentID)
 	e.event(ev, "", payout.Amount{})
+	e.bytes(sealed)
 	return e.sum(key)
 }
 
-func decodeEarly(key, value []byte) (payout.Event, error) {
-	d := newDecoder(key, value)
+func decodeEarly(key, value []byte) (ev payout.Event, sealed []byte, err error) {
+	d := newDecoder(key, value, recordVersion)
 	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	ev := d.event("", payout.Amount{})
+	ev = d.event("", payout.Amount{})
 	ev.Key = k
+	sealed = d.bytes()
 	if !d.bad && !ev.Kind.Valid() {
 		d.fail()
 	}
-	return ev, d.done("event", key)
+	return ev, sealed, d.done("event", key)
 }
 
 // line is a row of a batch as the store keeps it.
@@ -571,7 +448,7 @@ type line struct {
 }
 
 func (l line) encode(key []byte) []byte {
-	e := encoder{b: append(make([]byte, 0, 40+len(l.skip)+len(l.sealed)), recordVersion)}
+	e := encoder{b: append(make([]byte, 0, 40+len(l.skip)+len(l.sealed)), rowVersion)}
 	e.uint(l.payout)
 	e.uint(l.line)
 	e.string(l.skip)
@@ -580,7 +457,7 @@ func (l line) encode(key []byte) []byte {
 }
 
 func decodeLine(key, value []byte) (line, error) {
-	d := newDecoder(key, value)
+	d := newDecoder(key, value, rowVersion)
 	l := line{payout: d.uint(), line: d.uint(), skip: d.string(), sealed: d.bytes()}
 	return l, d.done("row", key)
 }
@@ -615,7 +492,7 @@ func decodeCells(b []byte) ([]string, bool) {
 // and the counts.
 type progress struct {
 	cursor uint32 // rows before it have been claimed, or were not claimable
-	counts map[countKey]count
+	counts map[countKey]tally
 }
 
 type countKey struct {
@@ -623,11 +500,12 @@ type countKey struct {
 	currency string
 }
 
-type count struct {
+type tally struct {
 	n     int64
 	minor int64
 	check int64
 	aside int64 // minor units of what is to be checked
+	stuck int64 // open, and only a person can settle them
 }
 
 func (p *progress) add(q payout.Payout, by int64) {
@@ -639,7 +517,10 @@ func (p *progress) add(q payout.Payout, by int64) {
 		c.check += by
 		c.aside += by * q.Amount.Minor
 	}
-	if c == (count{}) {
+	if q.Stuck() {
+		c.stuck += by
+	}
+	if c == (tally{}) {
 		delete(p.counts, k)
 		return
 	}
@@ -657,16 +538,17 @@ func (p *progress) encode(key []byte) []byte {
 		e.int(c.Amount.Minor)
 		e.int(int64(c.Check))
 		e.int(c.Minor)
+		e.int(int64(c.Stuck))
 	}
 	return e.sum(key)
 }
 
 func decodeProgress(key, value []byte) (*progress, error) {
-	d := newDecoder(key, value)
-	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]count{}}
+	d := newDecoder(key, value, recordVersion)
+	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]tally{}}
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		k := countKey{payout.State(d.uint()), d.string()}
-		p.counts[k] = count{n: d.int(), minor: d.int(), check: d.int(), aside: d.int()}
+		p.counts[k] = tally{n: d.int(), minor: d.int(), check: d.int(), aside: d.int(), stuck: d.int()}
 	}
 	return p, d.done("counts of batch", key)
 }

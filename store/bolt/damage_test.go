@@ -102,6 +102,8 @@ func TestFlippedBits(t *testing.T) {
 	require.NoError(t, err)
 	marker, err := os.ReadFile(w.o.Path + ".marker")
 	require.NoError(t, err)
+	turn, err := os.ReadFile(w.o.Path + ".turn")
+	require.NoError(t, err)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -115,7 +117,7 @@ func TestFlippedBits(t *testing.T) {
 		damaged := slices.Clone(whole)
 		damaged[at] ^= 1 << bit
 		require.NoError(t, os.Mkdir(filepath.Dir(o.Path), 0o700))
-		require.NoError(t, errors.Join(os.WriteFile(o.Path, damaged, 0o600), os.WriteFile(o.Path+".marker", marker, 0o600)))
+		require.NoError(t, errors.Join(os.WriteFile(o.Path, damaged, 0o600), os.WriteFile(o.Path+".marker", marker, 0o600), os.WriteFile(o.Path+".turn", turn, 0o600)))
 		e, examined := Examine(t.Context(), o)
 		err := try(t, o, truth, what)
 		if keep := os.Getenv("DAMAGE_KEEP"); err != nil && examined == nil && len(e.Wrong)+len(e.Notes) == 0 && keep != "" {
@@ -156,6 +158,8 @@ func TestCutShort(t *testing.T) {
 	require.NoError(t, err)
 	marker, err := os.ReadFile(w.o.Path + ".marker")
 	require.NoError(t, err)
+	turn, err := os.ReadFile(w.o.Path + ".turn")
+	require.NoError(t, err)
 	lengths := map[int]bool{0: true, 1: true, pageSize: true, 2 * pageSize: true, 2*pageSize + 1: true, 3 * pageSize: true}
 	for i := range 40 {
 		lengths[len(whole)*i/40] = true
@@ -163,7 +167,7 @@ func TestCutShort(t *testing.T) {
 	for _, n := range slices.Sorted(maps.Keys(lengths)) {
 		o := w.o
 		o.Path, o.Marker = filepath.Join(t.TempDir(), "masspay.db"), ""
-		require.NoError(t, errors.Join(os.WriteFile(o.Path, whole[:n], 0o600), os.WriteFile(o.Path+".marker", marker, 0o600)))
+		require.NoError(t, errors.Join(os.WriteFile(o.Path, whole[:n], 0o600), os.WriteFile(o.Path+".marker", marker, 0o600), os.WriteFile(o.Path+".turn", turn, 0o600)))
 		e, examined := Examine(t.Context(), o)
 		err := try(t, o, truth, fmt.Sprint("cut to ", n))
 		if err == nil {

@@ -103,7 +103,7 @@ func (x *examining) all(ctx context.Context) (err error) {
 }
 
 func (x *examining) marker() {
-	marker, err := readMarker(x.s.o.marker())
+	marker, _, err := readMarker(x.s.o.marker())
 	switch {
 	case err != nil:
 		x.note("the marker %s cannot be read: nobody can tell whether the store is a restored copy", x.s.o.marker())
@@ -147,7 +147,7 @@ func (x *examining) batches() {
 			x.Add("%v", err)
 			return
 		}
-		x.batch[b.Number] = &counting{rows: b.Rows, kept: kept, counted: progress{counts: map[countKey]count{}}}
+		x.batch[b.Number] = &counting{rows: b.Rows, kept: kept, counted: progress{counts: map[countKey]tally{}}}
 	})
 }
 
@@ -215,7 +215,7 @@ func (x *examining) payouts() {
 		x.found(r)
 		x.explained(r)
 		x.reachable(r)
-		if r.Open() && r.State != payout.StateNew && r.Host != "" {
+		if boundTo(r.Payout) {
 			x.hosts[r.Host]++
 		}
 		if at := r.AskAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {
@@ -258,6 +258,9 @@ func (x *examining) explained(r record) {
 		return
 	}
 	x.Events += len(events)
+	if r.old {
+		return // by other rules, or not all of them
+	}
 	p := payout.New(r.Key, r.Method, r.Amount)
 	for _, e := range events {
 		// Only events that changed something are kept, so that of two words "not
@@ -265,14 +268,19 @@ func (x *examining) explained(r record) {
 		p, _ = payout.Next(payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}, p, e)
 	}
 	type essence struct {
-		state                   payout.State
-		attempt, tries          int
-		owner                   uint64
-		doubted, seen, unproven bool
-		flags                   payout.Flags
+		state                                payout.State
+		attempt, tries, accepted             int
+		owner                                uint64
+		doubted, seen, unproven, mayHaveLeft bool
+		flags, closed                        payout.Flags
+		bar                                  payout.Bar
+		resolved                             payout.State
 	}
 	of := func(p payout.Payout) essence {
-		return essence{p.State, p.Attempt, p.Tries, p.Owner, p.Doubted, p.Seen, p.Unproven, p.Flags}
+		return essence{
+			p.State, p.Attempt, p.Tries, p.AcceptedAttempt, p.Owner, p.Doubted, p.Seen, p.Unproven, p.MayHaveLeft,
+			p.Flags, p.Closed, p.Bar, p.Resolution.As,
+		}
 	}
 	if of(p) != of(r.Payout) {
 		x.Add("payout %s is %s, and its events lead to %s", r.Key, r.State, p.State)
@@ -281,7 +289,7 @@ func (x *examining) explained(r record) {
 
 // reachable makes sure that what is to be sent will be found by a claim.
 func (x *examining) reachable(r record) {
-	if r.State != payout.StateNew {
+	if r.State != payout.StateNew || r.OfAnother() {
 		return
 	}
 	for _, at := range r.Places {
@@ -327,8 +335,22 @@ func (x *examining) indexes() {
 
 // rest reads what nothing else has.
 func (x *examining) rest() {
+	x.each(bucketGates, func(k, v []byte) {
+		if _, err := readIndex(k, v); err != nil {
+			x.Add("%v", err)
+		}
+	})
+	x.each(bucketOwners, func(k, _ []byte) {
+		if _, err := readOwner(x.tx, number(k)); err != nil {
+			x.Add("%v", err)
+		}
+	})
 	x.each(bucketEarly, func(k, v []byte) {
-		if _, err := decodeEarly(k, v); err != nil {
+		ev, sealed, err := decodeEarly(k, v)
+		if err == nil {
+			_, err = x.s.openReport(k, ev, sealed)
+		}
+		if err != nil {
 			x.Add("%v", err)
 		}
 	})

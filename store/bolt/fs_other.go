@@ -2,12 +2,12 @@
 
 package bolt
 
-// NetworkError says that a folder is on a network file system.
-type NetworkError struct{ Folder, Kind string }
+// FileSystemError says that a folder is on a file system whose locks nobody here knows.
+type FileSystemError struct{ Folder, Kind string }
 
-func (e *NetworkError) Error() string {
-	return e.Folder + " is on a network file system (" + e.Kind + "), whose locks do not protect a store"
+func (e *FileSystemError) Error() string {
+	return e.Folder + " is on a file system (" + e.Kind + ") whose locks may not protect a store"
 }
 
-// checkFileSystem knows no network file systems here.
-func checkFileSystem(string) error { return nil }
+// checkFileSystem knows no file systems here.
+func (Options) checkFileSystem() error { return nil }

@@ -24,15 +24,18 @@ func FuzzRecords(f *testing.F) {
 	r := record{Payout: p, prev: 3, room: 400}
 	r.withEvent(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
 	f.Add(r.encode(key))
-	f.Add(encodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}))
+	f.Add(encodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, []byte("sealed")))
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
-	f.Add((&progress{cursor: 3, counts: map[countKey]count{{payout.StatePaid, "KGS"}: {1, 2, 3, 4}}}).encode(key))
+	f.Add((&progress{cursor: 3, counts: map[countKey]tally{{payout.StatePaid, "KGS"}: {1, 2, 3, 4, 0}}}).encode(key))
 	f.Add(indexEntry(key, 7))
 	f.Add(encodeCells([]string{"payout", "", "1250"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// As it is, and with a checksum that fits: the decoders see both.
-		for _, v := range [][]byte{b, (&encoder{b: append([]byte{recordVersion}, b...)}).sum(key)} {
-			if r, err := decodeRecord(key, v); err == nil {
+		for _, v := range [][]byte{b, (&encoder{b: append([]byte{recordVersion}, b...)}).sum(key), (&encoder{b: append([]byte{rowVersion}, b...)}).sum(key)} {
+			_, _ = decodeRecord3(key, v)
+			_, _ = decodeEarly3(key, v)
+			_, _ = decodeProgress3(key, v)
+			if r, err := decodeRecord(key, v); err == nil && !r.newer {
 				again, err := decodeRecord(key, r.encode(key))
 				require.NoError(t, err)
 				require.Equal(t, r, again)
@@ -50,8 +53,8 @@ func FuzzRecords(f *testing.F) {
 					require.Equal(t, events, same)
 				}
 			}
-			if e, err := decodeEarly(key, v); err == nil {
-				again, err := decodeEarly(key, encodeEarly(key, e))
+			if e, sealed, err := decodeEarly(key, v); err == nil {
+				again, _, err := decodeEarly(key, encodeEarly(key, e, sealed))
 				require.NoError(t, err)
 				require.Equal(t, e, again)
 			}

@@ -345,23 +345,30 @@ func (l *load) stillCancelled(tx *bbolt.Tx) error {
 	return nil
 }
 
-// applyEarly applies the callbacks whose ids have come to be known.
+// applyEarly applies the reports whose ids have come to be known, and lets go of
+// those that nobody has asked for in a month.
 func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 	w := s.writer(tx)
 	early := tx.Bucket(bucketEarly)
-	var done [][]byte
+	var done, expired [][]byte
 	c := early.Cursor()
 	for k, v := c.First(); len(k) == 20; k, v = c.Next() {
 		n, err := w.find(payout.Digest(k[:16]))
 		if err != nil {
 			return 0, err
 		}
-		if n == 0 {
-			continue
+		e, sealed, err := decodeEarly(k, v)
+		if err == nil {
+			e, err = s.openReport(k, e, sealed)
 		}
-		e, err := decodeEarly(k, v)
 		if err != nil {
 			return 0, err
+		}
+		if n == 0 {
+			if s.o.now().Sub(e.At) > keptFor {
+				expired = append(expired, bytes.Clone(k))
+			}
+			continue
 		}
 		r, err := w.get(n)
 		if err != nil {
@@ -372,7 +379,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		}
 		done = append(done, bytes.Clone(k))
 	}
-	for _, k := range done {
+	for _, k := range append(expired, done...) {
 		if err := early.Delete(k); err != nil {
 			return 0, err
 		}

@@ -1,21 +1,28 @@
 package bolt
 
 import (
+	"crypto/rand"
 	"encoding/binary"
 	"fmt"
+	"os"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/clock"
 )
 
-// metaFormat stands by itself, so that every masspay can read it; metaState
-// holds the rest under one checksum, so that no part of it can get lost alone.
+// metaFormat and metaReadable stand by themselves, so that every masspay can read
+// them; metaState holds the rest under one checksum, so that no part of it can get
+// lost alone.
 var (
-	metaFormat = []byte("format")
-	metaState  = []byte("state")
+	metaFormat    = []byte("format")
+	metaReadable  = []byte("readable_by")
+	metaMigrating = []byte("migrating") // the format before a migration that is not through
+	metaState     = []byte("state")
 )
 
 // meta is what a store knows of itself.
@@ -29,14 +36,54 @@ type meta struct {
 	nextBatch  uint32    // number of the next batch
 	loading    uint32    // number of the batch that is being loaded; 0: none
 	first      uint64    // payout number that the load began with
+
+	locks       [16]byte // identity of the lock files that go with it
+	locksBefore [16]byte // the one before, while the files are written; zero: they are
+	machine     uint64   // where it was made, or last declared to be at home; 0: not known
+	device      uint64   // the same of its file
+	inode       uint64
+	aliases     []string // gates that were declared to be one platform
+}
+
+// settle notes where the store is at home, and gives it new lock files.
+func (m *meta) settle(path string) error {
+	st, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	m.machine = clock.Machine()
+	m.device, m.inode = 0, 0
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		m.device, m.inode = uint64(sys.Dev), uint64(sys.Ino) //nolint:unconvert // not the same type everywhere
+	}
+	m.locksBefore = m.locks
+	_, _ = rand.Read(m.locks[:]) // never fails, by its contract
+	return nil
+}
+
+// elsewhere reports whether the store is not where it was at home: a copy. Machines
+// are compared where both are known, else the file.
+func (m *meta) elsewhere(path string) bool {
+	if m.machine != 0 && clock.Machine() != 0 {
+		return m.machine != clock.Machine()
+	}
+	var here meta
+	if m.inode == 0 || here.settle(path) != nil || here.inode == 0 {
+		return false
+	}
+	return here.device != m.device || here.inode != m.inode
 }
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {
-	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState))
+	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), recordVersion)
 	d.fixed(m.check[:])
 	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
 	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
 	m.claimed, m.copied = d.maybeTime(), d.maybeTime()
+	var of decoder
+	v := d.begin(&of)
+	metaFields(&v, &m)
+	v.endIn(&d)
 	return m, d.done("what the store knows of itself,", metaState)
 }
 
@@ -51,6 +98,9 @@ func (m meta) write(tx *bbolt.Tx) error {
 	e.uint(m.first)
 	e.maybeTime(m.claimed)
 	e.maybeTime(m.copied)
+	v := e.begin(metaMask)
+	metaFields(&v, &m)
+	v.end()
 	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -183,12 +184,14 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Recor
 }
 
 func (f wanted) has(p payout.Payout) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || standsIn(p, f.batch))
+	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || standsIn(p, f.batch)) &&
+		(f.Gate == "" || f.Others == (p.Host != "" && !f.rules.SameGate(p.Host, f.Gate)))
 }
 
 // wanted is a filter with its batch looked up.
 type wanted struct {
 	store.Filter
+	rules payout.Rules
 	batch uint32
 }
 
@@ -197,7 +200,7 @@ func standsIn(p payout.Payout, batch uint32) bool {
 }
 
 func (s *Store) want(ctx context.Context, f store.Filter) (wanted, error) {
-	w := wanted{Filter: f}
+	w := wanted{Filter: f, rules: s.o.Rules}
 	if f.Batch == "" {
 		return w, nil
 	}
@@ -228,7 +231,7 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 			if err != nil {
 				return err
 			}
-			if !(wanted{Filter: f}).has(r.Payout) {
+			if !(wanted{Filter: f, rules: s.o.Rules}).has(r.Payout) {
 				continue
 			}
 			rec, err := r.full(f.Events)
@@ -524,7 +527,7 @@ func (p *progress) sorted() []store.Count {
 	counts := make([]store.Count, 0, len(p.counts))
 	for k, c := range p.counts {
 		counts = append(counts, store.Count{
-			State: k.state, N: int(c.n), Check: int(c.check), Minor: c.aside,
+			State: k.state, N: int(c.n), Check: int(c.check), Minor: c.aside, Stuck: int(c.stuck),
 			Amount: payout.Amount{Minor: c.minor, Currency: k.currency},
 		})
 	}
@@ -617,13 +620,55 @@ func (s *Store) NextDue(ctx context.Context) (at time.Time, err error) {
 	return at, err
 }
 
-// OpenHosts lists the hosts of open payouts; see store.Store.
-func (s *Store) OpenHosts(ctx context.Context) (hosts []string, err error) {
+// OpenGates counts open payouts by gate; see store.Store.
+func (s *Store) OpenGates(ctx context.Context) (gates map[string]int, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketHosts).ForEach(func(k, _ []byte) error {
-			hosts = append(hosts, string(k))
+		gates = map[string]int{}
+		return tx.Bucket(bucketHosts).ForEach(func(k, v []byte) error {
+			gates[string(k)] = int(number(v))
 			return nil
 		})
 	})
-	return hosts, err
+	return gates, err
 }
+
+// Prove keeps that a gate is one; see store.Store.
+func (s *Store) Prove(ctx context.Context, gate string) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketGates).Get([]byte(gate)) != nil {
+			return nil
+		}
+		return tx.Bucket(bucketGates).Put([]byte(gate), indexEntry([]byte(gate), uint64(s.o.now().UnixMicro())))
+	})
+}
+
+// Proven reports whether a gate is known to be one; see store.Store.
+func (s *Store) Proven(ctx context.Context, gate string) (proven bool, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		v := tx.Bucket(bucketGates).Get([]byte(gate))
+		if v == nil {
+			return nil
+		}
+		_, err := readIndex([]byte(gate), v)
+		proven = err == nil
+		return err
+	})
+	return proven, err
+}
+
+// Probe is a lock file of its own; see store.Store.
+func (s *Store) Probe(ctx context.Context) (release func() error, err error) {
+	// It is held while a request is under way: looked at now and then, not waited for
+	// in the kernel, where a caller that has gone would wait on.
+	l := flock.New(s.o.Path+".probe", flock.SetPermissions(0o600))
+	if _, err := l.TryLockContext(ctx, probeEvery); err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, fmt.Errorf("lock file %s: %w", l.Path(), err)
+	}
+	return l.Unlock, nil
+}
+
+// probeEvery is how often a process looks whether it may probe.
+const probeEvery = 50 * time.Millisecond

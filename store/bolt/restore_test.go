@@ -116,7 +116,7 @@ func TestAMarkerThatLostItsLastWriteIsHarmless(t *testing.T) {
 	s := w.Open(t).(*Store)
 	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 3))
 	storetest.Claim(t, s, b, 1)
-	require.NoError(t, writeMarker(w.o.marker(), 0))
+	require.NoError(t, writeMarker(w.o.marker(), 0, false))
 	require.Len(t, storetest.Claim(t, s, b, 1), 1)
 }
 

@@ -13,9 +13,18 @@ var (
 	start = time.Now()
 	base  = monotonic()
 	boot  = bootID()
+
+	thisBoot, thisMachine = machineBoot(), machineID()
 )
 
 // Tick is now, on the machine's own clock: the same for all its processes until
 // it is started anew. The clock stands still while the machine sleeps, so that
 // what it measures is at least what it says.
 func Tick() payout.Tick { return payout.Tick{Boot: boot, At: base + time.Since(start)} }
+
+// Boot names the machine's present boot, the same for all its processes; 0: not
+// known.
+func Boot() uint64 { return thisBoot }
+
+// Machine names the machine, the same for all its boots; 0: not known.
+func Machine() uint64 { return thisMachine }

@@ -8,3 +8,8 @@ import "time"
 func monotonic() time.Duration { return 0 }
 
 func bootID() uint64 { return ownID() }
+
+// machineBoot and machineID are not known here.
+func machineBoot() uint64 { return 0 }
+
+func machineID() uint64 { return 0 }

@@ -28,6 +28,7 @@ type model struct {
 	now     time.Time
 	tick    time.Duration
 	owners  map[store.Store]uint64
+	loaded  map[*payout.Payout]time.Time // when the batch was, that it is sent from
 }
 
 type modelBatch struct {
@@ -43,7 +44,7 @@ func testModel(t *testing.T, w World, s store.Store) {
 	m := &model{
 		t: t, w: w, rng: rand.New(rand.NewPCG(seed, 0)),
 		procs: []store.Store{s, w.Open(t), w.Open(t)}, payouts: map[payout.Key]*payout.Payout{}, early: map[payout.Key][]payout.Event{},
-		now: time.Now().Truncate(time.Microsecond).UTC(), owners: map[store.Store]uint64{},
+		now: time.Now().Truncate(time.Microsecond).UTC(), owners: map[store.Store]uint64{}, loaded: map[*payout.Payout]time.Time{},
 	}
 	for range 600 {
 		m.now = m.now.Add(time.Duration(m.rng.IntN(300)) * time.Second)
@@ -105,8 +106,9 @@ func (m *model) load() {
 		}
 		fresh++
 		p := payout.New(r.Key, r.Method, r.Amount)
+		m.loaded[&p] = l.Batch.LoadedAt
 		for _, e := range m.early[r.Key] {
-			p, _ = payout.Next(payout.Rules{}, p, e)
+			p, _ = m.next(&p, e)
 		}
 		delete(m.early, r.Key)
 		m.payouts[r.Key] = &p
@@ -114,6 +116,15 @@ func (m *model) load() {
 	}
 	require.Equal(m.t, fresh, l.New)
 	m.batches = append(m.batches, made)
+}
+
+// next is payout.Next after the comparison that a store makes.
+func (m *model) next(p *payout.Payout, e payout.Event) (payout.Payout, payout.Effect) {
+	if e.Report() {
+		row := payout.Row{Customer: "c-" + p.Key.PaymentID, Account: account, Since: m.loaded[p]}
+		e.Match, e.Field = payout.MatchPayment(*p, row, e)
+	}
+	return payout.Next(payout.Rules{}, *p, e)
 }
 
 // claim must hand out what is New, in line order.
@@ -125,7 +136,7 @@ func (m *model) claim() {
 	n := 1 + m.rng.IntN(5)
 	var want []payout.Key
 	for _, p := range b.rows {
-		if p.State == payout.StateNew && len(want) < n {
+		if p.State == payout.StateNew && !p.OfAnother() && len(want) < n {
 			want = append(want, p.Key)
 		}
 	}
@@ -150,7 +161,8 @@ func (m *model) same(want, got payout.Payout) {
 	m.t.Helper()
 	for _, p := range []*payout.Payout{&want, &got} {
 		p.Number, p.Masked, p.Content, p.Places, p.Events, p.SentBy = 0, "", payout.Digest{}, nil, 0, 0
-		for _, at := range []*time.Time{&p.EndedAt, &p.NotSeenAt, &p.AskAt, &p.FirstSent, &p.SettledAt} {
+		p.Dropped = 0
+		for _, at := range []*time.Time{&p.EndedAt, &p.NotSeenAt, &p.AskAt, &p.FirstSent, &p.SettledAt, &p.PolledSoonAt, &p.Resolution.At} {
 			*at = at.Truncate(time.Microsecond).UTC()
 		}
 	}
@@ -204,12 +216,15 @@ func (m *model) apply() {
 		switch e.Kind {
 		case payout.Claimed, payout.Suspected, payout.Orphaned:
 			continue // the store's own
-		case payout.Verdict, payout.Progress, payout.Irrelevant:
+		case payout.Verdict, payout.Progress, payout.Irrelevant, payout.Unlisted, payout.Lapsed, payout.PollDue:
 			e.Source, e.Attempt, e.Tries = payout.FromCallback, 0, 0
+			e.Status = []string{"processing", "refunded", "expired", "strange"}[m.rng.IntN(4)]
+			m.tell(&e)
 		case payout.NotSeen, payout.Silent:
 			e.Source, e.Attempt, e.Tries = payout.FromStatus, 0, 0
-		case payout.Cancelled:
-			e.Source = payout.FromPerson
+		case payout.Cancelled, payout.Resolved:
+			e.Source, e.Person, e.Reason = payout.FromPerson, "jan@desk", "asked the platform"
+			e.Outcome = []payout.State{0, payout.StatePaid, payout.StateDeclined}[m.rng.IntN(3)]
 		}
 		events = append(events, e)
 	}
@@ -218,7 +233,7 @@ func (m *model) apply() {
 	for i, e := range events {
 		before, known := m.payouts[e.Key]
 		if !known {
-			if e.Source == payout.FromCallback {
+			if e.Source == payout.FromCallback && e.Report() {
 				require.True(m.t, got[i].Kept)
 				if got[i].Effect == payout.Changed {
 					m.early[e.Key] = append(m.early[e.Key], e)
@@ -228,11 +243,29 @@ func (m *model) apply() {
 			}
 			continue
 		}
-		after, effect := payout.Next(payout.Rules{}, *before, e)
+		after, effect := m.next(before, e)
 		require.Equal(m.t, effect, got[i].Effect, "%v", e)
 		m.same(*before, got[i].Before)
 		m.same(after, got[i].After)
 		*before = got[i].After
+	}
+}
+
+// tell makes a report say whom and what it is about: mostly this payout, at times
+// another, at times nothing.
+func (m *model) tell(e *payout.Event) {
+	one := func(right, wrong string) string {
+		return []string{right, right, right, wrong, ""}[m.rng.IntN(5)]
+	}
+	e.Customer, e.Account = one("c-"+e.Key.PaymentID, "c-other"), one(account, "996555000000")
+	if m.rng.IntN(5) > 0 {
+		e.Amount = payout.Amount{Minor: 1_000 + int64(m.rng.IntN(8)/7), Currency: "KGS"}
+		e.Made = m.now.AddDate(-m.rng.IntN(8)/7, 0, 0)
+	}
+	if m.rng.IntN(2) == 0 {
+		n := fmt.Sprint(m.rng.IntN(3))
+		e.Operation = "op-" + n
+		e.Operations = []payout.Operation{{ID: e.Operation, Provider: "prov-" + n, Made: e.Made, Amount: e.Amount}}
 	}
 }
 

@@ -45,10 +45,12 @@ func Rows(s store.Store, prefix string, n int) []store.Row {
 	return rows
 }
 
+const account = "996555123456"
+
 // Row makes one good row.
 func Row(s store.Store, id string, minor int64, line int) store.Row {
 	key := payout.Key{ProjectID: 1234, PaymentID: id}
-	cells := []string{"payout", "1234", "sbp-p2p", id, fmt.Sprint(minor), "KGS", "996555123456", "Secretname"}
+	cells := []string{"payout", "1234", "sbp-p2p", id, fmt.Sprint(minor), "KGS", account, "Secretname", "c-" + id}
 	return store.Row{
 		Line: line, Key: key, Method: "sbp-p2p", Amount: payout.Amount{Minor: minor, Currency: "KGS"}, Masked: "996***56",
 		Content: s.DigestContent("sbp-p2p", []byte(strings.Join(cells, ";"))), Cells: cells,
@@ -57,7 +59,7 @@ func Row(s store.Store, id string, minor int64, line int) store.Row {
 
 // Columns are those of Row.
 var Columns = []string{
-	"operation_type", "general.project_id", "method", "general.payment_id", "payment.amount", "payment.currency", "account.number", "customer.last_name",
+	"operation_type", "general.project_id", "method", "general.payment_id", "payment.amount", "payment.currency", "account.number", "customer.last_name", "customer.id",
 }
 
 // All makes a sequence of rows.
@@ -126,6 +128,13 @@ func verdict(key payout.Key, outcome payout.State) payout.Event {
 	}
 }
 
+// proven is an outcome that shows whose payment it is about.
+func proven(row store.Row, outcome payout.State) payout.Event {
+	e := verdict(row.Key, outcome)
+	e.Customer, e.Amount, e.Made = "c-"+row.Key.PaymentID, row.Amount, time.Now().Truncate(time.Microsecond).UTC()
+	return e
+}
+
 func collect[T any](t testing.TB, seq iter.Seq2[T, error]) []T {
 	t.Helper()
 	var out []T
@@ -169,6 +178,9 @@ func Check(t testing.TB, s store.Store) {
 				c.Check++
 				c.Minor += l.Payout.Amount.Minor
 			}
+			if l.Payout.Stuck() {
+				c.Stuck++
+			}
 			counted[g] = c
 		}
 		require.Equal(t, b.Rows, lines, "rows of batch %s", b.Name)
@@ -187,6 +199,9 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		test func(t *testing.T, w World, s store.Store)
 	}{
 		{"a number is only a hint", testNumberIsAHint},
+		{"a gate is proven once", testProven},
+		{"a payout stays with its gate", testGateOfAPayout},
+		{"a report of another payment", testReportOfAnother},
 		{"a history names its hosts", testHistoryOfHosts},
 		{"load is all or nothing", testLoadAllOrNothing},
 		{"load knows ids for ever", testLoadKnows},
@@ -316,7 +331,7 @@ func testLoadUnderWay(t *testing.T, w World, s store.Store) {
 				require.ErrorIs(t, err, store.ErrUnknown)
 				require.Empty(t, collect(t, other.List(t.Context(), store.Filter{})))
 				require.Empty(t, collect(t, other.Batches(t.Context())))
-				c := Apply(t, other, verdict(rows[5].Key, payout.StatePaid))
+				c := Apply(t, other, proven(rows[5], payout.StatePaid))
 				require.True(t, c.Kept, "a callback waits until the load is whole")
 				looked = true
 			}
@@ -334,7 +349,7 @@ func testLoadUnderWay(t *testing.T, w World, s store.Store) {
 
 func testSkipped(t *testing.T, _ World, s store.Store) {
 	rows := Rows(s, "a", 3)
-	rows[1] = store.Row{Line: 3, Cells: []string{"payout", "", "", "", "", "", "", ""}, Skip: "it is empty"}
+	rows[1] = store.Row{Line: 3, Cells: []string{"payout", "", "", "", "", "", "", "", ""}, Skip: "it is empty"}
 	b := Load(t, s, "a", rows)
 	lines := collect(t, s.Lines(t.Context(), b.ID))
 	require.Equal(t, "it is empty", lines[1].Skip)
@@ -469,12 +484,16 @@ func testRecoverLiving(t *testing.T, w World, s store.Store) {
 
 func testEarly(t *testing.T, _ World, s store.Store) {
 	rows := Rows(s, "a", 2)
-	c := Apply(t, s, verdict(rows[1].Key, payout.StatePaid))
+	report := proven(rows[1], payout.StatePaid)
+	c := Apply(t, s, report)
 	require.True(t, c.Kept)
 	require.Equal(t, payout.Changed, c.Effect)
-	c = Apply(t, s, verdict(rows[1].Key, payout.StatePaid))
+	report.At = report.At.Add(time.Minute)
+	c = Apply(t, s, report)
 	require.True(t, c.Kept)
 	require.Equal(t, payout.Ignored, c.Effect, "a repeat is kept once")
+	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Irrelevant, Source: payout.FromCallback, At: time.Now()})
+	require.False(t, c.Kept, "a purchase of that id is nobody's payout")
 	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Silent, Source: payout.FromStatus, At: time.Now()})
 	require.False(t, c.Kept, "only the gate's word waits")
 	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
@@ -527,7 +546,7 @@ func testCancelledComesToLife(t *testing.T, w World, s store.Store) {
 	_, err := s.Load(t.Context(), BatchOf("tuesday", changed), func(yield func(store.Row, error) bool) {
 		for i, r := range changed {
 			if i == 10_000 {
-				Apply(t, other, verdict(rows[0].Key, payout.StatePaid)) // somebody used the id elsewhere
+				Apply(t, other, proven(rows[0], payout.StatePaid)) // it was paid by other means
 			}
 			if !yield(r, nil) {
 				return
@@ -564,16 +583,103 @@ func testDue(t *testing.T, _ World, s store.Store) {
 
 func testHosts(t *testing.T, _ World, s store.Store) {
 	b := Load(t, s, "a", Rows(s, "a", 2))
-	hosts, err := s.OpenHosts(t.Context())
+	gates, err := s.OpenGates(t.Context())
 	require.NoError(t, err)
-	require.Empty(t, hosts)
+	require.Empty(t, gates)
 	c := Claim(t, s, b, 1)
-	hosts, _ = s.OpenHosts(t.Context())
-	require.Equal(t, []string{host}, hosts)
+	gates, _ = s.OpenGates(t.Context())
+	require.Equal(t, map[string]int{host: 1}, gates)
 	Apply(t, s, answer(c[0], payout.Accepted))
 	Apply(t, s, verdict(c[0].Key, payout.StateDeclined))
-	hosts, _ = s.OpenHosts(t.Context())
-	require.Empty(t, hosts)
+	gates, _ = s.OpenGates(t.Context())
+	require.Empty(t, gates)
+}
+
+// A gate is proven once, for all processes and for ever.
+func testProven(t *testing.T, w World, s store.Store) {
+	proven, err := s.Proven(t.Context(), "https://gate.example")
+	require.NoError(t, err)
+	require.False(t, proven)
+	for range 2 {
+		require.NoError(t, s.Prove(t.Context(), "https://gate.example"))
+	}
+	other := w.Open(t)
+	proven, err = other.Proven(t.Context(), "https://gate.example")
+	require.NoError(t, err)
+	require.True(t, proven)
+	proven, err = other.Proven(t.Context(), "https://gate.example/v3")
+	require.NoError(t, err)
+	require.False(t, proven, "another path is another gate")
+	release, err := s.Probe(t.Context())
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = other.Probe(ctx)
+	require.ErrorIs(t, err, context.Canceled, "one at a time")
+	require.NoError(t, release())
+	release, err = other.Probe(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, release())
+}
+
+// What may be a payment at one gate is never claimed for another; what was surely
+// turned away there is.
+func testGateOfAPayout(t *testing.T, _ World, s store.Store) {
+	b := Load(t, s, "a", Rows(s, "a", 3))
+	c := Claim(t, s, b, 2)
+	Apply(t, s, answer(c[0], payout.Doubtful))
+	Apply(t, s, answer(c[1], payout.Unsent))
+	for _, after := range []time.Duration{time.Minute, 20 * time.Minute, 40 * time.Minute} {
+		tick := payout.Tick{Boot: 1, At: after}
+		Apply(t, s, payout.Event{Key: c[0].Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: host, At: time.Now().Add(after), Tick: tick, Applied: tick})
+	}
+	r, err := s.Get(t.Context(), c[0].Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StateNew, r.State)
+	gates, err := s.OpenGates(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[string]int{host: 1}, gates)
+	elsewhere, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://other.example"})
+	require.NoError(t, err)
+	require.Len(t, elsewhere, 2)
+	require.NotContains(t, []payout.Key{elsewhere[0].Key, elsewhere[1].Key}, c[0].Key)
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{Batch: b.ID, Gate: "https://other.example", Others: true})), 1)
+	require.Len(t, collect(t, s.List(t.Context(), store.Filter{Batch: b.ID, Gate: "https://" + host})), 1)
+	here, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://" + host})
+	require.NoError(t, err)
+	require.Len(t, here, 1, "an identity of an older masspay equals any with its host and port")
+	require.Equal(t, c[0].Key, here[0].Key)
+}
+
+// What the gate reports about another payment of the id keeps the row from being sent
+// and makes it no one's.
+func testReportOfAnother(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 3)
+	early := proven(rows[2], payout.StatePaid)
+	early.Customer = "c-other"
+	require.True(t, Apply(t, s, early).Kept)
+	b := Load(t, s, "a", rows)
+	loaded := proven(rows[0], payout.StateDeclined)
+	loaded.Made = loaded.Made.AddDate(-1, 0, 0)
+	change := Apply(t, s, loaded)
+	require.Equal(t, payout.StateNew, change.After.State)
+	require.Equal(t, payout.FieldDate, change.After.Field)
+	claimed := Claim(t, s, b, 9)
+	require.Len(t, claimed, 1)
+	require.Equal(t, rows[1].Key, claimed[0].Key)
+	for _, i := range []int{0, 2} {
+		r, err := s.Get(t.Context(), rows[i].Key)
+		require.NoError(t, err)
+		require.Equal(t, payout.StateNew, r.State)
+		require.True(t, r.NeedsCheck())
+		require.Zero(t, r.Attempt)
+	}
+	got, err := s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Zero(t, got.Unsent(), "neither waits to be sent")
+	require.Equal(t, payout.StateDeclined, Apply(t, s, payout.Event{
+		Key: rows[0].Key, Kind: payout.Resolved, Source: payout.FromPerson, Outcome: payout.StateDeclined, At: time.Now(), Person: "jan@desk", Reason: "last year's",
+	}).After.State)
 }
 
 func testBatchPrefix(t *testing.T, _ World, s store.Store) {
@@ -675,7 +781,8 @@ func testHistoryOfHosts(t *testing.T, _ World, s store.Store) {
 	b := Load(t, s, "a", Rows(s, "a", 1))
 	c := Claim(t, s, b, 1)[0]
 	at := time.Date(2026, 11, 25, 2, 0, 0, 0, time.UTC)
-	want := []string{host}
+	Apply(t, s, answer(c, payout.Accepted))
+	want := []string{host, host}
 	for i, h := range []string{host, "other.example", "", host, "other.example"} {
 		Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Progress, Source: payout.FromCallback, Host: h, At: at, Status: fmt.Sprint("word", i), Amount: payout.Amount{Minor: int64(1000 + i%2), Currency: "KGS"}})
 		want = append(want, h)
@@ -686,8 +793,8 @@ func testHistoryOfHosts(t *testing.T, _ World, s store.Store) {
 	for i, e := range r.Events {
 		require.Equal(t, want[i], e.Host, "event %d", i)
 		require.Equal(t, c.Key, e.Key)
-		if i > 0 {
-			require.Equal(t, int64(1000+(i-1)%2), e.Amount.Minor)
+		if i > 1 {
+			require.Equal(t, int64(1000+i%2), e.Amount.Minor)
 			require.Equal(t, at, e.At)
 		}
 	}

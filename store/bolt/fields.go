@@ -1,0 +1,340 @@
+package bolt
+
+import (
+	"time"
+
+	"masspay/payout"
+)
+
+// fields goes over the optional fields of a record: one list of fields writes them
+// and reads them back, so that the two cannot come to differ. A field that has its
+// zero value takes one bit.
+//
+// Evolution: fields are only ever appended to a list, never moved, removed or given
+// another meaning (TestFieldsAreOnlyAppended), and whoever appends one raises format.
+// A record that was written before a field existed has no bit for it, and it reads
+// as zero. A bit that this masspay does not know is a newer one's: what it stands for
+// is passed over, and the record is not written again.
+type fields struct {
+	e     *encoder  // writes; nil: reads
+	d     *decoder  // reads
+	names *[]string // neither: the names are listed
+	mask  int       // where it begins: in the encoder's buffer
+	bits  []byte    // the mask that was read
+	next  int       // number of the next field
+}
+
+// A block of fields is its length in three bytes, the size of its mask in one, the
+// mask, and the fields that are there.
+const blockHead = 3 + 1
+
+// namesOf lists the fields that a function goes over.
+func namesOf(visit func(v *fields)) (names []string) {
+	visit(&fields{names: &names})
+	return names
+}
+
+// maskOf is the size of a mask for so many fields: it cannot overflow, because it is
+// made for the list that it is used with.
+func maskOf(names []string) int { return (len(names) + 7) / 8 }
+
+// begin begins a block with a mask of so many bytes.
+func (e *encoder) begin(mask int) fields {
+	v := fields{e: e, mask: len(e.b) + blockHead}
+	e.b = append(e.b, 0, 0, 0, byte(mask))
+	e.b = append(e.b, zeros[:mask]...)
+	return v
+}
+
+// end finishes a block.
+func (v *fields) end() {
+	n := len(v.e.b) - (v.mask - blockHead) - 3
+	head := v.e.b[v.mask-blockHead:]
+	head[0], head[1], head[2] = byte(n>>16), byte(n>>8), byte(n)
+}
+
+// begin begins to read a block. The fields are read by a decoder of their own, which
+// ends with the block.
+func (d *decoder) begin(of *decoder) fields {
+	var head [3]byte
+	d.fixed(head[:])
+	n := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
+	if n > len(d.b) {
+		d.fail()
+		n = 0
+	}
+	*of = decoder{b: d.b[:n], bad: d.bad}
+	if d.text != "" {
+		of.text = d.text[:n]
+	}
+	d.skip(n)
+	var size [1]byte
+	of.fixed(size[:])
+	if int(size[0]) > len(of.b) {
+		of.fail()
+		size[0] = 0
+	}
+	v := fields{d: of, bits: of.b[:size[0]]}
+	of.skip(int(size[0]))
+	return v
+}
+
+// endIn makes sure that the block was read whole, and tells the decoder around it.
+func (v *fields) endIn(around *decoder) {
+	unknown := false
+	for n := v.next; n < 8*len(v.bits); n++ {
+		unknown = unknown || v.bits[n/8]>>(n%8)&1 == 1
+	}
+	around.newer = around.newer || unknown
+	if v.d.bad || !unknown && len(v.d.b) > 0 {
+		around.fail()
+	}
+}
+
+// has notes whether the next field is there, and says so.
+func (v *fields) has(name string, there bool) bool {
+	n := v.next
+	v.next++
+	switch {
+	case v.e != nil:
+		if there {
+			v.e.b[v.mask+n>>3] |= 1 << (n & 7)
+		}
+		return there
+	case v.d != nil:
+		return n>>3 < len(v.bits) && v.bits[n>>3]>>(n&7)&1 == 1
+	}
+	*v.names = append(*v.names, name)
+	return false
+}
+
+func (v *fields) flag(name string, p *bool) { *p = v.has(name, *p) }
+
+// count is a field that is no number below zero.
+func count[T ~int | ~uint8 | ~uint16 | ~uint32 | ~uint64](v *fields, name string, p *T) {
+	if !v.has(name, *p != 0) {
+		return
+	}
+	if v.e != nil {
+		v.e.uint(uint64(*p))
+		return
+	}
+	*p = T(v.d.uint())
+}
+
+func (v *fields) text(name string, p *string) {
+	if !v.has(name, *p != "") {
+		return
+	}
+	if v.e != nil {
+		v.e.string(*p)
+		return
+	}
+	*p = v.d.string()
+}
+
+// textLike is a text that is mostly like another that is known.
+func (v *fields) textLike(name string, p *string, known string) {
+	if v.has(name, *p == known) {
+		*p = known
+		return
+	}
+	switch {
+	case v.e != nil:
+		v.e.string(*p)
+	case v.d != nil:
+		*p = v.d.string()
+	}
+}
+
+// time is counted from another that is known.
+func (v *fields) time(name string, p *time.Time, from time.Time) {
+	if !v.has(name, !p.IsZero()) {
+		return
+	}
+	if v.e != nil {
+		v.e.time(*p, from)
+		return
+	}
+	*p = v.d.time(from)
+}
+
+func (v *fields) tick(name string, p *payout.Tick) {
+	if !v.has(name, *p != payout.Tick{}) {
+		return
+	}
+	if v.e != nil {
+		v.e.tick(*p)
+		return
+	}
+	*p = v.d.tick()
+}
+
+// amountLike is an amount that is mostly the one that was asked for: two fields.
+func (v *fields) amountLike(name string, p *payout.Amount, asked payout.Amount) {
+	if v.has(name+" as asked", *p == asked && asked != payout.Amount{}) {
+		*p = asked
+	}
+	if !v.has(name, *p != payout.Amount{} && *p != asked) {
+		return
+	}
+	if v.e != nil {
+		v.e.amount(*p)
+		return
+	}
+	*p = v.d.amount()
+}
+
+func (v *fields) bar(name string, p *payout.Bar) {
+	if !v.has(name, *p != payout.Bar{}) {
+		return
+	}
+	if v.e != nil {
+		v.e.uint(p.Boot)
+		v.e.uint(p.Machine)
+		v.e.uint(p.Epoch)
+		return
+	}
+	*p = payout.Bar{Boot: v.d.uint(), Machine: v.d.uint(), Epoch: v.d.uint()}
+}
+
+func (v *fields) texts(name string, p *[]string) {
+	list(v, name, p, func(e *encoder, s string) { e.string(s) }, func(d *decoder) string { return d.string() })
+}
+
+func (v *fields) operations(name string, p *[]payout.Operation) {
+	list(v, name, p, func(e *encoder, o payout.Operation) {
+		e.string(o.ID)
+		e.string(o.Provider)
+		e.maybeTime(o.Made)
+		e.amount(o.Amount)
+	}, func(d *decoder) payout.Operation {
+		return payout.Operation{ID: d.string(), Provider: d.string(), Made: d.maybeTime(), Amount: d.amount()}
+	})
+}
+
+func list[T any](v *fields, name string, p *[]T, write func(*encoder, T), read func(*decoder) T) {
+	if !v.has(name, len(*p) > 0) {
+		return
+	}
+	if v.e != nil {
+		v.e.uint(uint64(len(*p)))
+		for _, t := range *p {
+			write(v.e, t)
+		}
+		return
+	}
+	n := v.d.uint()
+	if n > uint64(len(v.d.b)) {
+		v.d.fail()
+		return
+	}
+	*p = make([]T, 0, n)
+	for ; n > 0 && !v.d.bad; n-- {
+		*p = append(*p, read(v.d))
+	}
+}
+
+func (v *fields) digest(name string, p *[16]byte) {
+	if !v.has(name, *p != [16]byte{}) {
+		return
+	}
+	if v.e != nil {
+		v.e.b = append(v.e.b, p[:]...)
+		return
+	}
+	v.d.fixed(p[:])
+}
+
+// The lists of fields.
+var (
+	lifeMask  = maskOf(namesOf(func(v *fields) { life(v, &payout.Payout{}) }))
+	eventMask = maskOf(namesOf(func(v *fields) { eventFields(v, &payout.Event{}, "", payout.Amount{}) }))
+	metaMask  = maskOf(namesOf(func(v *fields) { metaFields(v, &meta{}) }))
+)
+
+// life is what changes of a payout.
+func life(v *fields, p *payout.Payout) {
+	v.time("first sent", &p.FirstSent, time.Time{})
+	v.flag("doubted", &p.Doubted)
+	v.flag("seen", &p.Seen)
+	v.flag("unproven", &p.Unproven)
+	count(v, "attempt", &p.Attempt)
+	count(v, "tries", &p.Tries)
+	count(v, "owner", &p.Owner)
+	count(v, "sent by", &p.SentBy)
+	count(v, "epoch", &p.Epoch)
+	v.text("gate", &p.Host)
+	v.time("ended", &p.EndedAt, p.FirstSent)
+	v.time("not seen", &p.NotSeenAt, p.FirstSent)
+	count(v, "asks", &p.Asks)
+	v.time("ask", &p.AskAt, p.FirstSent)
+	v.time("settled", &p.SettledAt, p.FirstSent)
+	v.text("gate status", &p.GateStatus)
+	v.text("code", &p.Code)
+	v.text("message", &p.Message)
+	v.amountLike("got", &p.Got, p.Amount)
+	v.text("operation", &p.Operation)
+	v.text("provider", &p.Provider)
+	v.text("request", &p.Request)
+	count(v, "flags", &p.Flags)
+	v.tick("ended tick", &p.EndedTick)
+	v.tick("not seen tick", &p.NotSeen)
+	v.time("lost since", &p.LostSince, p.FirstSent)
+	count(v, "accepted attempt", &p.AcceptedAttempt)
+	v.flag("may have left", &p.MayHaveLeft)
+	v.bar("bar", &p.Bar)
+	count(v, "closed", &p.Closed)
+	count(v, "outcomes", &p.Outcomes)
+	v.texts("words", &p.Words)
+	v.operations("paid", &p.Paid)
+	v.text("second", &p.Second)
+	v.text("field", &p.Field)
+	v.time("polled soon", &p.PolledSoonAt, p.FirstSent)
+	count(v, "resolved as", &p.Resolution.As)
+	v.text("resolved by", &p.Resolution.By)
+	v.time("resolved at", &p.Resolution.At, p.FirstSent)
+	v.text("reason", &p.Resolution.Reason)
+	count(v, "dropped", &p.Dropped)
+}
+
+// eventFields is an event of a payout without its key: the payout's gate and amount
+// are not repeated.
+func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) {
+	count(v, "attempt", &ev.Attempt)
+	count(v, "tries", &ev.Tries)
+	count(v, "owner", &ev.Owner)
+	count(v, "batch", &ev.Batch)
+	v.textLike("gate", &ev.Host, gate)
+	count(v, "epoch", &ev.Epoch)
+	count(v, "outcome", &ev.Outcome)
+	count(v, "match", &ev.Match)
+	v.text("field", &ev.Field)
+	v.text("status", &ev.Status)
+	v.text("code", &ev.Code)
+	v.text("message", &ev.Message)
+	v.amountLike("amount", &ev.Amount, asked)
+	v.text("operation", &ev.Operation)
+	v.text("provider", &ev.Provider)
+	v.text("request", &ev.Request)
+	v.tick("tick", &ev.Tick)
+	v.tick("applied", &ev.Applied)
+	v.time("since", &ev.Since, time.Time{})
+	v.bar("bar", &ev.Bar)
+	v.flag("lifted", &ev.Lifted)
+	v.text("person", &ev.Person)
+	v.text("reason", &ev.Reason)
+	v.time("made", &ev.Made, ev.At)
+	v.operations("operations", &ev.Operations)
+	v.flag("conflict", &ev.Conflict)
+}
+
+// metaFields is what was added to what a store knows of itself.
+func metaFields(v *fields, m *meta) {
+	v.digest("locks", &m.locks)
+	v.digest("locks before", &m.locksBefore)
+	count(v, "machine", &m.machine)
+	count(v, "device", &m.device)
+	count(v, "inode", &m.inode)
+	v.texts("aliases", &m.aliases)
+}

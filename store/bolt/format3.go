@@ -1,0 +1,298 @@
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+)
+
+// Format 3 had masks of 32 bits, compared payments outside of the store, and kept
+// gates by their host alone. What follows reads it, and nothing writes it.
+
+const version3 = 1
+
+// migrate3 brings a store from format 3 to 4: payouts, counts, waiting reports and
+// what the store knows of itself are written anew; rows and indexes stay.
+var migrate3 = migration{
+	begin: func(tx *bbolt.Tx, m *meta) error {
+		old, err := readMeta3(tx)
+		*m = old
+		return err
+	},
+	steps: []step{
+		{bucketPayouts, func(s *sealer, key, value []byte) ([]byte, error) {
+			if len(value) > 0 && value[0] == recordVersion {
+				return value, nil // before the migration was cut off
+			}
+			r, err := decodeRecord3(key, value)
+			if err != nil {
+				return nil, err
+			}
+			return r.encode(key), nil
+		}},
+		{bucketEarly, func(s *sealer, key, value []byte) ([]byte, error) {
+			if len(value) > 0 && value[0] == recordVersion {
+				return value, nil
+			}
+			e, err := decodeEarly3(key, value)
+			if err != nil {
+				return nil, err
+			}
+			return encodeEarly(key, e, s.sealReport(key, e)), nil
+		}},
+		{bucketProgress, func(_ *sealer, key, value []byte) ([]byte, error) {
+			if len(value) > 0 && value[0] == recordVersion {
+				return value, nil
+			}
+			p, err := decodeProgress3(key, value)
+			if err != nil {
+				return nil, err
+			}
+			return p.encode(key), nil
+		}},
+	},
+	end: func(s *Store, tx *bbolt.Tx, m *meta) error {
+		if err := m.settle(s.o.Path); err != nil {
+			return err
+		}
+		// Format 3 removed the lock file of a process that was known to be dead.
+		for owner := range claimsByOwner(tx) {
+			_, err := os.Stat(s.ownerPath(owner))
+			if err := putOwner(tx, owner, ownerRecord{Dead: errors.Is(err, fs.ErrNotExist)}); err != nil {
+				return err
+			}
+		}
+		return errors.Join(countHosts(tx), s.turn.identify(m.locks))
+	},
+}
+
+// countHosts counts open payouts by gate anew: what was freed after a doubt counts, too.
+func countHosts(tx *bbolt.Tx) error {
+	hosts := map[string]int64{}
+	c := tx.Bucket(bucketPayouts).Cursor()
+	for k, v := c.First(); k != nil; k, v = c.Next() {
+		r, err := decodeRecord(k, v)
+		if err != nil {
+			return err
+		}
+		if boundTo(r.Payout) {
+			hosts[r.Host]++
+		}
+	}
+	if err := tx.DeleteBucket(bucketHosts); err != nil {
+		return err
+	}
+	b, err := tx.CreateBucket(bucketHosts)
+	if err != nil {
+		return err
+	}
+	for host, n := range hosts {
+		if err := b.Put([]byte(host), be64(uint64(n))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readMeta3(tx *bbolt.Tx) (m meta, err error) {
+	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), version3)
+	d.fixed(m.check[:])
+	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
+	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
+	m.claimed, m.copied = d.maybeTime(), d.maybeTime()
+	return m, d.done("what the store knows of itself,", metaState)
+}
+
+func decodeProgress3(key, value []byte) (*progress, error) {
+	d := newDecoder(key, value, version3)
+	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]tally{}}
+	for n := d.uint(); n > 0 && !d.bad; n-- {
+		k := countKey{payout.State(d.uint()), d.string()}
+		p.counts[k] = tally{n: d.int(), minor: d.int(), check: d.int(), aside: d.int()}
+	}
+	return p, d.done("counts of batch", key)
+}
+
+func decodeRecord3(key, value []byte) (record, error) {
+	d := newDecoder(key, value, version3)
+	r := record{room: len(value), old: true}
+	p := &r.Payout
+	p.Number = number(key)
+	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	p.Method = d.string()
+	p.Amount = d.amount()
+	p.Masked = d.string()
+	d.fixed(p.Content[:])
+	r.prev = d.uint()
+	for n := d.uint(); n > 0 && !d.bad; n-- {
+		p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
+	}
+	p.State = payout.State(d.uint())
+	d.life3(p)
+	p.Events = int(d.uint())
+	r.events = d.string()
+	d.padding()
+	if !d.bad && !p.State.Valid() {
+		d.fail()
+	}
+	if err := d.done("payout", key); err != nil {
+		return r, err
+	}
+	events, err := readHistory(&r, func(d *decoder, gate string) payout.Event { return d.event3(gate, p.Amount) })
+	if err != nil {
+		return r, err
+	}
+	r.known3(events)
+	return r, nil
+}
+
+// known3 fills what format 3 did not keep, from the history and with doubt where it
+// does not tell; it encodes the history anew.
+func (r *record) known3(events []payout.Event) {
+	p := &r.Payout
+	again := record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}
+	for _, e := range events {
+		switch {
+		case e.Kind == payout.Accepted && p.AcceptedAttempt == 0:
+			p.AcceptedAttempt = e.Attempt
+		case e.Kind == payout.Verdict:
+			p.Outcomes |= 1 << e.Outcome
+		case e.Kind == payout.Suspected:
+			p.MayHaveLeft = false
+		case e.Kind == payout.Doubtful, e.Kind == payout.Orphaned, e.Kind == payout.Progress && p.AcceptedAttempt == 0 && p.Attempt > 0:
+			p.MayHaveLeft = true
+		}
+		again.withEvent(e)
+		if setsHost(e.Kind) {
+			again.Host = e.Host
+		}
+	}
+	r.events, p.Events = again.events, again.Events
+	if p.Unproven && p.State.Settled() && p.Flags&payout.NotOurs == 0 {
+		p.Flags |= payout.Unproved // format 3 showed these as check, too
+		p.Field = payout.FieldCustomer
+	}
+}
+
+// mask3 says which of the fields behind it are there.
+type mask3 struct {
+	d    *decoder
+	bits uint32
+	next int
+}
+
+func (d *decoder) mask3() *mask3 {
+	var b [4]byte
+	d.fixed(b[:])
+	return &mask3{d: d, bits: binary.BigEndian.Uint32(b[:])}
+}
+
+func (m *mask3) has() bool {
+	m.next++
+	return m.bits>>(m.next-1)&1 == 1
+}
+
+func (m *mask3) uint() (n uint64) {
+	if m.has() {
+		n = m.d.uint()
+	}
+	return n
+}
+
+func (m *mask3) text() (s string) {
+	if m.has() {
+		s = m.d.string()
+	}
+	return s
+}
+
+func (m *mask3) time(from time.Time) (t time.Time) {
+	if m.has() {
+		t = m.d.time(from)
+	}
+	return t
+}
+
+func (m *mask3) tick() (t payout.Tick) {
+	if m.has() {
+		t = m.d.tick()
+	}
+	return t
+}
+
+func (m *mask3) amount(asked payout.Amount) (a payout.Amount) {
+	if m.has() {
+		a = asked
+	}
+	if m.has() {
+		a = m.d.amount()
+	}
+	return a
+}
+
+func (d *decoder) life3(p *payout.Payout) {
+	m := d.mask3()
+	p.FirstSent = m.time(time.Time{})
+	p.Doubted, p.Seen, p.Unproven = m.has(), m.has(), m.has()
+	p.Attempt, p.Tries = int(m.uint()), int(m.uint())
+	p.Owner, p.SentBy, p.Epoch = m.uint(), uint32(m.uint()), m.uint()
+	p.Host = m.text()
+	p.EndedAt, p.NotSeenAt = m.time(p.FirstSent), m.time(p.FirstSent)
+	p.Asks = int(m.uint())
+	p.AskAt, p.SettledAt = m.time(p.FirstSent), m.time(p.FirstSent)
+	p.GateStatus, p.Code, p.Message = m.text(), m.text(), m.text()
+	p.Got = m.amount(p.Amount)
+	p.Operation, p.Provider, p.Request = m.text(), m.text(), m.text()
+	p.Flags = payout.Flags(m.uint())
+	p.EndedTick, p.NotSeen = m.tick(), m.tick()
+	p.LostSince = m.time(p.FirstSent)
+}
+
+func (d *decoder) event3(gate string, asked payout.Amount) (ev payout.Event) {
+	ev.Kind = payout.Kind(d.uint())
+	ev.Source = payout.Source(d.uint())
+	ev.At = d.maybeTime()
+	m := d.mask3()
+	ev.Attempt, ev.Tries = int(m.uint()), int(m.uint())
+	ev.Owner, ev.Batch = m.uint(), uint32(m.uint())
+	if ev.Host = gate; !m.has() {
+		ev.Host = d.string()
+	}
+	ev.Epoch = m.uint()
+	ev.Outcome = payout.State(m.uint())
+	if m.has() {
+		ev.Match = payout.MatchProven
+	}
+	if m.has() {
+		ev.Match = payout.MatchDiffers
+	}
+	ev.Status, ev.Code, ev.Message = m.text(), m.text(), m.text()
+	ev.Amount = m.amount(asked)
+	ev.Operation, ev.Provider, ev.Request = m.text(), m.text(), m.text()
+	ev.Tick, ev.Applied = m.tick(), m.tick()
+	ev.Since = m.time(time.Time{})
+	return ev
+}
+
+// decodeEarly3 reads a report that waits for its payout. Format 3 did not keep whom
+// it is about, so that it will not be believed; it is shown.
+func decodeEarly3(key, value []byte) (payout.Event, error) {
+	d := newDecoder(key, value, version3)
+	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	ev := d.event3("", payout.Amount{})
+	ev.Key = k
+	if !d.bad && !ev.Kind.Valid() {
+		d.fail()
+	}
+	if err := d.done("event", key); err != nil {
+		return ev, fmt.Errorf("%w (a report that waits for its payout)", err)
+	}
+	return ev, nil
+}

@@ -1,0 +1,172 @@
+package bolt
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/storetest"
+)
+
+// older is a store that an older masspay has written; see testdata.
+func older(t *testing.T, name string) Options {
+	key, err := ParseKey("bWFzc3BheSBzdG9yZSBrZXkgZm9yIHRlc3RzIG9ubHk=")
+	require.NoError(t, err)
+	o := Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: key}
+	in, err := os.Open(filepath.Join("testdata", name, "store.db.gz"))
+	require.NoError(t, err)
+	defer in.Close()
+	z, err := gzip.NewReader(in)
+	require.NoError(t, err)
+	text, err := io.ReadAll(z)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(o.Path, text, 0o600))
+	copyFile(t, filepath.Join("testdata", name, "store.db.marker"), o.marker())
+	return o
+}
+
+// A store of format 3 is named older, and after the migration it is what it was.
+func TestMigrateFormat3(t *testing.T) {
+	t.Parallel()
+	o := older(t, "format3")
+	_, err := Open(t.Context(), o)
+	require.ErrorIs(t, err, store.ErrOlder)
+	require.NotErrorIs(t, err, store.ErrDamaged)
+	wrong := o
+	wrong.Key = NewKey()
+	_, _, err = Migrate(t.Context(), wrong)
+	require.ErrorIs(t, err, store.ErrKey)
+	from, done, err := Migrate(t.Context(), o)
+	require.NoError(t, err)
+	require.EqualValues(t, 3, from)
+	require.True(t, done)
+	_, done, err = Migrate(t.Context(), o)
+	require.NoError(t, err)
+	require.False(t, done, "once is enough")
+	format3IsWhole(t, o)
+}
+
+// format3IsWhole holds a migrated store against what went into it.
+func format3IsWhole(t *testing.T, o Options) {
+	s, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	storetest.Check(t, s)
+	states := map[payout.State]int{}
+	checks := 0
+	for r, err := range s.List(t.Context(), store.Filter{Events: true}) {
+		require.NoError(t, err)
+		states[r.State]++
+		if r.NeedsCheck() {
+			checks++
+		}
+		if r.State != payout.StateNew || r.Tries > 0 {
+			require.NotEmpty(t, r.Events)
+		}
+	}
+	require.Equal(t, map[payout.State]int{
+		payout.StateNew: 14, payout.StateSending: 5, payout.StateUnknown: 2, payout.StateAccepted: 4, payout.StatePaid: 4,
+		payout.StatePartial: 1, payout.StateDeclined: 1, payout.StateRejected: 1, payout.StateReturned: 1,
+	}, countNoCancelled(states))
+	require.Equal(t, 2, checks, "another amount, and two outcomes")
+	get := func(id string) payout.Record {
+		r, err := s.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: id})
+		require.NoError(t, err)
+		return r
+	}
+	require.Equal(t, 1, get("old-000000").AcceptedAttempt)
+	require.Equal(t, payout.BasisAccepted, get("old-000000").Basis())
+	require.True(t, get("old-000010").MayHaveLeft)
+	require.Equal(t, payout.BasisPossible, get("old-000010").Basis())
+	require.True(t, get("old-000014").Unproven)
+	require.Equal(t, "req-old-000000", get("old-000000").Request)
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 5, n)
+	require.Zero(t, get("old-000015").Bar, "an older masspay removed the lock files of the dead")
+	// A report that was kept is shown, and not believed: it does not say whom it is about.
+	l, err := s.Load(t.Context(), storetest.BatchOf("third", nil), storetest.All([]store.Row{storetest.Row(s, "early-1", 5, 2)}))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.Early)
+	require.Equal(t, payout.StateNew, get("early-1").State)
+	require.True(t, get("early-1").NeedsCheck())
+	require.Len(t, storetest.Claim(t, s, l.Batch, 9), 0)
+	var conflict *store.ConflictError
+	_, err = s.Load(t.Context(), storetest.BatchOf("fourth", nil), storetest.All([]store.Row{storetest.Row(s, "old-000003", 5, 2)}))
+	require.ErrorAs(t, err, &conflict, "an id is never forgotten")
+	storetest.Check(t, s)
+}
+
+func countNoCancelled(states map[payout.State]int) map[payout.State]int {
+	delete(states, payout.StateCancelled)
+	return states
+}
+
+// A migration that is cut off at any commit goes on with the next one; until then
+// nobody takes the store for another's, or for damaged.
+func TestAMigrationThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	cut := errors.New("cut off")
+	for at := 1; ; at++ {
+		o := older(t, "format3")
+		n := 0
+		s := migrator(t, o)
+		s.migrated = func() error {
+			if n++; n == at {
+				return cut
+			}
+			return nil
+		}
+		_, _, err := s.migrate(t.Context())
+		if err == nil {
+			require.Greater(t, at, 3, "there are some commits to be cut off after")
+			break
+		}
+		require.ErrorIs(t, err, cut)
+		_, err = Open(t.Context(), o)
+		require.ErrorIs(t, err, store.ErrOlder)
+		require.ErrorContains(t, err, "cut off")
+		_, done, err := Migrate(t.Context(), o)
+		require.NoError(t, err)
+		require.True(t, done)
+		format3IsWhole(t, o)
+	}
+}
+
+func migrator(t *testing.T, o Options) *Store {
+	seal, err := newSealer(o.Key)
+	require.NoError(t, err)
+	return &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+}
+
+// A migrated store is used as any other: what was open is settled, what was not sent
+// is sent once.
+func TestAMigratedStoreGoesOn(t *testing.T) {
+	t.Parallel()
+	o := older(t, "format3")
+	_, _, err := Migrate(t.Context(), o)
+	require.NoError(t, err)
+	s, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	b, err := s.Batch(t.Context(), storetest.BatchOf("first", nil).ID)
+	require.NoError(t, err)
+	for {
+		c := storetest.Claim(t, s, b, 3)
+		if len(c) == 0 {
+			break
+		}
+		for _, p := range c {
+			storetest.Apply(t, s, payout.Event{Key: p.Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: p.Attempt, Tries: 1, At: time.Now(), Host: "gate.example"})
+		}
+	}
+	storetest.Check(t, s)
+}

@@ -1,0 +1,327 @@
+package bolt
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/clock"
+)
+
+// An owner is a process that claims. It holds a lock file of its own for life, and a
+// record in the store says which process that is. A lock that could be taken is
+// proof that the process is dead: the proof is recorded in the commit that uses it,
+// and the file is removed only when no payout of the owner is left. A file that is
+// missing proves nothing.
+
+// ownerRecord is what the store knows of an owner.
+type ownerRecord struct {
+	Boot    uint64    `json:"boot,omitempty"` // of the machine that it runs on; 0: not known
+	Machine uint64    `json:"machine,omitempty"`
+	PID     int       `json:"pid,omitempty"`
+	Since   time.Time `json:"since,omitzero"`
+	Dead    bool      `json:"dead,omitempty"` // proven
+}
+
+func putOwner(tx *bbolt.Tx, owner uint64, r ownerRecord) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketOwners).Put(be64(owner), summed(be64(owner), text))
+}
+
+// readOwner returns the zero record for an owner that is not known.
+func readOwner(tx *bbolt.Tx, owner uint64) (r ownerRecord, err error) {
+	v := tx.Bucket(bucketOwners).Get(be64(owner))
+	if v == nil {
+		return r, nil
+	}
+	text, err := plain("owner", be64(owner), v)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(text, &r)
+}
+
+// own gives the process an owner number and a lock file that it holds for
+// life, on the first claim.
+func (s *Store) own() (uint64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.owner != 0 {
+		return s.owner, nil
+	}
+	var b [8]byte
+	_, _ = rand.Read(b[:])
+	owner := binary.BigEndian.Uint64(b[:])
+	l := flock.New(s.ownerPath(owner), flock.SetPermissions(0o600))
+	ok, err := l.TryLock()
+	if err != nil {
+		return 0, fmt.Errorf("lock file %s: %w", l.Path(), err)
+	}
+	if !ok {
+		return 0, fmt.Errorf("lock file %s: %w", l.Path(), store.ErrBusy)
+	}
+	// Its name must outlive a power cut: a missing file would prove nothing of a process
+	// that is surely dead.
+	if err := syncFolder(l.Path()); err != nil {
+		return 0, errors.Join(err, remove(l.Path()), l.Unlock())
+	}
+	s.owner, s.ownLock = owner, l
+	return owner, nil
+}
+
+func (s *Store) ownerPath(owner uint64) string {
+	return s.o.Path + ".owner-" + hex.EncodeToString(be64(owner))
+}
+
+// register records an owner with its first claim.
+func (s *Store) register(tx *bbolt.Tx, owner uint64) error {
+	if tx.Bucket(bucketOwners).Get(be64(owner)) != nil {
+		return nil
+	}
+	return putOwner(tx, owner, ownerRecord{Boot: clock.Boot(), Machine: clock.Machine(), PID: os.Getpid(), Since: s.o.now().UTC()})
+}
+
+// MaySend makes sure that this process's lock file is still its own; see store.Store.
+// Where somebody has removed or replaced it, others may find the process dead.
+func (s *Store) MaySend(context.Context, bool) error {
+	s.mu.Lock()
+	l := s.ownLock
+	s.mu.Unlock()
+	if l == nil || !l.Locked() {
+		return fmt.Errorf("%w: it holds no claim", store.ErrFenced)
+	}
+	mine, err := l.Stat()
+	if err != nil {
+		return fmt.Errorf("%w: its lock file: %w", store.ErrFenced, err)
+	}
+	there, err := os.Stat(l.Path())
+	if err != nil {
+		return fmt.Errorf("%w: its lock file: %w", store.ErrFenced, err)
+	}
+	if !os.SameFile(mine, there) {
+		return fmt.Errorf("%w: its lock file %s was replaced", store.ErrFenced, l.Path())
+	}
+	return nil
+}
+
+// Recover makes Unknown what dead processes were sending; see store.Store.
+func (s *Store) Recover(ctx context.Context) (int, error) {
+	idle := false
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		k, _ := tx.Bucket(bucketClaims).Cursor().First()
+		last, _ := tx.Bucket(bucketClaims).Cursor().Last()
+		mine := be64(s.owner)
+		idle = k == nil || s.owner != 0 && string(k[:8]) == string(mine) && string(last[:8]) == string(mine)
+		return nil
+	})
+	if err != nil || idle {
+		return 0, err
+	}
+	total := 0
+	for {
+		n, err := s.recoverBurst(ctx)
+		total += n
+		if err != nil || n < burstWrites {
+			return total, err
+		}
+	}
+}
+
+// recoverBurst does one commit's worth of recovering.
+func (s *Store) recoverBurst(ctx context.Context) (n int, err error) {
+	r := &recovery{s: s}
+	err = s.burst(ctx, func(db *bbolt.DB) error {
+		err := s.write(db, func(tx *bbolt.Tx) error {
+			r.begin(tx)
+			for owner, payouts := range claimsByOwner(tx) {
+				if err := r.owner(owner, payouts); err != nil {
+					return err
+				}
+			}
+			return r.w.flush()
+		})
+		return errors.Join(err, r.end(err == nil))
+	})
+	return r.n, err
+}
+
+// recovery is one commit of Recover. It keeps the locks that it could take until the
+// commit is through: they are its proof.
+type recovery struct {
+	s       *Store
+	w       *writer
+	n       int
+	locks   []*flock.Flock
+	through []*flock.Flock // of those, the ones whose owner has no payout left
+}
+
+// begin is called again when a transaction is tried again.
+func (r *recovery) begin(tx *bbolt.Tx) {
+	r.w, r.n, r.through = r.s.writer(tx), 0, nil
+	for _, l := range r.locks {
+		_ = l.Unlock()
+	}
+	r.locks = nil
+}
+
+func (r *recovery) owner(owner uint64, payouts []uint64) error {
+	record, err := readOwner(r.w.tx, owner)
+	if err != nil {
+		return err
+	}
+	state, l, err := r.s.look(owner)
+	if err != nil || state == ownerAlive {
+		return err
+	}
+	if l != nil {
+		r.locks = append(r.locks, l)
+	}
+	if state == ownerDead && !record.Dead {
+		record.Dead = true
+		if err := putOwner(r.w.tx, owner, record); err != nil {
+			return err
+		}
+	}
+	e := payout.Event{Kind: payout.Orphaned, Source: payout.FromStore, At: r.s.o.now(), Tick: clock.Tick(), Owner: owner}
+	if !record.Dead {
+		m, err := readMeta(r.w.tx)
+		if err != nil {
+			return err
+		}
+		e.Bar = payout.Bar{Boot: record.Boot, Machine: record.Machine, Epoch: max(m.generation, 1)}
+	}
+	some := payouts[:min(len(payouts), burstWrites-r.n)]
+	for _, p := range some {
+		rec, err := r.w.get(p)
+		if err != nil {
+			return err
+		}
+		e.Key = rec.Key
+		if _, err := r.w.apply(rec, e); err != nil {
+			return err
+		}
+		r.n++
+	}
+	if len(some) < len(payouts) {
+		return nil
+	}
+	if l != nil {
+		r.through = append(r.through, l)
+	}
+	return r.w.tx.Bucket(bucketOwners).Delete(be64(owner))
+}
+
+// end lets go of the locks and removes the files of owners that are through.
+// Dangerous before the commit: without its file a dead owner would be forgotten, and
+// what it was sending barred for good.
+func (r *recovery) end(committed bool) (err error) {
+	for _, l := range r.through {
+		if committed {
+			err = errors.Join(err, remove(l.Path()))
+		}
+	}
+	for _, l := range r.locks {
+		err = errors.Join(err, l.Unlock())
+	}
+	return err
+}
+
+// remove removes a file that may be gone.
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func claimsByOwner(tx *bbolt.Tx) map[uint64][]uint64 {
+	held := map[uint64][]uint64{}
+	c := tx.Bucket(bucketClaims).Cursor()
+	for k, _ := c.First(); len(k) == 16; k, _ = c.Next() {
+		owner := binary.BigEndian.Uint64(k)
+		held[owner] = append(held[owner], binary.BigEndian.Uint64(k[8:]))
+	}
+	return held
+}
+
+// What a look at an owner's lock file tells.
+const (
+	ownerAlive   = iota
+	ownerDead    // its lock could be taken, and is held by the caller now
+	ownerMissing // there is no file: nobody knows
+)
+
+// look looks at an owner's lock file. Dangerous if it errs: a living process's
+// payouts would be polled and, after the quiet period, sent again. So only a lock
+// that could be taken is proof.
+func (s *Store) look(owner uint64) (state int, l *flock.Flock, err error) {
+	s.mu.Lock()
+	mine := owner == s.owner
+	s.mu.Unlock()
+	if mine {
+		return ownerAlive, nil, nil
+	}
+	path := s.ownerPath(owner)
+	before, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ownerMissing, nil, nil
+	} else if err != nil {
+		return ownerAlive, nil, err
+	}
+	l = flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_RDWR)) // never made anew
+	ok, err := l.TryLock()
+	if errors.Is(err, fs.ErrNotExist) {
+		return ownerMissing, nil, nil
+	}
+	if err != nil || !ok {
+		return ownerAlive, nil, err
+	}
+	if now, err := l.Stat(); err != nil || !os.SameFile(before, now) {
+		return ownerAlive, nil, errors.Join(err, l.Unlock()) // somebody is at it
+	}
+	return ownerDead, l, nil
+}
+
+// Close gives up the process's place; see store.Store. Its lock file stays while
+// payouts of it are left: that its lock is free tells the next Recover so.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	owner, l := s.owner, s.ownLock
+	s.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	left := true
+	err := s.update(context.Background(), func(tx *bbolt.Tx) error {
+		k, _ := tx.Bucket(bucketClaims).Cursor().Seek(be64(owner))
+		if left = len(k) == 16 && string(k[:8]) == string(be64(owner)); left {
+			return nil
+		}
+		return tx.Bucket(bucketOwners).Delete(be64(owner))
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var failed error
+	if err == nil && !left {
+		failed = remove(l.Path())
+	}
+	s.ownLock, s.owner = nil, 0
+	return errors.Join(failed, l.Unlock())
+}
