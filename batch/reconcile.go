@@ -184,7 +184,8 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answ
 	if err != nil {
 		return sum, err
 	}
-	for !proven && len(records) > 0 && sum.Refused == "" && sum.Paused.IsZero() && ctx.Err() == nil {
+	goesOn := func() bool { return len(records) > 0 && sum.Refused == "" && sum.Paused.IsZero() && ctx.Err() == nil }
+	for !proven && goesOn() {
 		var a Answers
 		if a, proven, err = q.askAlone(ctx, records[0]); err != nil {
 			return sum, err
@@ -192,8 +193,8 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answ
 		sum.add(a)
 		records = records[1:]
 	}
-	if sum.Refused != "" || !sum.Paused.IsZero() || ctx.Err() != nil {
-		return sum, nil
+	if !goesOn() {
+		return sum, err
 	}
 	a, _, err := q.askTogether(ctx, records)
 	sum.add(a)

@@ -45,7 +45,7 @@ func TestMatchPayment(t *testing.T) {
 		{"sending: last year's", sending, change(func(e *Event) { e.Made = t0.AddDate(-1, 0, 0) }), MatchDiffers, FieldDate},
 		{"sending: the gate's clock is hours behind", sending, change(func(e *Event) { e.Made = t0.Add(-5 * time.Hour) }), MatchProven, ""},
 		{"sending: part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, 500 }), MatchProven, ""},
-		{"sending: more than part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, asked.Minor + 1 }), MatchDiffers, FieldAmount},
+		{"sending: more than part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, asked.Minor+1 }), MatchDiffers, FieldAmount},
 		{"in doubt: neither", doubt, bare, MatchAllowed, ""},
 		{"in doubt and freed: neither", freed, bare, MatchAllowed, ""},
 		{"in doubt and freed: another account", freed, change(func(e *Event) { e.Account = "996555999999" }), MatchDiffers, FieldAccount},

@@ -250,7 +250,7 @@ func errIf(cond bool, err error) error {
 func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
 	m, marker, err := s.standing(tx)
 	lost := errors.Is(err, store.ErrNoMarker)
-	if err != nil && !(askFirst && lost) {
+	if err != nil && (!askFirst || !lost) {
 		return 0, copied, err
 	}
 	older := lost || marker > m.generation || m.elsewhere(s.o.Path)

@@ -27,7 +27,7 @@ var migrate3 = migration{
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, func(s *sealer, key, value []byte) ([]byte, error) {
+		{bucketPayouts, func(_ *sealer, key, value []byte) ([]byte, error) {
 			if len(value) > 0 && value[0] == recordVersion {
 				return value, nil // before the migration was cut off
 			}

@@ -59,7 +59,7 @@ func (o Options) checkFileSystem() error {
 	if err := unix.Statfs(folder, &st); err != nil {
 		return fmt.Errorf("%s: %w", folder, err)
 	}
-	magic := uint32(st.Type) //nolint:unconvert // not the same type everywhere
+	magic := uint32(st.Type)
 	if localFileSystems[magic] || o.AnyFileSystem {
 		return nil
 	}
