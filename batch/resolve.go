@@ -150,12 +150,12 @@ func lastHeard(rec payout.Record) (at time.Time) {
 func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	age := now.Sub(p.EndedAt)
 	if measured, ok := tick.Since(p.EndedTick); ok {
-		age = min(age, measured)
+		age = measured
 	}
 	if age < quiet {
 		return refuse("masspay resolve again after that", "the quiet period of %v after its last attempt is not over: the request may still arrive", quiet)
 	}
-	if now.Sub(p.EndedAt) < resolveAfter && !r.AgeAnyway {
+	if age < resolveAfter && !r.AgeAnyway {
 		return refuse("masspay resolve again tomorrow; --age-anyway does not wait, and is recorded", "its last attempt is less than a day old")
 	}
 	return nil

@@ -29,6 +29,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/clock"
 	"masspay/store/storetest"
 	"masspay/web"
 )
@@ -153,8 +154,10 @@ func TestManyProcessesKeepTheRate(t *testing.T) {
 // serveGate lets the simulator answer until it is stopped.
 func (n *stormNight) serveGate() (stop func()) {
 	server := &http.Server{Handler: n.sim, ErrorLog: quiet}
-	l := n.wire.listen("gate.example:80")
-	go func() { _ = server.Serve(l) }()
+	for _, address := range []string{firstGate, secondGate} {
+		l := n.wire.listen(strings.TrimPrefix(address, "http://") + ":80")
+		go func() { _ = server.Serve(l) }()
+	}
 	return func() {
 		n.sim.Close()
 		require.NoError(n.t, server.Close())
@@ -177,6 +180,8 @@ type weather struct {
 	mu                               sync.Mutex
 	nights, rows, runs, deaths, naps int
 	restores, steps                  int
+	strangers, moves, vanished       int
+	resolved                         int
 	requests, faults, paid, open     int
 	virtual                          time.Duration
 }
@@ -191,6 +196,10 @@ func (w *weather) add(v *weather) {
 	w.naps += v.naps
 	w.restores += v.restores
 	w.steps += v.steps
+	w.strangers += v.strangers
+	w.moves += v.moves
+	w.vanished += v.vanished
+	w.resolved += v.resolved
 	w.requests += v.requests
 	w.faults += v.faults
 	w.paid += v.paid
@@ -201,8 +210,8 @@ func (w *weather) add(v *weather) {
 func (w *weather) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d requests, %d faults: %d rows paid, %d that the gate never settles, the others refused",
-		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.steps, w.restores, w.requests, w.faults, w.paid, w.open)
+	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d callbacks of others' payments before a load, %d gates moved, %d lock files vanished, %d payouts resolved by a person, %d requests, %d faults: %d rows paid, %d that the gate never settles, the others refused",
+		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.steps, w.restores, w.strangers, w.moves, w.vanished, w.resolved, w.requests, w.faults, w.paid, w.open)
 }
 
 // The times of a night. They are to each other as the defaults are; what is
@@ -238,10 +247,14 @@ type stormNight struct {
 	rate     float64
 	copied   bool // the store will be lost, and come back as a copy
 	marked   []byte
+	base     string   // address of the gate
+	aliases  []string // of the gate, once it has moved
+	vanishes bool     // lock files vanish
+	mute     bool     // the gate never says whom a payment is for
 }
 
 func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Config)) *stormNight {
-	n := &stormNight{t: t, seed: seed, rate: 200, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
+	n := &stormNight{t: t, seed: seed, rate: 200, base: firstGate, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
 	n.o = bolt.Options{
 		Path: filepath.Join(folder, "masspay.db"), Key: bolt.NewKey(), Wait: time.Hour,
 		Rules: payout.Rules{StatusAfter: nightStatusAfter, QuietPeriod: nightQuiet},
@@ -255,7 +268,24 @@ func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Con
 			rates[f] = n.rng.Float64() * 0.25
 		}
 	}
+	// These end a run, each time.
+	for _, f := range []gatesim.Fault{gatesim.Before403, gatesim.After403, gatesim.After404} {
+		rates[f] /= 10
+	}
+	n.copied = n.rng.IntN(4) == 0
+	says := []gatesim.Says{gatesim.SaysCustomer, gatesim.SaysBoth, gatesim.SaysNothing}[n.rng.IntN(3)]
+	if n.copied {
+		// What the lost store alone was told, the copy cannot know; and of what a lost
+		// store has sent, the gate must say whose it is.
+		rates[gatesim.Second], rates[gatesim.Word] = 0, 0
+		if says == gatesim.SaysNothing {
+			says = gatesim.SaysCustomer
+		}
+	}
+	n.mute = says == gatesim.SaysNothing
+	n.vanishes = !n.copied && n.rng.IntN(5) == 0
 	cfg := gatesim.Config{
+		Says: says,
 		Seed: seed, Projects: map[uint32]string{1234: secret}, Rates: rates,
 		Callback: "http://masspay.example/callbacks", PayEvery: n.rng.IntN(4) > 0,
 		VerdictAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
@@ -267,7 +297,6 @@ func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Con
 	}
 	n.sim = gatesim.New(cfg)
 	n.crashes = n.rng.IntN(8)
-	n.copied = n.rng.IntN(4) == 0
 	n.files = []string{n.file(1 + n.rng.IntN(30))}
 	if n.rng.IntN(3) == 0 {
 		// Another file repeats some of the rows and brings new ones.
@@ -297,6 +326,9 @@ func (n *stormNight) file(rows int) string {
 			suffix = []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 15}[n.rng.IntN(14)]
 			if n.copied && suffix == 7 {
 				suffix = 1 // that the money came back may be what the lost store alone was told
+			}
+			if n.mute && suffix == 15 {
+				suffix = 1 // after a doubt, another's payment of the id of which nothing is said counts as ours
 			}
 		}
 		b.WriteString(line(fmt.Sprintf("s-%03d", i), 1000+i, suffix))
@@ -361,10 +393,17 @@ func (n *stormNight) play(sum *weather) {
 	require.NoError(t, bolt.Create(t.Context(), n.o))
 	stopGate := n.serveGate()
 	stopServing := n.serveAlways()
+	n.strangers()
 	copied := n.copied
 	for evening := 0; !n.done(); evening++ {
-		require.Less(t, evening, 60, "the night does not end")
+		require.Less(t, evening, 100, "the night does not end")
+		if evening > 0 && len(n.aliases) == 0 && n.throw(8) == 0 {
+			n.move()
+		}
 		n.runSome(evening)
+		if evening > 10 {
+			n.resolveBarred()
+		}
 		time.Sleep(time.Duration(n.throw(30_000)) * time.Millisecond) //nolint:forbidigo // virtual
 		if copied && evening == 0 {
 			n.backup()
@@ -382,6 +421,80 @@ func (n *stormNight) play(sum *weather) {
 	n.check()
 	n.weather.virtual = time.Since(n.begun)
 	sum.add(&n.weather)
+}
+
+// The addresses of the gate, before and after it moved.
+const (
+	firstGate  = "http://gate.example"
+	secondGate = "http://moved.example"
+)
+
+// strangers tell of other people's payments of some ids before their file is loaded.
+func (n *stormNight) strangers() {
+	for range n.throw(2) * n.throw(4) {
+		row := n.throw(strings.Count(n.files[0], "\n") - 1)
+		if n.sim.Strange(payout.Key{ProjectID: 1234, PaymentID: fmt.Sprintf("s-%03d", row)}, payout.Amount{Minor: int64(1000 + row), Currency: "KGS"}, n.throw(12)) {
+			n.count(&n.weather.strangers)
+			n.tell("a stranger's payment of s-%03d was told", row)
+		}
+	}
+}
+
+// move gives the gate another address, and the configuration says so.
+func (n *stormNight) move() {
+	n.count(&n.weather.moves)
+	n.base, n.aliases = secondGate, []string{firstGate, secondGate}
+	n.o.Rules.Aliases = n.aliases
+	n.tell("the gate moves")
+}
+
+// vanish removes the lock files of living processes, and of dead ones.
+func (n *stormNight) vanish() {
+	time.Sleep(time.Duration(n.throw(8_000)) * time.Millisecond) //nolint:forbidigo // virtual
+	files, err := filepath.Glob(n.o.Path + ".owner-*")
+	require.NoError(n.t, err)
+	for _, f := range files {
+		if os.Remove(f) == nil {
+			n.count(&n.weather.vanished)
+			n.tell("%s vanishes", filepath.Base(f))
+		}
+	}
+}
+
+// resolveBarred is a person who knows the gate's ledger: what a vanished process was
+// sending, and the gate never had, was not paid.
+func (n *stormNight) resolveBarred() {
+	s, end := n.open(newMortal("person", &n.skew))
+	defer end()
+	accepted := map[payout.Key]bool{}
+	for _, e := range n.sim.Ledger() {
+		accepted[e.Key] = e.Accepted > 0 || e.Foreign
+	}
+	q := &batch.Reconciler{Store: s, Gate: n.client(newMortal("person's client", &n.skew), s.MaySend), Workers: 1, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}
+	var barred []payout.Record
+	for r, err := range s.List(context.Background(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
+		require.NoError(n.t, err)
+		if r.Bar != (payout.Bar{}) && !accepted[r.Key] {
+			barred = append(barred, r)
+		}
+	}
+	for _, r := range barred {
+		rec, heard, err := q.Hear(context.Background(), r.Key)
+		decide := batch.Resolving{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
+		if err == nil {
+			err = decide.MayResolve(rec, heard, true, nightQuiet, time.Now(), clock.Tick())
+		}
+		var refused *batch.RefusedError
+		if errors.As(err, &refused) {
+			n.tell("%s may not be resolved: %v", r.Key, err)
+			continue
+		}
+		require.NoError(n.t, err)
+		_, err = decide.Apply(context.Background(), s)
+		require.NoError(n.t, err)
+		n.count(&n.weather.resolved)
+		n.tell("%s is resolved as not paid", r.Key)
+	}
 }
 
 var quiet = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
@@ -468,6 +581,9 @@ func (n *stormNight) runSome(evening int) {
 			}
 		})
 	}
+	if n.vanishes && n.throw(2) == 0 {
+		wg.Go(n.vanish)
+	}
 	if n.throw(4) == 0 {
 		m := n.process(fmt.Sprintf("reconcile %d", evening), true)
 		wg.Go(func() { n.reconcile(m) })
@@ -478,7 +594,7 @@ func (n *stormNight) runSome(evening int) {
 func (n *stormNight) reconcile(m *mortal) {
 	s, end := n.open(m)
 	defer end()
-	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m, s.MaySend), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter}).Round(context.Background(), "")
+	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m, s.MaySend), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}).Round(context.Background(), "")
 	n.tell("%s: %+v, %v", m.name, a, err)
 }
 
@@ -489,7 +605,7 @@ func (n *stormNight) client(m *mortal, maySend func(context.Context, bool) error
 	transport := gate.NewTransport(8)
 	transport.Proxy, transport.DialContext = nil, m.dialer(&n.wire)
 	c, err := gate.NewClient(gate.Options{
-		BaseURL: "http://gate.example", Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport}, MaySend: maySend,
+		BaseURL: n.base, Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport}, MaySend: maySend,
 	})
 	require.NoError(n.t, err)
 	n.t.Cleanup(transport.CloseIdleConnections)
@@ -507,7 +623,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outc
 	}
 	r := &batch.Runner{
 		Store: s, Gate: n.client(m, s.MaySend), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
-		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
+		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Aliases: n.aliases, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
 	}
 	return r.Run(context.Background(), b.ID)
 }
@@ -598,11 +714,16 @@ func (n *stormNight) restore() {
 	if whole {
 		require.NoError(n.t, os.WriteFile(n.o.Path+".marker", n.marked, 0o600))
 	}
-	n.tell("the store is last night's copy (its marker too: %v)", whole)
+	want := store.ErrRestored
+	if lost := !whole && n.throw(2) == 0; lost {
+		require.NoError(n.t, os.Remove(n.o.Path+".marker"))
+		want, before = store.ErrNoMarker, nil
+	}
+	n.tell("the store is last night's copy (its marker too: %v; else %v)", whole, want)
 	sent := len(n.sim.History())
 	if !whole && !bytes.Equal(before, n.marked) {
 		_, err := n.run(newMortal("unasked", &n.skew), n.files[0], 0)
-		require.ErrorIs(n.t, err, store.ErrRestored)
+		require.ErrorIs(n.t, err, want)
 		require.Len(n.t, n.sim.History(), sent, "a copy has sent")
 	}
 	n.askFirst = true

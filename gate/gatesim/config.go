@@ -32,6 +32,10 @@ const (
 	HTML        Fault = "html"         // accept it, answer with some proxy's error page
 	Garbage     Fault = "garbage"      // accept it, answer 200 with broken JSON
 	Redirect    Fault = "redirect"     // accept nothing, answer 307 to itself
+	Before403   Fault = "403-before"   // accept nothing, answer with some filter's 403 page
+	After403    Fault = "403-after"    // accept it, answer with some filter's 403 page
+	After404    Fault = "404-after"    // accept it, answer with some proxy's 404 page
+	Accept429   Fault = "429-after"    // accept it, say so, with HTTP 429
 	Early       Fault = "early"        // callback before the answer
 	Twice       Fault = "twice"        // every callback twice
 	Disorder    Fault = "disorder"     // "processing" again after the verdict
@@ -40,7 +44,14 @@ const (
 	Unsigned    Fault = "unsigned"     // forged callbacks before the true one
 	OtherAmount Fault = "other-amount" // the verdict names another amount
 	OtherID     Fault = "other-id"     // a callback for an id that nobody sent
-	OddWord     Fault = "odd-word"     // a status word that nobody documented, before the verdict
+	OddWord     Fault = "odd-word"     // a rare word of progress, before the verdict
+	Stranger    Fault = "stranger"     // a signed callback about another's payment of the id, before the answer
+	Split       Fault = "split"        // the payment is made in two parts
+	Cascade     Fault = "cascade"      // one provider declines, the next one pays
+	NewIDs      Fault = "new-ids"      // the operation has another id in every callback
+	Regrouped   Fault = "regrouped"    // a signed body whose lines were divided anew, before the verdict
+	Second      Fault = "second"       // a second payment, told after the first
+	Word        Fault = "word"         // a word after the verdict that a person must read
 	Exists      Fault = "exists"       // tell of a known id by callback, not by answer
 	StatusError Fault = "status-error" // a status question gets 500
 	StatusHTML  Fault = "status-html"  // a status question gets some proxy's 404 page
@@ -53,8 +64,19 @@ const (
 var Faults = []Fault{
 	CutUnread, CutBefore, CutAfter, HangBefore, HangAfter, Late, Error500, Accept500, TooMany, HTML, Garbage, Redirect,
 	Early, Twice, Disorder, Delayed, Never, Unsigned, OtherAmount, OtherID, OddWord, Exists,
+	Before403, After403, After404, Accept429, Stranger, Split, Cascade, NewIDs, Regrouped, Second, Word,
 	StatusError, StatusHTML, Status3062, StatusHang, StatusStale,
 }
+
+// Says is what callbacks and status answers say of the receiver.
+type Says string
+
+// What may be said. The zero value is what the platform's own example says.
+const (
+	SaysCustomer Says = ""
+	SaysBoth     Says = "both" // and the account
+	SaysNothing  Says = "nothing"
+)
 
 // Config says how the gateway behaves. The zero value is polite and instant,
 // and sends no callbacks.
@@ -65,6 +87,7 @@ type Config struct {
 
 	Rates map[Fault]float64 // how often a fault strikes, 0 to 1
 
+	Says         Says          // what callbacks and status answers say of the receiver
 	PayEvery     bool          // pay every accepted POST, also of an id that is known
 	Bare         bool          // answer "accepted" at once and remember nothing: for load tests
 	VerdictAfter time.Duration // from acceptance to verdict
@@ -105,7 +128,7 @@ func Hostile() map[Fault]float64 {
 	for _, f := range []Fault{CutUnread, CutBefore, CutAfter, HangBefore, HangAfter, Late, Error500, Accept500, TooMany, HTML, Garbage, Redirect} {
 		rates[f] = 0.01
 	}
-	for _, f := range []Fault{Early, Twice, Disorder, Delayed, Unsigned, OtherID, OddWord, Exists, Never} {
+	for _, f := range []Fault{Early, Twice, Disorder, Delayed, Unsigned, OtherID, OddWord, Exists, Never, Split, Cascade, NewIDs, Regrouped} {
 		rates[f] = 0.05
 	}
 	for _, f := range []Fault{StatusError, StatusHTML, Status3062, StatusHang, StatusStale} {

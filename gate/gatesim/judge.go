@@ -118,18 +118,25 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return "result.action is empty"
 	case slices.Contains(untouched, state) && e.Posts > 0 && e.Accepted > 0:
 		return fmt.Sprintf("the result says %q, and it was sent", state)
-	case !has && !slices.Contains(unpaidWords, state):
+	case !has && state == "check" && e.Strange && row["result.note"] != "":
+		return ""
+	case !has && !e.isUnpaid(row) && !slices.Contains(unpaidWords, state):
 		return fmt.Sprintf("the result says %q, and the gate has no payment", state)
+	case e.isUnpaid(row):
+		return ""
 	case has && e.Accepted == 0 && state != "check":
 		return fmt.Sprintf("the result says %q, and the gate's payment is somebody else's", state)
 	case has && !e.isFor(row):
 		return fmt.Sprintf("the gate has a payment of %d %s for another account or amount than the row's", e.Asked, e.Currency)
-	case state == "check" && (row["result.note"] == "" || has && !e.Foreign && !e.Odd):
+	case (e.Second || e.Worded) && state != "check":
+		return fmt.Sprintf("the result says %q, and a person must look", state)
+	case state == "check" && (row["result.note"] == "" || has && !e.Foreign && !e.Odd && !e.Strange):
 		return fmt.Sprintf("the result says \"check\" (%s), and there is nothing to check", row["result.note"])
 	case actions[state] != nil && !slices.Contains(actions[state], row["result.action"]):
 		return fmt.Sprintf("the result says %q, and to do %q", state, row["result.action"])
 	case state == "paid" && row["result.currency"] != "" && row["result.currency"] != row["payment.currency"]:
 		return fmt.Sprintf("paid in %q", row["result.currency"])
+	case has && state == "check" && e.Strange:
 	case has && !slices.Contains(trueWords[e.Status], state):
 		return fmt.Sprintf("the result says %q, the gate %q", state, e.Status)
 	}
@@ -137,6 +144,11 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return fmt.Sprintf("%d minor units moved for %q", e.Paid, row["payment.amount"])
 	}
 	return ""
+}
+
+// isUnpaid reports whether a person has resolved a row as not paid, and is right.
+func (e Entry) isUnpaid(row map[string]string) bool {
+	return row["result.state"] == "declined" && row["result.action"] == "new id" && strings.Contains(row["result.note"], "not paid by ") && e.Paid == 0
 }
 
 // isFor reports whether a payment is for what a row asks for.

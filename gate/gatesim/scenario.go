@@ -17,6 +17,22 @@ type step struct {
 	half    bool // only half of the amount
 	other   bool // the word names another amount
 	errors  bool // told in an errors array, not in an operation
+	part    int  // 1 or 2: the operation is one of two
+}
+
+// inParts makes two operations of a payment that is plainly paid: each moves a half,
+// or the first one moves nothing.
+func inParts(steps []step, cascade bool) []step {
+	if len(steps) != 1 || !steps[0].paid || steps[0].half || steps[0].other {
+		return steps
+	}
+	first := step{after: steps[0].after / 2, status: "processing", op: "success", code: "0", part: 1}
+	if cascade {
+		first.op, first.code = "decline", "20000"
+	}
+	last := steps[0]
+	last.part = 2
+	return []step{first, last}
 }
 
 // refusedBySuffix are accounts whose requests are refused at the door: the last

@@ -53,10 +53,16 @@ type payment struct {
 	times    int // how often it was accepted
 	bodies   []string
 	foreign  bool // made by somebody else
+	says     Says
 	steps    []step
 	at       int    // steps that have happened
 	told     string // payment.status of the last callback that was answered with 200
 	n        int    // of all payments, for its numbers
+
+	split, cascade, newIDs bool
+	ids                    int  // callbacks with ids of their own
+	strange                bool // something was told, or tried to be, that a person must see
+	second, worded         bool // a second payment was told, a word for a person was
 }
 
 // Entry is one id in the ledger.
@@ -73,7 +79,10 @@ type Entry struct {
 	Settled  bool       `json:"settled"`
 	Told     string     `json:"told,omitempty"` // status of the last callback that was taken
 	Foreign  bool       `json:"foreign,omitempty"`
-	Odd      bool       `json:"odd,omitempty"` // told with another amount than was asked for
+	Odd      bool       `json:"odd,omitempty"`     // told with another amount than was asked for
+	Strange  bool       `json:"strange,omitempty"` // something was told, or tried to be, that a person must see
+	Second   bool       `json:"second,omitempty"`  // a second payment was told
+	Worded   bool       `json:"worded,omitempty"`  // a word was told that a person must read
 }
 
 // Request is one request that reached the gateway.
@@ -143,12 +152,17 @@ func (s *Sim) dice(about string, n int) dice {
 }
 
 func (d dice) strikes(f Fault) bool {
+	d.s.mu.Lock()
+	defer d.s.mu.Unlock()
+	return d.strikesLocked(f)
+}
+
+// strikesLocked is strikes for who holds the simulator's lock.
+func (d dice) strikesLocked(f Fault) bool {
 	// One throw for each question, whatever the rate, keeps seeds comparable.
 	hit := d.rng.Float64() < d.s.cfg.Rates[f]
 	if hit {
-		d.s.mu.Lock()
 		d.s.strikes[f]++
-		d.s.mu.Unlock()
 	}
 	return hit
 }
@@ -204,9 +218,7 @@ func (in incoming) suffix() string {
 
 func (s *Sim) payout(w http.ResponseWriter, r *http.Request) {
 	if s.cfg.Bare {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"status":"success","request_id":"bare"}`)
+		s.bare(w, r)
 		return
 	}
 	s.mu.Lock()
@@ -235,7 +247,14 @@ func (s *Sim) payout(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	d := s.dice(in.key().String(), posts)
-	fault := d.first(CutBefore, CutAfter, HangBefore, HangAfter, Late, Error500, Accept500, TooMany, HTML, Garbage, Redirect)
+	if d.strikes(Stranger) {
+		s.mu.Lock()
+		s.payment(in)
+		s.mu.Unlock()
+		s.strange(in.key(), payout.Amount{Minor: minor(in) + 1, Currency: in.Payment.Currency}, posts) // it may come after the acceptance
+	}
+	fault := d.first(CutBefore, CutAfter, HangBefore, HangAfter, Late, Error500, Accept500, TooMany, HTML, Garbage, Redirect,
+		Before403, After403, After404, Accept429)
 	if fault != "" {
 		s.note(r, in.key(), string(fault))
 		s.misbehave(w, r, in, d, fault)
@@ -249,7 +268,12 @@ func (s *Sim) payout(w http.ResponseWriter, r *http.Request) {
 // misbehave does what a fault says.
 func (s *Sim) misbehave(w http.ResponseWriter, r *http.Request, in incoming, d dice, fault Fault) {
 	switch fault {
-	case CutAfter, HangAfter, Accept500, HTML, Garbage:
+	case Accept429:
+		if code := s.accept(in, d, false); code != "0" {
+			s.answer(w, in, code)
+			return
+		}
+	case CutAfter, HangAfter, Accept500, HTML, Garbage, After403, After404:
 		s.accept(in, d, false)
 	case Late:
 		s.later(s.cfg.LateBy, func() { s.accept(in, d, false) })
@@ -273,6 +297,13 @@ func (s *Sim) misbehave(w http.ResponseWriter, r *http.Request, in incoming, d d
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusBadGateway)
 		_, _ = io.WriteString(w, "<html><h1>502 Bad Gateway</h1></html>")
+	case Before403, After403, After404:
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(map[Fault]int{After404: http.StatusNotFound}[fault] + map[Fault]int{Before403: http.StatusForbidden, After403: http.StatusForbidden}[fault])
+		_, _ = io.WriteString(w, "<html>not here</html>")
+	case Accept429:
+		w.Header().Set("Retry-After", "1")
+		s.success(w, in, http.StatusTooManyRequests)
 	case Garbage:
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"status":"succ`)
@@ -373,14 +404,13 @@ func (s *Sim) count(in incoming) {
 func (s *Sim) payment(in incoming) *payment {
 	p := s.payments[in.key()]
 	if p == nil {
-		minor, _ := strconv.ParseInt(in.Payment.Amount.String(), 10, 64)
-		p = &payment{
-			key: in.key(), method: strings.TrimSuffix(strings.TrimPrefix(in.path, "/v2/payment/"), "/payout"),
-			suffix: in.suffix(), account: in.destination(), customer: in.Customer.ID,
-			amount: payout.Amount{Minor: minor, Currency: in.Payment.Currency},
-			posts:  1, bodies: []string{bodySum(in.body)}, n: len(s.payments) + 1,
-		}
+		p = &payment{key: in.key(), posts: 1, bodies: []string{bodySum(in.body)}, n: len(s.payments) + 1, says: s.cfg.Says}
 		s.payments[in.key()] = p
+	}
+	if p.method == "" { // only told of so far
+		p.method = strings.TrimSuffix(strings.TrimPrefix(in.path, "/v2/payment/"), "/payout")
+		p.suffix, p.account, p.customer = in.suffix(), in.destination(), in.Customer.ID
+		p.amount = payout.Amount{Minor: minor(in), Currency: in.Payment.Currency}
 	}
 	return p
 }
@@ -413,6 +443,12 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 	p.accepted = time.Now()
 	p.request = fmt.Sprintf("%013x%02x", p.n, p.times)
 	p.steps, p.at = story(p.suffix, s.cfg.VerdictAfter), 0
+	if p.split = d.strikesLocked(Split); p.split {
+		p.steps = inParts(p.steps, false)
+	} else if p.cascade = d.strikesLocked(Cascade); p.cascade {
+		p.steps = inParts(p.steps, true)
+	}
+	p.newIDs = d.strikesLocked(NewIDs)
 	s.mu.Unlock()
 	s.schedule(p, d, answered)
 	return "0"
@@ -423,10 +459,16 @@ func (s *Sim) answer(w http.ResponseWriter, in incoming, code string) {
 		refuse(w, http.StatusBadRequest, code)
 		return
 	}
+	s.success(w, in, http.StatusOK)
+}
+
+// success says that a request was accepted.
+func (s *Sim) success(w http.ResponseWriter, in incoming, status int) {
 	s.mu.Lock()
 	request := s.payments[in.key()].request
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	answer, _ := json.Marshal(map[string]any{
 		"status": "success", "request_id": request,
 		"project_id": in.General.ProjectID, "payment_id": in.General.PaymentID,
@@ -444,6 +486,7 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 	}
 	forged, odd, twice, disorder := d.strikes(Unsigned), d.strikes(OddWord), d.strikes(Twice), d.strikes(Disorder)
 	otherID, otherAmount := d.strikes(OtherID), d.strikes(OtherAmount)
+	regrouped, second, word := d.strikes(Regrouped), d.strikes(Second), d.strikes(Word)
 	s.mu.Lock()
 	steps := slices.Clone(p.steps)
 	if otherAmount {
@@ -468,6 +511,9 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 			if forged && st.settles {
 				s.forge(p, st)
 			}
+			if regrouped && st.settles {
+				s.regroup(p, st)
+			}
 			if odd && st.settles {
 				s.tell(p, step{status: "awaiting approval"})
 			}
@@ -481,6 +527,12 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 		}
 		if otherID && !silent {
 			s.stray(p)
+		}
+		s.mu.Lock()
+		told := p.told == "success"
+		s.mu.Unlock()
+		if last := steps[len(steps)-1]; told && last.status == "success" && !last.other {
+			s.afterwards(p, last, second, word)
 		}
 	}
 	if early && s.cfg.VerdictAfter < time.Second {
@@ -532,7 +584,12 @@ func (p *payment) body(st step) map[string]any {
 			"id": p.key.PaymentID, "type": "payout", "status": st.status, "date": now,
 			"method": p.method, "sum": sum, "description": "",
 		},
-		"customer": map[string]any{"id": p.customer},
+	}
+	if p.says != SaysNothing {
+		b["customer"] = map[string]any{"id": p.customer}
+	}
+	if p.says == SaysBoth {
+		b["account"] = map[string]any{"number": p.account}
 	}
 	if st.errors {
 		b["errors"] = []any{map[string]any{"code": st.code, "message": gate.MessageOf(st.code)}}
@@ -542,13 +599,31 @@ func (p *payment) body(st step) map[string]any {
 	if code == "" {
 		code = "9999"
 	}
-	b["operation"] = map[string]any{
-		"id": 1_000_000_000_000_000 + int64(p.n), "type": "payout", "status": op, "date": now, "created_date": now,
+	b["operation"] = p.operation(st.part, op, code, sum, now)
+	return b
+}
+
+// operation is one of a payment. Of one in two parts each has ids, a date and a sum of
+// its own.
+func (p *payment) operation(part int, status, code string, sum map[string]any, now string) map[string]any {
+	id, made := 1_000_000_000_000_000+int64(p.n)*1_000+int64(part), p.accepted.Add(time.Duration(part)*time.Second)
+	if p.newIDs {
+		p.ids++
+		id += int64(10 * p.ids)
+	}
+	if p.split && part > 0 {
+		half := p.amount.Minor / 2
+		if part == 2 {
+			half = p.amount.Minor - half
+		}
+		sum = map[string]any{"amount": half, "currency": p.amount.Currency}
+	}
+	return map[string]any{
+		"id": id, "type": "payout", "status": status, "date": now, "created_date": made.UTC().Format("2006-01-02T15:04:05-0700"),
 		"request_id": p.request, "sum_initial": sum, "sum_converted": sum,
 		"code": code, "message": gate.MessageOf(code),
-		"provider": map[string]any{"id": 12345, "payment_id": fmt.Sprintf("prov-%06d", p.n), "auth_code": ""},
+		"provider": map[string]any{"id": 12345, "payment_id": fmt.Sprintf("prov-%06d-%d", p.n, part), "auth_code": ""},
 	}
-	return b
 }
 
 func (s *Sim) sign(b map[string]any, project uint32) []byte {
@@ -616,8 +691,11 @@ func (s *Sim) stray(p *payment) {
 	s.post(body)
 }
 
-func (s *Sim) post(body []byte) int {
-	ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+func (s *Sim) post(body []byte) int { return s.postFor(20*time.Second, body) }
+
+// postFor gives up after a while.
+func (s *Sim) postFor(patience time.Duration, body []byte) int {
+	ctx, cancel := context.WithTimeout(s.ctx, patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.callbackURL(), bytes.NewReader(body))
 	if err != nil {
@@ -712,9 +790,15 @@ func (s *Sim) answerStatus(w http.ResponseWriter, p *payment, project uint32) bo
 		refuse(w, http.StatusOK, gate.CodeNotFound)
 		return false
 	}
-	b := p.body(p.status())
+	st := p.status()
+	b := p.body(st)
 	if op, ok := b["operation"]; ok {
-		b["operations"] = []any{op}
+		ops := []any{op}
+		if st.part == 2 {
+			first := p.body(p.steps[0])
+			ops = []any{first["operation"], op}
+		}
+		b["operations"] = ops
 		delete(b, "operation")
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -731,6 +815,7 @@ func (s *Sim) Ledger() []Entry {
 		e := Entry{
 			Key: p.key, Posts: p.posts, Accepted: p.times, Bodies: len(p.bodies),
 			Currency: p.amount.Currency, Asked: p.amount.Minor, Account: p.account, Foreign: p.foreign, Told: p.told,
+			Strange: p.strange, Second: p.second, Worded: p.worded,
 		}
 		if p.times > 0 || p.foreign {
 			st := p.status()

@@ -262,10 +262,15 @@ func (x *examining) explained(r record) {
 		return // by other rules, or not all of them
 	}
 	p := payout.New(r.Key, r.Method, r.Amount)
+	// Only events that changed something are kept, so that of two words "not seen" the
+	// second is the one that freed it, whatever the periods were, and that all gates were
+	// one, whatever was declared then.
+	rules := payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}
 	for _, e := range events {
-		// Only events that changed something are kept, so that of two words "not
-		// seen" the second is the one that freed it, whatever the periods were.
-		p, _ = payout.Next(payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}, p, e)
+		rules.Aliases = append(rules.Aliases, e.Host)
+	}
+	for _, e := range events {
+		p, _ = payout.Next(rules, p, e)
 	}
 	type essence struct {
 		state                                payout.State
