@@ -287,9 +287,9 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
 	}
 	text := fmt.Sprintf("already known with other content (%s): %s then (now %s), %s now; ",
-		columns, show(was.Amount, was.Method, was.Masked), was.State, show(is.amount, is.method, is.masked))
+		columns, show(was.Amount, was.Method, was.Masked), Word(was), show(is.amount, is.method, is.masked))
 	if !was.Cancellable() {
-		return text + "a new payout needs a new id", nil
+		return text + whatNow(was), nil
 	}
 	if k.batches == nil {
 		if k.batches, err = names(k.ctx, k.Store); err != nil {
@@ -297,8 +297,33 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 		}
 	}
 	old := k.batches[was.Places[0].Batch]
-	return text + fmt.Sprintf("nothing of it was sent, and batch %s would still send it: masspay cancel %s --row %s cancels that row, then this id is free",
-		old, old, was.Key.PaymentID), nil
+	shared := ""
+	if len(was.Places) > 1 {
+		shared = " --shared" // it stands in other batches too, and is not to be sent by them either
+	}
+	return text + fmt.Sprintf("nothing of it was paid, and batch %s would still send it: masspay cancel %s --row=%s%s cancels that row, then this id is free",
+		old, old, ShellWord(was.Key.PaymentID), shared), nil
+}
+
+// whatNow says what to do about a row whose id is known with other content and cannot be
+// cancelled. Dangerous to shorten to "use a new id": where the old row was paid, or may
+// be, that is a second payment.
+func whatNow(was payout.Payout) string {
+	switch Word(was) {
+	case WordPaid:
+		return "it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id"
+	case WordDeclined, WordRejected:
+		switch Action(was) {
+		case ActFix, ActNewID:
+			return "it was not paid: the corrected row needs a new id"
+		case ActNever:
+			return "it was refused for fraud or compliance: take the row out"
+		}
+		return "it was refused, and a person must look before it is paid under another id: take the row out"
+	case WordOpen:
+		return "it was sent and may be paid: put the old values back, and wait for its outcome (masspay reconcile); under a new id it could be paid twice"
+	}
+	return "a person must look before anything else (result.note says what is odd): take the row out; under a new id it could be paid twice"
 }
 
 // columnsThatDiffer names the columns in which a row differs from the one that is

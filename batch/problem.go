@@ -142,3 +142,13 @@ func (e *FileError) Error() string {
 	}
 	return fmt.Sprintf("%s: %s, nothing was sent", e.Name, n)
 }
+
+// ShellWord is a word as a shell reads it back.
+func ShellWord(s string) string {
+	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:@%+=", r)
+	}) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}

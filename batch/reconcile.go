@@ -236,11 +236,12 @@ func notAGate(identity, answer string) string {
 
 // poll is what came of one status request.
 type poll struct {
-	event   payout.Event // of kind 0: nothing was asked, because requests are paused or the context ended
-	refused string       // why the gate refuses to answer this configuration at all
-	paused  time.Time    // until when requests are paused
-	proves  bool         // only a gate answers so
-	alien   string       // what came back instead of a gate's answer, but for a 429 and a dial that failed
+	event     payout.Event // of kind 0: nothing was asked, because requests are paused or the context ended
+	refused   string       // why the gate refuses to answer this configuration at all
+	paused    time.Time    // until when requests are paused
+	proves    bool         // only a gate answers so
+	unreached bool         // no connection was had
+	alien     string       // what came back instead of a gate's answer, but for a 429 and a dial that failed
 }
 
 // askTogether polls about several payouts side by side.
@@ -314,6 +315,7 @@ func (q *Reconciler) poll(ctx context.Context, p payout.Payout) (out poll) {
 		}
 	case errors.Is(err, gate.ErrUnreached):
 		e.Message = err.Error()
+		out.unreached = true
 	default:
 		e.Message = err.Error()
 		out.alien = e.Message

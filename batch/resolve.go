@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"masspay/payout"
@@ -36,16 +37,17 @@ const (
 
 // Heard is what the gate said when it was polled for a decision.
 type Heard struct {
-	NotSeen     bool   // it does not know the id
-	Unreachable string // why it could not be asked, or did not answer as a gate
+	NotSeen     bool         // it does not know the id
+	Outcome     payout.State // it reported this outcome, whatever became of the report; 0: none
+	Undecided   string       // it answered as a gate does, and did not say what became of the payment
+	Unreachable string       // why it could not be asked, or did not answer as a gate
 }
 
 // Hear polls the gate that a payout was sent to, and applies what it says. It returns
-// the payout as it is then.
-func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (payout.Record, Heard, error) {
-	var heard Heard
-	rec, err := q.Store.Get(ctx, key)
-	if err != nil {
+// the payout as it is then. To a gate that has never answered as one, no other process
+// has a request under way meanwhile.
+func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Record, heard Heard, err error) {
+	if rec, err = q.Store.Get(ctx, key); err != nil {
 		return rec, heard, err
 	}
 	at := q
@@ -56,19 +58,40 @@ func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (payout.Record, H
 		}
 		defer at.Gate.Close()
 	}
+	identity := at.Gate.Identity()
+	proven, err := q.Store.Proven(ctx, identity)
+	if err != nil {
+		return rec, heard, err
+	}
+	if !proven {
+		release, err := patiently(ctx, q.Notify, q.Store.Probe)
+		if err != nil {
+			return rec, heard, err
+		}
+		defer func() { err = errors.Join(err, release()) }()
+	}
 	p := at.poll(ctx, rec.Payout)
 	switch {
 	case ctx.Err() != nil:
 		return rec, heard, ctx.Err()
 	case !p.paused.IsZero():
-		return rec, heard, refuse("try again after that", "the gate asked to pause until %s, so that it could not be polled", p.paused.UTC().Format("15:04:05"))
+		return rec, heard, refuse("the same command after that", "the gate asked to pause until %s, so that it could not be polled", p.paused.UTC().Format("15:04:05"))
 	case p.event.Kind == payout.NotSeen:
 		heard.NotSeen = true
-	case p.event.Kind == payout.Silent:
+	case p.event.Kind == payout.Verdict:
+		heard.Outcome = p.event.Outcome
+	case p.event.Kind == payout.Silent && (p.alien != "" || p.unreached):
 		heard.Unreachable = firstOf(p.alien, p.event.Message)
+	case p.event.Kind == payout.Silent:
+		heard.Undecided = firstOf(p.event.Message, "code "+orNone(p.event.Code))
 	}
 	if _, err := patiently(ctx, q.Notify, func(ctx context.Context) ([]store.Change, error) { return q.Store.Apply(ctx, p.event) }); err != nil {
 		return rec, heard, err
+	}
+	if p.proves && !proven {
+		if err := q.Store.Prove(ctx, identity); err != nil {
+			return rec, heard, err
+		}
 	}
 	rec, err = q.Store.Get(ctx, key)
 	return rec, heard, err
@@ -82,28 +105,34 @@ func firstOf(a, b string) string {
 }
 
 // MayResolve reports why a person may not decide so, given what the gate has just said;
-// nil: the person may. proven says whether the gate that it was sent to has ever
-// answered as a gate.
-func (r Resolving) MayResolve(rec payout.Record, heard Heard, proven bool, quiet time.Duration, now time.Time, tick payout.Tick) error {
+// nil: the person may.
+func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	p := rec.Payout
 	switch {
 	case p.State == payout.StateSending:
 		return refuse("wait for its answer, or end the run", "a run is sending it at this moment")
+	case r.As == 0 && p.OfAnother() && p.State.Open():
+		return refuse("--as not-paid, when you know whose payment it is; then the row can be paid under a new id",
+			"it has no outcome and will get none: what the gate has under this id is not this row's payment (%s)", p.Field)
 	case r.As == 0:
 		if !p.NeedsCheck() {
-			return refuse("", "it is %s, and there is nothing to check", Word(p))
+			return refuse("masspay report shows where each row is", "it is %s, and there is nothing to check", Word(p))
 		}
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
-		return refuse("", "it is %s: it has its outcome, and there is nothing to check", Word(p))
+		return refuse("masspay report shows where each row is", "it is %s already: there is nothing to resolve", Word(p))
 	case p.State == payout.StateNew && !p.OfAnother():
-		return refuse("masspay cancel BATCH --row "+p.Key.PaymentID+" frees its id if it is not to be sent", "it was not sent yet")
-	case r.As == payout.StatePaid && p.State == payout.StateNew:
-		return refuse("--as not-paid, if it is to be paid under a new id", "it was never sent from here, and what the gate has under this id is another payment")
+		return refuse("masspay run sends it; masspay cancel frees its id if it is not to be sent", "it was not sent yet")
+	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
+		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
+	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
+		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", StateWord(heard.Outcome))
+	case r.As == payout.StateDeclined && !p.State.Open() && !p.OfAnother() && !r.takenBack(p):
+		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", StateWord(p.State))
 	case r.As == payout.StatePaid:
 		return nil
 	}
-	if err := r.mayBeUnpaid(rec, heard, proven, now); err != nil {
+	if err := r.mayBeUnpaid(rec, heard, now); err != nil {
 		return err
 	}
 	if p.Tries == 0 && p.State == payout.StateNew {
@@ -112,37 +141,34 @@ func (r Resolving) MayResolve(rec payout.Record, heard Heard, proven bool, quiet
 	return r.oldEnough(p, quiet, now, tick)
 }
 
+// arrived reports whether an outcome means that money was sent.
+func arrived(s payout.State) bool {
+	return s == payout.StatePaid || s == payout.StatePartial || s == payout.StateReturned
+}
+
+// takenBack reports whether the last that the gate said of a payout, is no outcome: a
+// word that a person must read, or that it does not know the payment.
+func (r Resolving) takenBack(p payout.Payout) bool {
+	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddWord != 0 && slices.Contains(p.Words, p.GateStatus)
+}
+
 // mayBeUnpaid refuses "not paid" where the gate may still pay.
-func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, proven bool, now time.Time) error {
+func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, now time.Time) error {
 	p := rec.Payout
 	accepted := p.AcceptedAttempt != 0 || p.State == payout.StateAccepted
 	switch {
-	case p.OfAnother(), heard.NotSeen, !proven, p.Flags&(payout.Ended|payout.OddWord|payout.Vanished) != 0:
+	case p.OfAnother() && (p.State == payout.StateNew || p.Unproven && p.AcceptedAttempt == 0):
+		return nil // nothing of ours can have been paid: the id was taken before
+	case heard.Undecided != "":
+		return refuse("masspay reconcile later", "the gate did not say what became of it (%s): it may have paid it", heard.Undecided)
+	case p.Flags&payout.Ended != 0, r.takenBack(p):
 		return nil
-	case heard.Unreachable != "" && !accepted:
-		return nil
-	case heard.Unreachable != "":
-		if last := lastHeard(rec); now.Sub(last) < resolveAfter && !r.AgeAnyway {
-			return refuse("masspay reconcile later; --age-anyway does not wait for the day",
-				"the gate had accepted it and cannot be reached now (%s), but was heard less than a day ago: it may pay it yet", heard.Unreachable)
-		}
+	case heard.Unreachable != "" && accepted && now.Sub(p.HeardAt) < resolveAfter:
+		return refuse("masspay reconcile later", "the gate had accepted it, was heard less than a day ago, and cannot say now what became of it (%s): it may pay it yet", heard.Unreachable)
+	case heard.NotSeen, heard.Unreachable != "":
 		return nil
 	}
 	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", firstOf(p.GateStatus, "accepted"))
-}
-
-// lastHeard is when a gate last said anything about a payout.
-func lastHeard(rec payout.Record) (at time.Time) {
-	for _, e := range rec.Events {
-		switch e.Source {
-		case payout.FromCallback, payout.FromStatus, payout.FromRun:
-			if e.Kind != payout.Claimed && e.Kind != payout.Released && e.Kind != payout.Doubtful && e.At.After(at) {
-				at = e.At
-			}
-		case payout.FromPerson, payout.FromStore:
-		}
-	}
-	return at
 }
 
 // oldEnough refuses before the quiet period is over, measured on the clock that nobody
@@ -151,12 +177,14 @@ func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time
 	age := now.Sub(p.EndedAt)
 	if measured, ok := tick.Since(p.EndedTick); ok {
 		age = measured
+	} else if age < 0 && p.EndedTick.Boot != 0 {
+		age = tick.At // since the machine was started anew
 	}
 	if age < quiet {
-		return refuse("masspay resolve again after that", "the quiet period of %v after its last attempt is not over: the request may still arrive", quiet)
+		return refuse("the same command after that", "the quiet period of %v after its last attempt is not over (until %s), and after it a day must have passed: the request may still arrive", quiet, now.Add(quiet-age).Local().Format("15:04 on 2 January"))
 	}
 	if age < resolveAfter && !r.AgeAnyway {
-		return refuse("masspay resolve again tomorrow; --age-anyway does not wait, and is recorded", "its last attempt is less than a day old")
+		return refuse("the same command after that; --age-anyway does not wait for the day, and is recorded", "its last attempt is less than a day old (until %s)", now.Add(resolveAfter-age).Local().Format("15:04 on 2 January"))
 	}
 	return nil
 }
@@ -164,15 +192,16 @@ func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time
 // ErrNotResolved says that the payout changed meanwhile; nothing was decided.
 var ErrNotResolved = errors.New("the payout changed meanwhile")
 
-// Apply records the decision, with who and why, for ever.
-func (r Resolving) Apply(ctx context.Context, s store.Store) (payout.Payout, error) {
+// Apply records the decision, with who and why, for ever, if the payout is as the
+// person looked at it; else it returns ErrNotResolved.
+func (r Resolving) Apply(ctx context.Context, s store.Store, looked payout.Payout) (payout.Payout, error) {
 	reason := r.Reason
 	if r.AgeAnyway {
 		reason += " (--age-anyway)"
 	}
 	changes, err := s.Apply(ctx, payout.Event{
 		Key: r.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Tick: clock.Tick(),
-		Outcome: r.As, Person: r.Person, Reason: reason,
+		Outcome: r.As, Person: r.Person, Reason: reason, Version: looked.Version(),
 	})
 	if err != nil {
 		return payout.Payout{}, err

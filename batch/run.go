@@ -121,6 +121,7 @@ type running struct {
 
 	tally     tally
 	unreached atomic.Pointer[string]
+	pings     int       // in vain, of whoever claims
 	elsewhere elsewhere // of whoever looks whether the run is done
 	spent     spent
 	composers composers
@@ -159,12 +160,17 @@ func (r *running) done(ctx context.Context) (bool, error) {
 		return false, unlessBusy(err)
 	}
 	// What only a person can settle is not waited for, nor what only another gate can.
-	if r.elsewhere.open > 0 && time.Since(r.elsewhere.at) >= recheck {
+	counted := r.elsewhere.open > 0 && time.Since(r.elsewhere.at) >= recheck
+	if counted {
 		if err := r.countElsewhere(ctx); err != nil {
 			return false, unlessBusy(err)
 		}
 	}
 	unsent, waiting := b.Unsent()-r.elsewhere.unsent, b.Waiting()-r.elsewhere.open
+	if waiting <= 0 && r.elsewhere.open > 0 && !counted {
+		r.elsewhere.at = time.Time{} // what was counted may have been settled since: count, and look again
+		return false, nil
+	}
 	if waiting <= 0 || waiting == unsent && (r.halted.Load() || unsent <= r.spent.len()) {
 		// Nothing waits for the gate, and what is unsent was given up for this
 		// run. A payout that became free a moment ago is neither.

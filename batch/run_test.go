@@ -112,7 +112,7 @@ func TestChangedAmountIsRefused(t *testing.T) {
 	var refused *batch.FileError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 1, refused.Count)
-	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content (payment.amount): 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; a new payout needs a new id`, refused.Problems[0].String())
+	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content (payment.amount): 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id`, refused.Problems[0].String())
 }
 
 func TestCorrectedFileSendsOnlyWhatIsNew(t *testing.T) {

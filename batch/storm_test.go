@@ -482,7 +482,7 @@ func (n *stormNight) resolveBarred() {
 		rec, heard, err := q.Hear(context.Background(), r.Key)
 		decide := batch.Resolving{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
 		if err == nil {
-			err = decide.MayResolve(rec, heard, true, nightQuiet, time.Now(), clock.Tick())
+			err = decide.MayResolve(rec, heard, nightQuiet, time.Now(), clock.Tick())
 		}
 		var refused *batch.RefusedError
 		if errors.As(err, &refused) {
@@ -490,7 +490,7 @@ func (n *stormNight) resolveBarred() {
 			continue
 		}
 		require.NoError(n.t, err)
-		_, err = decide.Apply(context.Background(), s)
+		_, err = decide.Apply(context.Background(), s, rec.Payout)
 		require.NoError(n.t, err)
 		n.count(&n.weather.resolved)
 		n.tell("%s is resolved as not paid", r.Key)

@@ -74,7 +74,7 @@ func Action(p payout.Payout) string {
 	case payout.StateDeclined, payout.StateRejected:
 		return afterRefusal(gate.GroupOf(p.Code))
 	}
-	if p.GateStatus == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Code) == gate.GroupCheck && p.Code != gate.CodeNotFound {
+	if strings.ReplaceAll(p.GateStatus, "_", " ") == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Code) == gate.GroupCheck && p.Code != gate.CodeNotFound {
 		return ActCheck
 	}
 	return ActWait
@@ -120,16 +120,18 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	add(f(payout.OddWord), "the gate reported "+quoted(p.Words)+", which a person must read")
 	add(f(payout.Vanished), "the gate says that it has this id, and that it does not know it")
 	add(f(payout.Ended) && p.State.Open(), "the gate ended it without success ("+p.GateStatus+"); it may have been paid all the same: ask the platform, then masspay resolve")
-	add(p.Bar != payout.Bar{} && p.State.Open(), "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
+	add(p.Bar != payout.Bar{} && p.State == payout.StateUnknown, "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
 	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
 	add(f(payout.Restored), "the gate knew of it before this store did")
 	add(p.State == payout.StateNew && p.OfAnother(), "not sent, and not to be sent under this id")
 	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries == 0, "not sent yet")
-	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries > 0, "surely not paid yet; the next run sends it again")
+	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries > 0, "not paid: the gate turned it away; the next run sends it again")
 	add(p.State == payout.StateSending, "being sent")
 	add(p.State == payout.StateUnknown && !p.Seen && p.Tries == 0, "not sent by this store; the gate is asked whether the lost one sent it")
-	add(p.State == payout.StateUnknown && !p.Seen && p.Tries > 0, "no answer came; it may be paid or not, the gate is asked")
-	add(p.State == payout.StateUnknown && p.Seen, "the gate has it; what became of it is asked")
+	add(p.State == payout.StateUnknown && !p.Seen && p.Tries > 0, "no usable answer came; it may or may not be paid, and the gate is polled")
+	add(p.State == payout.StateUnknown && p.Seen && !p.OfAnother(), "the gate has it; its status is polled")
+	add(p.State.Open() && p.OfAnother(), "find out whose payment it is; then masspay resolve, and pay the row under a new id")
+	add(p.State == payout.StateCancelled, "cancelled, not paid; its id is free")
 	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
 	add(p.State.Settled() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported settled it")
 	add(f(payout.LateWord), "the gate repeated an older outcome later")

@@ -257,7 +257,10 @@ func classify(res Response, key payout.Key) Answer {
 		a.Message = "the gate answered about another payment"
 	case status == "error" && res.Status < 500:
 		a.Proven = documented(a.Code)
-		classifyCode(&a)
+		classifyCodes(&a, d.codes())
+		if d.value("payment:status") != "" && a.Outcome != Taken {
+			a.Outcome, a.Stop, a.NoMoney = InDoubt, false, false // a refusal has no payment
+		}
 	}
 	switch {
 	case res.Status == http.StatusTooManyRequests:
@@ -299,12 +302,30 @@ func documented(code string) bool {
 // isAbout reports whether an answer names no other payment than key; it may
 // name none.
 func (d *document) isAbout(key payout.Key) bool {
-	project, id := d.value("project_id"), d.value("payment_id")
-	return (id == "" || id == key.PaymentID) &&
+	project, id, inner := d.value("project_id"), d.value("payment_id"), d.value("payment:id")
+	return (id == "" || id == key.PaymentID) && (inner == "" || inner == key.PaymentID) &&
 		(project == "" || project == strconv.FormatUint(uint64(key.ProjectID), 10))
 }
 
-// classifyCode reads the code of a refusal. Codes of other groups, and those that
+// classifyCodes reads all the codes of a refusal. Where one says that the id is taken,
+// it is; where they do not say the same, nothing is known.
+func classifyCodes(a *Answer, codes []string) {
+	classifyCode(a)
+	first, own := *a, a.Code
+	for _, code := range codes {
+		b := Answer{Code: code}
+		classifyCode(&b)
+		switch {
+		case b.Outcome == Taken:
+			a.Code, a.Outcome, a.Stop, a.NoMoney = code, Taken, false, false
+			return
+		case own != code && (b.Outcome != first.Outcome || b.Stop != first.Stop || b.NoMoney != first.NoMoney):
+			a.Outcome, a.Stop, a.NoMoney = InDoubt, false, false
+		}
+	}
+}
+
+// classifyCode reads one code of a refusal. Codes of other groups, and those that
 // nobody documented, do not say what became of the request.
 func classifyCode(a *Answer) {
 	switch GroupOf(a.Code) {

@@ -522,3 +522,23 @@ func FuzzAnswer(f *testing.F) {
 		}
 	})
 }
+
+// A refusal that says two things says nothing, but that an id is taken.
+func TestRefusalsThatContradictThemselves(t *testing.T) {
+	t.Parallel()
+	key := payout.Key{ProjectID: 1234, PaymentID: "p"}
+	for body, want := range map[string]Outcome{
+		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"2426"},{"code":"2609"}]}`:                  Refused,
+		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"3041","message":"exists"}]}`:               Taken,
+		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"3041","message":"exists"}]}`:               Taken,
+		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"nobody knows"}]}`:                          InDoubt,
+		`{"status":"error","errors":[{"code":"nobody knows"},{"code":"2426","message":"x"}]}`:                          InDoubt,
+		`{"status":"error","code":"2426","message":"bad","payment":{"id":"p","status":"processing"}}`:                  InDoubt,
+		`{"status":"success","payment_id":"p","project_id":1234,"payment":{"id":"other","status":"decline"}}`:          InDoubt,
+		`{"status":"success","payment_id":"p","project_id":1234,"request_id":"r","payment":{"id":"p","status":"new"}}`: Accepted,
+	} {
+		a := classify(Response{Status: 400, ContentType: "application/json", Body: body}, key)
+		require.Equal(t, want, a.Outcome, body)
+		require.False(t, a.Stop, body)
+	}
+}

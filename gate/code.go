@@ -34,6 +34,7 @@ const (
 	CodeNotFound  = "3061" // transaction not found
 	CodeNoDetails = "3062" // payment details not received
 	CodeExists    = "3041" // payment id already exists
+	CodeSignature = "3261" // the signature does not match
 	codeSuccess   = "0"
 )
 

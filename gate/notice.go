@@ -293,6 +293,24 @@ func (d *document) refusal() (code, message string) {
 	return code, message
 }
 
+// codes are all the codes that a refusal names.
+func (d *document) codes() (codes []string) {
+	add := func(c string) {
+		if c = clean(c); c != "" {
+			codes = append(codes, c)
+		}
+	}
+	add(d.value("code"))
+	for i := range maxErrors {
+		path := "errors:" + strconv.Itoa(i) + ":"
+		add(d.value(path + "code"))
+	}
+	return codes
+}
+
+// maxErrors are read of one refusal; it has one for each field that is wrong.
+const maxErrors = 64
+
 // maxText bounds what is kept of a text that the gate sends.
 const maxText = 255
 

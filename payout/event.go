@@ -103,6 +103,7 @@ type Event struct {
 	Lifted  bool      // of NotSeen: what barred the payout is gone; the store sets it
 	Person  string    // of Cancelled and Resolved: who, as user@host
 	Reason  string    // of Resolved: as the person gave it
+	Version uint64    // of Resolved: that of the payout which the person looked at; 0: not compared. Not kept
 
 	Status    string // the gate's own word, as it came
 	Code      string

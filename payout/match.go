@@ -42,7 +42,8 @@ const (
 	// that; only amount and currency are compared.
 	BasisAccepted Basis = iota + 1
 	// BasisPossible: a request of ours may have left, and nobody has said that
-	// the id was taken before. A report is ours unless a field differs.
+	// the id was taken before; or an earlier report has shown that the payment is
+	// ours. A report is ours unless a field differs.
 	BasisPossible
 	// BasisNone: nothing of ours can have made a payment, or the id was taken
 	// before our first request, or only a lost store can have sent it. A report
@@ -58,7 +59,7 @@ func (p Payout) Basis() Basis {
 		return BasisNone
 	case p.AcceptedAttempt != 0:
 		return BasisAccepted
-	case p.MayHaveLeft || p.State == StateSending:
+	case p.MayHaveLeft || p.State == StateSending || p.Flags.has(Proved):
 		return BasisPossible
 	}
 	return BasisNone
@@ -89,12 +90,12 @@ func MatchPayment(p Payout, row Row, e Event) (m Match, field string) {
 	if basis == BasisAccepted {
 		return MatchAllowed, "" // another amount shows as AmountDiffers
 	}
-	customer, account := compare(row.Customer, e.Customer), compare(row.Account, e.Account)
+	customer, account := compareIDs(row.Customer, e.Customer), compareAccounts(row.Account, e.Account)
 	earliest := p.earliest(row)
 	dated := !e.Made.IsZero() && !earliest.IsZero()
-	// Of a payout that was paid in part, the gate names the part.
+	// Of a payout that was paid in part, the gate names the part; it proves nothing.
 	part := e.Outcome == StatePartial && e.Amount.Currency == p.Amount.Currency && e.Amount.Minor >= 0 && e.Amount.Minor <= p.Amount.Minor
-	amount := e.Amount == p.Amount || part
+	amount := e.Amount == p.Amount
 	switch {
 	case customer == different:
 		return MatchDiffers, FieldCustomer
@@ -102,7 +103,7 @@ func MatchPayment(p Payout, row Row, e Event) (m Match, field string) {
 		return MatchDiffers, FieldAccount
 	case e.Amount.Currency != "" && e.Amount.Currency != p.Amount.Currency:
 		return MatchDiffers, FieldCurrency
-	case e.Amount != (Amount{}) && !amount:
+	case e.Amount != (Amount{}) && !amount && !part:
 		return MatchDiffers, FieldAmount
 	case dated && e.Made.Before(earliest):
 		// An id that is used every month for one person and one amount: only the
@@ -147,16 +148,32 @@ const (
 	different                 // two values of one form
 )
 
-// compare compares a cell with what the gate reports of it. Only whole values of
-// one form can be different.
-func compare(cell, reported string) likeness {
+// compareIDs compares ids that we have given: the gate repeats them as they are.
+func compareIDs(cell, reported string) likeness {
+	reported = strings.TrimSpace(reported)
+	switch {
+	case cell == "" || reported == "":
+		return unclear
+	case cell == reported:
+		return equal
+	case strings.EqualFold(cell, reported), strings.ContainsAny(reported, "*•…"):
+		return unclear
+	}
+	return different
+}
+
+// compareAccounts compares an account, a card or a phone with what the gate reports of
+// it, which may be masked, grouped, or without a country code. Only whole values of one
+// form can be different.
+func compareAccounts(cell, reported string) likeness {
 	if cell == "" || reported == "" {
 		return unclear
 	}
-	if cell == reported {
+	ungrouped := strings.NewReplacer(" ", "", "\u00a0", "", "-", "")
+	if cell == reported || strings.EqualFold(ungrouped.Replace(cell), ungrouped.Replace(reported)) && !masked(reported) {
 		return equal
 	}
-	if strings.ContainsAny(reported, "*•#…") || strings.Contains(strings.ToLower(reported), "xx") || strings.Contains(reported, "..") {
+	if masked(reported) {
 		return unclear
 	}
 	a, aNumber := digits(cell)
@@ -168,6 +185,11 @@ func compare(cell, reported string) likeness {
 		return unclear // with and without a country code, say
 	}
 	return different
+}
+
+// masked reports whether parts of a reported value are hidden.
+func masked(reported string) bool {
+	return strings.ContainsAny(reported, "*•#…") || strings.Contains(strings.ToLower(reported), "xx") || strings.Contains(reported, "..")
 }
 
 // digits is a value of digits without what they may be grouped by.

@@ -44,7 +44,7 @@ func TestMatchPayment(t *testing.T) {
 		{"sending: another currency", sending, change(func(e *Event) { e.Amount.Currency = "USD" }), MatchDiffers, FieldCurrency},
 		{"sending: last year's", sending, change(func(e *Event) { e.Made = t0.AddDate(-1, 0, 0) }), MatchDiffers, FieldDate},
 		{"sending: the gate's clock is hours behind", sending, change(func(e *Event) { e.Made = t0.Add(-5 * time.Hour) }), MatchProven, ""},
-		{"sending: part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, 500 }), MatchProven, ""},
+		{"sending: part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, 500 }), MatchAllowed, ""},
 		{"sending: more than part of it", sending, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, asked.Minor+1 }), MatchDiffers, FieldAmount},
 		{"in doubt: neither", doubt, bare, MatchAllowed, ""},
 		{"in doubt and freed: neither", freed, bare, MatchAllowed, ""},
@@ -61,7 +61,7 @@ func TestMatchPayment(t *testing.T) {
 		{"new: customer equal, account not", fresh, change(func(e *Event) { e.Account = "996555999999" }), MatchDiffers, FieldAccount},
 		{"new: made before the load", fresh, change(func(e *Event) { e.Made = t0.Add(-2 * time.Hour) }), MatchDiffers, FieldDate},
 		{"new: made a little before the load", fresh, change(func(e *Event) { e.Made = t0.Add(-time.Hour - 9*time.Minute) }), MatchProven, ""},
-		{"new: part of it", fresh, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, 500 }), MatchProven, ""},
+		{"new: part of it", fresh, change(func(e *Event) { e.Outcome, e.Amount.Minor = StatePartial, 500 }), MatchMissing, FieldAmount},
 		{"taken before our first request: all equal", taken, full, MatchProven, ""},
 		{"taken before our first request: neither", taken, bare, MatchMissing, FieldCustomer},
 		{"taken before our first request: last month's", taken, change(func(e *Event) { e.Made = t0.AddDate(0, -1, 0) }), MatchDiffers, FieldDate},
@@ -89,7 +89,7 @@ func TestMatchPayment(t *testing.T) {
 }
 
 // The comparison of two values: only whole values of one form can differ.
-func TestCompare(t *testing.T) {
+func TestCompareAccounts(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		cell, reported string
@@ -97,8 +97,8 @@ func TestCompare(t *testing.T) {
 	}{
 		{"c-1", "c-1", equal},
 		{"c-1", "c-2", different},
-		{"c-1", "C-1", unclear},
-		{"c-1", "c-1 ", unclear},
+		{"c-1", "C-1", equal},
+		{"c-1", "c-1 ", equal},
 		{"996555123456", "996555123456", equal},
 		{"996555123456", "+996 555 123456", equal},
 		{"996555123456", "996555123457", different},
@@ -108,14 +108,38 @@ func TestCompare(t *testing.T) {
 		{"4314220000000056", "431422xxxxxx0056", unclear},
 		{"4314220000000056", "######0056", unclear},
 		{"4314220000000056", "....0056", unclear},
-		{"1-23", "12-3", different},
+		{"1-23", "12-3", equal},
 		{"a.b@x.kg", "ab@x.kg", different},
+		{"GB33BUKB20201555555555", "GB33 BUKB 2020 1555 5555 55", equal},
+		{"GB33BUKB20201555555555", "GB33 BUKB 2020 1555 5555 56", different},
 		{"c-1", "somebody-else", different},
 		{"c-1", "12345", unclear},
 		{"c-1", "", unclear},
 		{"", "c-1", unclear},
 	} {
-		require.Equal(t, tt.want, compare(tt.cell, tt.reported), "%q, %q", tt.cell, tt.reported)
+		require.Equal(t, tt.want, compareAccounts(tt.cell, tt.reported), "%q, %q", tt.cell, tt.reported)
+	}
+}
+
+// An id that we have given comes back as it is, or is another's.
+func TestCompareIDs(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		cell, reported string
+		want           likeness
+	}{
+		{"c-1", "c-1", equal},
+		{"c-1", " c-1 ", equal},
+		{"c-1", "C-1", unclear},
+		{"c-1", "c-***", unclear},
+		{"c-1", "", unclear},
+		{"", "c-1", unclear},
+		{"1001", "998", different},
+		{"c-77", "1001", different},
+		{"user-17", "user..18", different},
+		{"xx-1", "xx-2", different},
+	} {
+		require.Equal(t, tt.want, compareIDs(tt.cell, tt.reported), "%q, %q", tt.cell, tt.reported)
 	}
 }
 
@@ -204,6 +228,15 @@ func TestPaidTwice(t *testing.T) {
 			require.Equal(t, StatePaid, p.State)
 			require.Equal(t, tt.want, p.NeedsCheck())
 			require.Equal(t, tt.want, p.Second != "")
+			// The same told by words of progress, before any outcome and after one.
+			for _, p := range []Payout{in(StateAccepted), in(StatePaid)} {
+				for i, ops := range tt.reports {
+					e := event(Progress, time.Duration(i)*time.Minute)
+					e.Operations = ops
+					p, _ = Next(rules, p, e)
+				}
+				require.Equal(t, tt.want, p.NeedsCheck())
+			}
 		})
 	}
 }

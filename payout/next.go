@@ -54,6 +54,44 @@ const (
 // doubt that the gate has not twice denied; take silence for an outcome; believe a
 // report that was not compared with the row, or that is another payment's.
 func Next(r Rules, p Payout, e Event) (Payout, Effect) {
+	before := p
+	if e.Report() && e.Match.Ours() {
+		p = withOperations(p, e)
+	}
+	after, effect := next(r, p, e)
+	if effect == Ignored {
+		// Nothing but an operation that was not known.
+		if len(p.Paid) == len(before.Paid) {
+			return before, Ignored
+		}
+		after, effect = p, Changed
+	}
+	if after.Flags.has(PaidTwice) && !before.Flags.has(PaidTwice) || before.Closed.has(PaidTwice) && !after.Closed.has(PaidTwice) {
+		effect = Conflicting
+	}
+	if e.heard() {
+		after.HeardAt = e.At
+	}
+	if effect == Noted && (after.Flags != before.Flags || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
+		!after.NotSeenAt.Equal(before.NotSeenAt)) {
+		effect = Changed // what leads to something later is kept
+	}
+	return after, effect
+}
+
+// heard reports whether an event is something that a gate said.
+func (e Event) heard() bool {
+	switch e.Source {
+	case FromCallback, FromStatus:
+		return e.Kind != Silent && e.Kind != PollDue
+	case FromRun:
+		return e.Kind == Accepted || e.Kind == Taken || e.Kind == Refused
+	case FromPerson, FromStore:
+	}
+	return false
+}
+
+func next(r Rules, p Payout, e Event) (Payout, Effect) {
 	if e.Report() && !e.Match.Ours() {
 		return notOurs(r, p, e)
 	}
@@ -249,6 +287,9 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 	if e.Kind != Taken || !p.Unproven {
 		p.NotSeenAt, p.NotSeen = time.Time{}, Tick{}
 	}
+	if e.Kind == Progress {
+		p.Flags &^= Ended // it goes on
+	}
 	switch {
 	case e.Kind != Taken:
 		p.State = StateAccepted
@@ -359,7 +400,6 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 	}
 	p = proved(p, e)
 	p = heard(p, e)
-	p, _ = withOperations(p, e)
 	p.State = e.Outcome
 	p.Outcomes |= 1 << e.Outcome
 	p.Flags &^= Ended
@@ -372,16 +412,14 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 
 func secondVerdict(p Payout, e Event) (Payout, Effect) {
 	before := p
-	p, more := withOperations(p, e)
-	twice := p.Flags.has(PaidTwice) && !before.Flags.has(PaidTwice)
 	known := p.Outcomes>>e.Outcome&1 == 1 || p.State == e.Outcome
 	arrived := e.Outcome == StatePaid || e.Outcome == StatePartial || e.Outcome == StateReturned
 	p.Outcomes |= 1 << e.Outcome
 	repeat := func() (Payout, Effect) {
-		if !more && known {
+		if known {
 			return before, Ignored
 		}
-		return p, Noted
+		return p, Changed
 	}
 	switch {
 	case p.Resolution.As == StateDeclined && arrived && !known:
@@ -394,8 +432,6 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 		p.State = StateReturned
 		p.SettledAt = e.At
 		return p, Changed
-	case twice:
-		return p, Conflicting
 	case p.State == e.Outcome:
 		// A repeat may still prove whose payment it is, or name another amount.
 		q := withAmount(proved(p, e), e)
@@ -432,7 +468,7 @@ const maxOperations = 32
 // withOperations takes over the successful operations that a report names, and
 // notes a second payment: together they exceed what was asked for, or two carry it
 // in full. A split and a retry by the platform do neither.
-func withOperations(p Payout, e Event) (q Payout, more bool) {
+func withOperations(p Payout, e Event) Payout {
 	kept := len(p.Paid)
 	for i, o := range e.Operations {
 		same := func(k Operation) bool { return k.ID == o.ID || !differ(k, o) }
@@ -443,7 +479,7 @@ func withOperations(p Payout, e Event) (q Payout, more bool) {
 		p.Paid = append(p.Paid[:len(p.Paid):len(p.Paid)], o)
 	}
 	if len(p.Paid) == kept {
-		return p, false
+		return p
 	}
 	var sum int64
 	full := 0
@@ -455,10 +491,10 @@ func withOperations(p Payout, e Event) (q Payout, more bool) {
 			full++
 		}
 	}
-	if last := p.Paid[len(p.Paid)-1]; len(p.Paid) > 1 && (full > 1 || sum > p.Amount.Minor) && !p.Flags.has(PaidTwice) {
-		p = paidTwice(p, last.ID)
+	if last := p.Paid[len(p.Paid)-1]; len(p.Paid) > 1 && (full > 1 || sum > p.Amount.Minor) {
+		p = paidTwice(p, last.ID) // also where a person has seen one before
 	}
-	return p, true
+	return p
 }
 
 // differ reports whether two operations of different reports are surely two: ids
@@ -469,7 +505,7 @@ func differ(a, b Operation) bool {
 }
 
 // maxWords are remembered of a payout, so that each is shown once.
-const maxWords = 8
+const maxWords = 32
 
 // unlisted shows a word to a person, once for each word: one that reverses a
 // payment, or one that nobody has listed. It is no outcome.
@@ -514,18 +550,20 @@ func lapsed(r Rules, p Payout, e Event) (Payout, Effect) {
 func resolved(p Payout, e Event) (Payout, Effect) {
 	switch {
 	case e.Outcome == 0:
-		if !p.NeedsCheck() {
+		if !p.NeedsCheck() || e.Version != 0 && e.Version != p.Version() {
 			return p, Ignored
 		}
 		p.Closed |= p.Flags & toCheck
 		return p, Changed
-	case e.Outcome != StatePaid && e.Outcome != StateDeclined,
+	case e.Version != 0 && e.Version != p.Version(),
+		e.Outcome != StatePaid && e.Outcome != StateDeclined,
 		p.State == StateSending,
 		p.State == StateNew && (e.Outcome == StatePaid || !p.OfAnother()),
 		!p.State.Open() && !p.NeedsCheck():
 		return p, Ignored
 	}
 	p.State = e.Outcome
+	p.Outcomes = 1 << e.Outcome // what the gate reports from now on is news
 	p.Resolution = Resolution{As: e.Outcome, By: e.Person, At: e.At, Reason: e.Reason}
 	p.Closed |= p.Flags & toCheck
 	p.Flags &^= Ended
@@ -568,7 +606,7 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	if !r.SameGate(e.Host, p.Host) || e.Tick.Boot == 0 {
 		return silent(r, p, e)
 	}
-	if p.Seen {
+	if p.Seen { // a 3041, whichever attempt it was about
 		return vanished(r, p, e)
 	}
 	quiet, measured := e.Tick.Since(p.EndedTick)
@@ -606,7 +644,7 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 // that it does not know when it is polled: after two such answers, a quiet period
 // apart, a person must look. It frees nothing.
 func vanished(r Rules, p Payout, e Event) (Payout, Effect) {
-	if !p.Unproven || p.Flags.has(Vanished) {
+	if p.State == StateAccepted && !p.Unproven || p.AcceptedAttempt != 0 && !p.Unproven || p.Flags.has(Vanished) {
 		return silent(r, p, e)
 	}
 	p.Asks++
@@ -698,10 +736,13 @@ func heard(p Payout, e Event) Payout {
 
 func withAmount(p Payout, e Event) Payout {
 	if e.Amount != (Amount{}) {
-		p.Got = e.Amount
 		if e.Amount != p.Amount && !partOf(p, e) {
 			p.Flags |= AmountDiffers
+			if e.Amount != p.Got {
+				p.Closed &^= AmountDiffers // not the one that a person has seen
+			}
 		}
+		p.Got = e.Amount
 	}
 	return p
 }
@@ -714,9 +755,10 @@ func partOf(p Payout, e Event) bool {
 }
 
 // mayBeTheirs reports whether a payment that was there before our attempt may
-// be another's use of the id: no request of ours that may have made it, and it was
-// not shown to be ours.
-func mayBeTheirs(p Payout) bool { return !p.MayHaveLeft && !p.Flags.has(Proved) }
+// be another's use of the id: no earlier attempt of ours is in doubt, and it was not
+// shown to be ours. That a callback overtook the answer to this attempt says nothing:
+// it may be about the other payment.
+func mayBeTheirs(p Payout) bool { return !p.Flags.has(WasDoubted | Proved) }
 
 // proved takes over what a comparison showed.
 func proved(p Payout, e Event) Payout {

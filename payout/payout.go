@@ -6,6 +6,7 @@ package payout
 
 import (
 	"fmt"
+	"hash/fnv"
 	"time"
 )
 
@@ -89,6 +90,7 @@ type Payout struct {
 	Second          string      // with PaidTwice: what names the other payment
 	Field           string      // with NotOurs and Unproved: the field that differs or is missing
 	PolledSoonAt    time.Time   // when a body that could be read in two ways last brought a poll forward
+	HeardAt         time.Time   // when a gate last said anything about it that was not ignored
 	Resolution      Resolution
 }
 
@@ -149,7 +151,13 @@ func (p Payout) OfAnother() bool { return p.Flags&(NotOurs|Unproved) != 0 }
 // it. What the gate has for another is never sent, and what may have become a
 // payment at one gate is never sent to another.
 func (p Payout) Claimable(r Rules, gate string) bool {
-	return p.State == StateNew && !p.OfAnother() && (!p.MayHaveLeft || p.Host == "" || r.SameGate(p.Host, gate))
+	return p.State == StateNew && !p.OfAnother() && (!p.Bound() || r.SameGate(p.Host, gate))
+}
+
+// Bound reports whether the payout belongs to its gate: it may have become a payment
+// there, or a lost store may have sent it there. It stays so whatever that gate says.
+func (p Payout) Bound() bool {
+	return p.Host != "" && (p.MayHaveLeft || p.Flags&WasDoubted != 0 || p.Epoch != 0)
 }
 
 // Cancellable reports whether a person may still give the payout up: nothing of
@@ -159,11 +167,23 @@ func (p Payout) Cancellable() bool {
 	return p.State == StateNew && !p.Doubted && !p.Seen && !p.MayHaveLeft && p.Epoch == 0 && !p.OfAnother() && p.Flags&WasDoubted == 0
 }
 
+// FreesID reports whether the payout was given up, and nothing was ever reported under
+// its id: a new row may have it.
+func (p Payout) FreesID() bool { return p.State == StateCancelled && !p.OfAnother() }
+
 // Stuck reports whether the payout is open and nothing but a person can settle
 // it, though no check is due: the gate ended it without success, or has the id
 // for another and a person has seen that.
 func (p Payout) Stuck() bool {
 	return p.State.Open() && !p.NeedsCheck() && (p.Flags&Ended != 0 || p.OfAnother())
+}
+
+// Version changes with whatever a person should know of who decides about the payout:
+// its state, its attempts, its events, and when a gate was last heard.
+func (p Payout) Version() uint64 {
+	h := fnv.New64a()
+	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.GateStatus, p.HeardAt.UnixMicro())
+	return h.Sum64() | 1
 }
 
 // Waiting reports whether the payout still waits for something that comes by

@@ -66,10 +66,16 @@ func run(ctx context.Context, args []string, w world) int {
 // explain is explain with hints that fit this command.
 func (a *app) explain(err error) *failure {
 	f := *explain(err)
+	if (a.line.name == "run" || a.line.name == "check") && len(a.line.args) > 0 {
+		f.hint = strings.ReplaceAll(f.hint, "masspay check FILE", "masspay check "+a.line.args[0])
+	}
 	if a.line.name == "run" && len(a.line.args) > 0 {
 		f.hint = strings.ReplaceAll(f.hint, "masspay run FILE --ask-first", a.again("--ask-first"))
 	}
 	f.hint = a.withConfig(f.hint)
+	for i, l := range f.lines {
+		f.lines[i] = a.withConfig(l)
+	}
 	return &f
 }
 

@@ -23,7 +23,7 @@ for another file. What was sent, or may have been, is left as it is.`,
 		},
 	}
 	c.Flags().StringVar(&what.Row, "row", "", "only the row with this `PAYMENT_ID`")
-	c.Flags().BoolVar(&what.Shared, "shared", false, "also what other batches ask for; they lose it too")
+	c.Flags().BoolVar(&what.Shared, "shared", false, "also rows that other batches contain; they are cancelled there, too")
 	return c
 }
 
@@ -50,10 +50,14 @@ func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error
 		return err
 	}
 	if what.Row != "" && did.Done+did.Shared == 0 {
-		return failf(exitConfig, "masspay report "+b.Short()+" tells where each row is",
-			"%q is no row of batch %s that can be cancelled: it may have been sent, or is not in it; nothing was changed", what.Row, b.Short())
+		return failf(exitConfig, "masspay report "+b.Short()+" shows where each row is",
+			"%q is no row of batch %s that can be cancelled: it was sent, is cancelled already, or is not in it; nothing was changed", what.Row, b.Short())
 	}
-	a.say("batch %s: cancelled %s; nothing of them was or will be paid by this batch, and their ids are free", b.Short(), count(did.Done, "payout"))
+	if did.Done == 0 {
+		a.say("batch %s: nothing to cancel; nothing was changed", b.Short())
+	} else {
+		a.say("batch %s: cancelled %s: not paid and not to be paid by this batch; what was cancelled may come in another file, with the same id", b.Short(), count(did.Done, "payout"))
+	}
 	if did.Shared > 0 {
 		a.say("left as they are: %s that another batch asks for too", count(did.Shared, "payout"))
 		a.say("hint: %s cancels them for every batch", a.again("--shared"))

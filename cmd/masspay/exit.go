@@ -59,7 +59,7 @@ func explain(err error) *failure {
 	var file *batch.FileError
 	if errors.As(err, &file) {
 		return &failure{code: exitFile, err: err, lines: problemLines(file),
-			hint: "correct the lines above and run the same command again; masspay check FILE shows the problems without sending anything"}
+			hint: "correct what is said above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
 	var system *bolt.FileSystemError
 	var busy *bolt.BusyError
@@ -73,7 +73,7 @@ func explain(err error) *failure {
 			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}
 	case errors.Is(err, store.ErrRestored):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; when the gate was asked about all that the lost store may have sent, masspay init --trust-store ends that"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (README, restored copy)"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}
@@ -99,11 +99,11 @@ func explain(err error) *failure {
 		return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing was sent by this run", err),
 			hint: "do not delete the store: it remembers what was paid; restore the newest backup and run with --ask-first"}
 	case errors.Is(err, store.ErrNoBatch):
-		return &failure{code: exitConfig, err: err,
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was changed or sent", err),
 			hint: "masspay status lists the batches"}
 	case errors.As(err, &busy):
 		return &failure{code: exitBusy, err: fmt.Errorf("%w; nothing was sent by this run", err),
-			hint: "run the same command again; if the process that holds it is suspended or hangs, end that one first"}
+			hint: "run the same command again; a process that is suspended goes on with kill -CONT and its number, one that hangs is ended with kill -9, which is as safe as any crash"}
 	case errors.Is(err, store.ErrBusy):
 		return &failure{code: exitBusy, err: fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err),
 			hint: "run the same command again"}
@@ -129,7 +129,7 @@ func explain(err error) *failure {
 	case errors.Is(err, fs.ErrExist):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was written over", err), hint: "choose a name that is free"}
 	case errors.Is(err, context.Canceled):
-		return &failure{code: exitInterrupted, err: errors.New("interrupted"),
+		return &failure{code: exitInterrupted, err: errors.New("interrupted before anything was sent"),
 			hint: "run the same command again; it goes on where it stopped"}
 	}
 	return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing was sent by this run", err),
@@ -142,7 +142,7 @@ func verdictCode(b store.Batch, accepted bool) int {
 	code := exitDone
 	for _, c := range b.Counts {
 		switch {
-		case c.Check > 0:
+		case c.Check > 0, c.Stuck > 0:
 			return exitOpen
 		case c.State == payout.StateAccepted && accepted:
 		case c.State.Open():

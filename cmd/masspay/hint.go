@@ -25,6 +25,9 @@ type flagArg struct{ name, text string }
 func (a *app) rememberLine(c *cobra.Command, args []string) {
 	a.line = commandLine{name: c.Name()}
 	for _, arg := range args {
+		if strings.HasPrefix(arg, "-") && arg != "-" && len(a.line.args) == 0 {
+			a.line.args = append(a.line.args, "--") // what follows is no flag
+		}
 		a.line.args = append(a.line.args, shellWord(arg))
 	}
 	c.Flags().Visit(func(f *pflag.Flag) {
@@ -60,7 +63,11 @@ func (a *app) onBatch(short string, change ...string) string {
 }
 
 func (l commandLine) with(args, change []string) string {
-	parts := append([]string{"masspay", l.name}, args...)
+	parts := []string{"masspay", l.name}
+	last := len(args) > 0 && args[0] == "--" // what follows would be no flag
+	if !last {
+		parts = append(parts, args...)
+	}
 	for _, f := range l.flags {
 		if !slices.Contains(change, "-"+f.name) && !slices.Contains(change, f.text) {
 			parts = append(parts, f.text)
@@ -70,6 +77,9 @@ func (l commandLine) with(args, change []string) string {
 		if strings.HasPrefix(c, "--") {
 			parts = append(parts, c)
 		}
+	}
+	if last {
+		parts = append(parts, args...)
 	}
 	return strings.Join(parts, " ")
 }

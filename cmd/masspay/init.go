@@ -83,7 +83,7 @@ func (a *app) initialize(ctx context.Context) error {
 		return err
 	}
 	if _, err := os.Stat(c.markerPath()); err == nil && bolt.Used(o) {
-		return failf(exitConfig, "mount the disk or restore the backup; only if the store is really to begin anew, delete the marker first",
+		return failf(exitConfig, "mount the disk or restore the newest backup; a new store would not know what was paid, and the same files would be paid a second time",
 			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", o.Path, c.markerPath())
 	}
 	if err := bolt.Create(ctx, o); err != nil {
@@ -167,7 +167,7 @@ func (a *app) trustStore(ctx context.Context, yes bool) error {
 	}
 	defer func() { _ = s.Close() }()
 	a.say("this gives up the protection against a restored copy: what a lost store has sent, and this one believes unsent, will be sent a second time, without asking the gate")
-	if err := a.confirm(yes, "to trust the store", "trust"); err != nil {
+	if err := a.confirm(yes, "to trust the store", "trust", "first masspay run FILE --ask-first for every file that the lost store may have sent; then the same command on a terminal, where it asks for a word"); err != nil {
 		return err
 	}
 	if err := s.Trust(ctx); err != nil {

@@ -70,6 +70,9 @@ func TestScripts(t *testing.T) {
 			notFound := httptest.NewServer(wrong)
 			e.Defer(notFound.Close)
 			e.Values["wrong"] = wrong
+			other := httptest.NewServer(gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: "secret"}}))
+			e.Defer(other.Close)
+			e.Setenv("OTHER", other.URL)
 			e.Setenv("WRONG", notFound.URL)
 			return prepare(e.WorkDir, server.URL)
 		},

@@ -2,16 +2,14 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"masspay/batch"
 	"masspay/gate"
-	"masspay/payout"
 )
 
 func (a *app) pingCommand() *cobra.Command {
@@ -49,13 +47,9 @@ func (a *app) ping(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = release() }()
-	var id [8]byte
-	_, _ = rand.Read(id[:]) // never fails, by its contract
-	key := payout.Key{PaymentID: "masspay-ping-" + hex.EncodeToString(id[:])}
 	for _, p := range c.Projects {
-		key.ProjectID = p.ID
-		_, err := client.Status(ctx, key, c.Gate.Timeout)
-		if proves(err) {
+		err := batch.Ping(ctx, client, p.ID, c.Gate.Timeout)
+		if batch.Proves(err) {
 			if err := s.Prove(ctx, client.Identity()); err != nil {
 				return err
 			}
@@ -67,12 +61,6 @@ func (a *app) ping(ctx context.Context) error {
 	}
 	a.say("this does not prove the right to pay out, nor that this machine's address is on the platform's list for payouts; no money was moved")
 	return nil
-}
-
-// proves reports whether only a gate answers a status request so.
-func proves(err error) bool {
-	var said *gate.Error
-	return err == nil || errors.Is(err, gate.ErrNotSeen) || errors.As(err, &said) && said.Documented
 }
 
 // pinged says what is wrong, in a sentence with a remedy; nothing if all is right.
@@ -96,8 +84,8 @@ func pinged(identity string, project uint32, err error) (text, hint string) {
 			"check gate.base_url with the platform, and whether this machine's address is on its list, then masspay ping"
 	case said.Code == gate.CodeNotFound:
 		return "", ""
-	case said.Code == "3261":
-		return fmt.Sprintf("the address is right, and the secret of project %d is not (code 3261: %s)", project, said.Message),
+	case said.Code == gate.CodeSignature:
+		return fmt.Sprintf("the address is right, and the secret of project %d is not (code %s: %s)", project, said.Code, said.Message),
 			"put the project's secret into its secret_file again (a space or a line end too many?), then masspay ping"
 	}
 	return fmt.Sprintf("%s is a Gate API, and refuses project %d: %v", identity, project, said),

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"masspay/payout"
 	"masspay/store"
 )
 
@@ -56,7 +57,7 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	a.say("asked the gate about %s, news of %s; nothing was sent", count(sum.Asked, "payout"), count(sum.News, "payout"))
+	a.say("polled %s, %s changed; nothing was sent", count(sum.Asked, "payout"), payout.Count(sum.News))
 	if sum.TooEarly > 0 {
 		a.say("%s sent less than %v ago left for later: the gate may not know of them yet", count(sum.TooEarly, "payout"), c.Gate.StatusAfter)
 	}

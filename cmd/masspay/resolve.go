@@ -30,18 +30,18 @@ func (a *app) resolveCommand() *cobra.Command {
 	var f resolveFlags
 	c := &cobra.Command{
 		Use:   "resolve PAYMENT_ID --as paid|not-paid|seen --reason TEXT",
-		Short: "Decide about a payout that no gate can settle any more",
-		Long: `Decide about a payout that no gate can settle any more, after its status was polled
-once more. Who decided, when and why is kept for ever and stands in the result.
+		Short: "Decide about a payout whose outcome the gate will not report",
+		Long: `Decide about a payout whose outcome the gate will not report, after its status was
+polled once more. Who decided, when and why is kept for ever and is in the result.
 
   --as paid      it was paid: you have seen it at the platform or at the bank
   --as not-paid  it was not and will not be paid: its row gets action "new id". The id
                  itself is never sent again
-  --as seen      you have looked at a check; the row's outcome stays as it is
+  --as seen      you have looked at a row in state check; its outcome stays as it is
 
-not-paid is refused while the gate may still pay: unless the gate does not know the
-payment, has ended it or cannot be reached, or the address that it was sent to has
-never been a gate's; and until the quiet period is over and a day has passed.`,
+not-paid is accepted only when the gate does not know the payment, has ended it, cannot
+be reached, or has never answered as a gate, and only after the quiet period and a day
+(--age-anyway skips the day).`,
 		Args: args(1, 1, "one payment_id"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.rememberLine(cmd, args)
@@ -62,11 +62,11 @@ var resolutions = map[string]payout.State{"paid": payout.StatePaid, "not-paid": 
 func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	as, ok := resolutions[f.as]
 	if !ok {
-		return failf(exitConfig, "e.g. masspay resolve "+shellWord(id)+" --as seen --reason 'compared with the statement'",
+		return failf(exitConfig, "masspay resolve --help says what each of them does",
 			"--as %q: want paid, not-paid or seen; nothing was changed", f.as)
 	}
-	if f.reason = strings.Join(strings.Fields(f.reason), " "); f.reason == "" {
-		return failf(exitConfig, a.again()+" --reason 'compared with the statement'", "--reason is missing: say why, it is kept for ever; nothing was changed")
+	if f.reason = strings.Join(strings.Fields(f.reason), " "); strings.Trim(f.reason, ". ") == "" {
+		return failf(exitConfig, "add --reason and a sentence of your own", "--reason is missing: say why, it is kept for ever; nothing was changed")
 	}
 	c, s, err := a.open(ctx)
 	if err != nil {
@@ -96,24 +96,18 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return refusedResolve(err)
 	}
 	a.say("%s", heardText(rec, heard))
-	proven := true // what an older masspay sent to, it sent to a gate as far as anybody knows
-	if strings.Contains(rec.Host, "://") {
-		if proven, err = s.Proven(ctx, rec.Host); err != nil {
-			return err
-		}
-	}
 	r := batch.Resolving{Key: key, As: as, Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
-	if err := r.MayResolve(rec, heard, proven, c.Gate.QuietPeriod, time.Now(), clock.Tick()); err != nil {
+	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), clock.Tick()); err != nil {
 		return refusedResolve(err)
 	}
 	a.say("%s", consequence(as, rec.Payout))
-	if err := a.confirm(f.yes, "to resolve a payout", key.PaymentID); err != nil {
+	if err := a.confirm(f.yes, "to resolve a payout", key.PaymentID, "run the same command on a terminal, where it asks for the payment_id; --yes in scripts"); err != nil {
 		return err
 	}
 	if err := a.record(ctx, c, s, "resolve --as "+f.as+" "+key.PaymentID, "", ""); err != nil {
 		return err
 	}
-	if _, err := r.Apply(ctx, s); err != nil {
+	if _, err := r.Apply(ctx, s, rec.Payout); err != nil {
 		if errors.Is(err, batch.ErrNotResolved) {
 			return failf(exitUnexpected, a.again()+" looks at it once more", "%w; nothing was decided", err)
 		}
@@ -165,6 +159,8 @@ func heardText(rec payout.Record, heard batch.Heard) string {
 	switch {
 	case heard.NotSeen:
 		return "polled: the gate does not know it"
+	case heard.Undecided != "":
+		return "polled: the gate did not say what became of it (" + heard.Undecided + ")"
 	case heard.Unreachable != "":
 		return "polled: no usable answer (" + heard.Unreachable + ")"
 	case rec.OfAnother():
@@ -178,7 +174,11 @@ func heardText(rec payout.Record, heard batch.Heard) string {
 func consequence(as payout.State, p payout.Payout) string {
 	switch as {
 	case payout.StatePaid:
-		return "it will count as paid, and will never be sent again"
+		text := "it will count as paid, and will never be sent again"
+		if p.State == payout.StateAccepted && p.Flags&payout.Ended == 0 {
+			text += "; the gate still works on it and may yet decline it: then nobody pays this row"
+		}
+		return text
 	case payout.StateDeclined:
 		return "it will count as not paid: whoever pays " + p.Amount.String() + " again needs a new payment_id; if the gate paid it after all, it is paid twice"
 	}

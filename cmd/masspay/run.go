@@ -146,7 +146,7 @@ func (a *app) afterSending(err error, b store.Batch, sent int) error {
 		return err
 	}
 	return failf(exitUnexpected, a.onBatch(b.Short())+" goes on and writes the result; nothing is sent twice",
-		"%w (this run has sent %s; what became of them is in the store, or the next run asks)", err, count(sent, "request"))
+		"%w (this run has sent %s: what they are for may be paid, do not pay it elsewhere; the next run asks the gate)", err, count(sent, "request"))
 }
 
 // mayRun says early what Claim would refuse.
@@ -262,7 +262,7 @@ func (a *app) sayCancelled(ctx context.Context, s store.Store, b store.Batch) er
 	if n > len(ids) {
 		list += " and " + payout.Count(n-len(ids)) + " more"
 	}
-	a.say("%s of this batch were cancelled and stay so (%s); to pay them, put them into another file", count(n, "payout"), list)
+	a.say("%s of this batch cancelled, not paid by it (%s); to pay them, put them into another file", count(n, "payout"), list)
 	return nil
 }
 
@@ -317,10 +317,10 @@ func (a *app) farewell(b store.Batch, sum written, out batch.Outcome, code int) 
 	again := a.onBatch(b.Short())
 	unsent := b.Unsent()
 	if n := b.InState(payout.StateCancelled); n > 0 {
-		a.say("masspay: %s of this batch were cancelled, and not sent", count(n, "payout"))
+		a.say("masspay: %s of this batch cancelled, and not sent", count(n, "payout"))
 	}
 	if out.Elsewhere > 0 {
-		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; masspay resolve settles what that gate never will", count(out.Elsewhere, "payout"))
+		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
 	}
 	switch {
 	case out.Interrupted:
@@ -330,7 +330,11 @@ func (a *app) farewell(b store.Batch, sum written, out batch.Outcome, code int) 
 		}
 		a.say("hint: %s goes on where it stopped", again)
 	case out.Fenced != "":
-		a.say("masspay: %s; %s not sent", out.Fenced, count(unsent, "payout"))
+		a.say("masspay: %s", out.Fenced)
+		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
+			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
+		}
+		a.say("masspay: %s not sent", count(unsent, "payout"))
 		a.say("hint: %s goes on; leave the files beside the store alone", again)
 	case out.Refused != "":
 		a.say("masspay: %s", out.Refused)

@@ -49,6 +49,8 @@ func secretFailure(what string, err error) error {
 	switch {
 	case errors.As(err, &f):
 		return f
+	case errors.Is(err, fs.ErrNotExist) && what == "store.key_file":
+		return failf(exitConfig, "put back the key that was made with this store, from its copy; a new one does not open it; for a first run, masspay init makes one", "%s: %v; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrNotExist):
 		return failf(exitConfig, "put it there with mode 600", "%s: %v; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrPermission):

@@ -130,6 +130,8 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 		return fmt.Sprintf("the gate has a payment of %d %s for another account or amount than the row's", e.Asked, e.Currency)
 	case (e.Second || e.Worded) && state != "check":
 		return fmt.Sprintf("the result says %q, and a person must look", state)
+	case state == "check" && e.Status == "partially_paid_out" && row["result.note"] != "":
+		// A part proves nothing where nobody knows whose payment it is.
 	case state == "check" && (row["result.note"] == "" || has && !e.Foreign && !e.Odd && !e.Strange):
 		return fmt.Sprintf("the result says \"check\" (%s), and there is nothing to check", row["result.note"])
 	case actions[state] != nil && !slices.Contains(actions[state], row["result.action"]):

@@ -394,7 +394,7 @@ func (w *writer) countHost(p payout.Payout, by int64) {
 
 // boundTo reports whether an open payout may be a payment at its gate.
 func boundTo(p payout.Payout) bool {
-	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.MayHaveLeft)
+	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }
 
 // batch returns a batch's progress, nil when there is no such batch.

@@ -247,7 +247,7 @@ func (s *Store) write(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
 		switch id := s.turn.identity(); {
 		case id == m.locks:
 			return fn(tx)
-		case m.locksBefore != [16]byte{} && id == m.locksBefore:
+		case m.locksBefore != [16]byte{} && before(id) == m.locksBefore:
 			torn = true
 			return errTorn
 		}

@@ -478,8 +478,11 @@ func TestElsewhere(t *testing.T) {
 	}
 	at(func(m *meta) { m.machine++ })
 	require.ErrorIs(t, claim(), store.ErrRestored)
-	at(func(m *meta) { m.machine--; m.inode++ })
-	require.NoError(t, claim(), "on the machine that is known, a file may be another")
+	at(func(m *meta) { m.machine--; m.device++ })
+	require.NoError(t, claim(), "a device may get another number")
+	at(func(m *meta) { m.inode++ })
+	require.ErrorIs(t, claim(), store.ErrRestored, "a copy beside it, with the marker of the store")
+	require.ErrorIs(t, s.Settle(t.Context()), store.ErrRestored)
 }
 
 // A damaged list of free pages leaves the file free for the next.

@@ -1,6 +1,7 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -302,7 +303,7 @@ func (s *Store) settle(db *bbolt.DB) error {
 	err := s.writeUnder(db, func(tx *bbolt.Tx) error {
 		return changeMeta(tx, func(m *meta) {
 			if err := m.settle(s.o.Path); err == nil {
-				m.locksBefore = s.turn.identity()
+				m.locksBefore = before(s.turn.identity())
 			}
 			id = m.locks
 		})
@@ -312,6 +313,18 @@ func (s *Store) settle(db *bbolt.DB) error {
 	}
 	return s.identified(db, id)
 }
+
+// before is an identity of lock files as locksBefore holds it: files that have none
+// must not look like files that are written.
+func before(id [16]byte) [16]byte {
+	if id == [16]byte{} {
+		return noIdentity
+	}
+	return id
+}
+
+// noIdentity stands for lock files that are new and have no identity yet.
+var noIdentity = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 
 // identified writes the store's identity into the lock file, and notes that it is
 // there.

@@ -111,6 +111,8 @@ func (x *examining) marker() {
 		x.note("the store is older than its marker (%d, %d): it is a restored copy", x.meta.generation, marker)
 	case x.meta.epoch != 0:
 		x.note("the store is a restored copy; the gate is asked before anything is sent")
+	case x.meta.elsewhere(x.s.o.Path):
+		x.note("the store is not the file that was at home here: it is a copy, or was moved")
 	}
 	if x.meta.loading != 0 {
 		x.note("a load was cut off; the next one removes what it left")

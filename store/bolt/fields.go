@@ -296,6 +296,7 @@ func life(v *fields, p *payout.Payout) {
 	v.time("resolved at", &p.Resolution.At, p.FirstSent)
 	v.text("reason", &p.Resolution.Reason)
 	count(v, "dropped", &p.Dropped)
+	v.time("heard", &p.HeardAt, p.FirstSent)
 }
 
 // eventFields is an event of a payout without its key: the payout's gate and amount

@@ -107,10 +107,16 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 			return ctx.Err()
 		}
 		slept, _ := clock.Tick().Since(begun)
-		patience = max(patience-slept, 0)
+		patience -= slept
 		if slept-wait > late {
-			continue // the slot has gone by
+			// The slot has gone by; and where the machine was suspended, so has the
+			// time that the caller has.
+			if patience <= 0 {
+				return &PausedError{Until: time.Now()}
+			}
+			continue
 		}
+		patience = max(patience, 0)
 		if wait <= late {
 			return nil
 		}

@@ -229,7 +229,7 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 		if err != nil {
 			return 0, err
 		}
-		if r.State != payout.StateCancelled {
+		if !r.FreesID() {
 			return n, l.again(w, r, row, at)
 		}
 		prev = n // given up before anything was attempted: the id starts anew
@@ -338,7 +338,7 @@ func (l *load) stillCancelled(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if old.State != payout.StateCancelled {
+		if !old.FreesID() {
 			return &store.ConflictError{Row: store.Row{Key: r.Key, Amount: r.Amount}, Known: old.Payout}
 		}
 	}

@@ -61,17 +61,20 @@ func (m *meta) settle(path string) error {
 	return nil
 }
 
-// elsewhere reports whether the store is not where it was at home: a copy. Machines
-// are compared where both are known, else the file.
+// elsewhere reports whether the store is not where it was at home: a copy. On the
+// machine that is known the file must be the same, but for the device, which may get
+// another number when the machine is started; where the machine is not known, the
+// device must be the same too.
 func (m *meta) elsewhere(path string) bool {
-	if m.machine != 0 && clock.Machine() != 0 {
-		return m.machine != clock.Machine()
+	known := m.machine != 0 && clock.Machine() != 0
+	if known && m.machine != clock.Machine() {
+		return true
 	}
 	var here meta
 	if m.inode == 0 || here.settle(path) != nil || here.inode == 0 {
 		return false
 	}
-	return here.device != m.device || here.inode != m.inode
+	return here.inode != m.inode || !known && here.device != m.device
 }
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {

@@ -48,7 +48,7 @@ func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payou
 				if err != nil {
 					return err
 				}
-				if r.State != payout.StateCancelled {
+				if !r.FreesID() {
 					found[i] = r.Payout
 				}
 			}

@@ -83,7 +83,7 @@ func (m *model) load() {
 		}
 		taken[k] = true
 		minor := int64(1_000)
-		if p, known := m.payouts[k]; known && p.State != payout.StateCancelled && m.rng.IntN(40) == 0 {
+		if p, known := m.payouts[k]; known && !p.FreesID() && m.rng.IntN(40) == 0 {
 			minor++
 			want = &store.ConflictError{}
 		}
@@ -100,7 +100,7 @@ func (m *model) load() {
 	made := modelBatch{Batch: l.Batch}
 	fresh := 0
 	for _, r := range rows {
-		if p, known := m.payouts[r.Key]; known && p.State != payout.StateCancelled {
+		if p, known := m.payouts[r.Key]; known && !p.FreesID() {
 			made.rows = append(made.rows, p)
 			continue
 		}
