@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"masspay/batch"
 	"masspay/gate/gatesim"
 )
 
@@ -28,6 +29,8 @@ type night struct {
 	sim    *gatesim.Sim
 	said   lockedBuffer // what all its commands printed to stderr
 	pings  int          // requests that the gate had seen before the night began
+
+	strange bool // the gate tells of other payments and of strange words, which leaves rows for a person
 }
 
 // lockedBuffer is written by several commands at once.
@@ -145,7 +148,11 @@ func (n *night) check(name, result string) {
 	require.Len(n.t, n.sim.Ledger(), len(in))
 	for i := range in {
 		require.Equal(n.t, in[i], out[i][:len(in[i])])
-		require.Equal(n.t, "paid", out[i][len(in[i])], "row %d: %v", i+1, out[i])
+		words := []string{batch.WordPaid}
+		if n.strange {
+			words = append(words, batch.WordCheck) // the judge has seen that there is something to check
+		}
+		require.Contains(n.t, words, out[i][len(in[i])], "row %d: %v", i+1, out[i])
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"masspay/batch"
 	"masspay/gate/gatesim"
 )
 
@@ -103,6 +104,7 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 		Seed: rng.Uint64(), Rates: rates, VerdictAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
 		LateBy: 500 * time.Millisecond, DelayBy: time.Second, HangFor: 3 * time.Second, CallbackGap: 300 * time.Millisecond,
 	})
+	n.strange = true
 	const rows = 80
 	n.file("payouts.csv", rows)
 	serve := n.serving()
@@ -136,7 +138,7 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 		}
 		require.Contains(t, []int{0, 3, 4}, n.masspay("status"))
 	}
-	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != exitDone && !n.onlyChecks("result.csv"); try++ {
 		require.Less(t, try, 10, "%s", n.said.String())
 	}
 	n.check("payouts.csv", "result.csv")
@@ -146,6 +148,13 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 	for _, k := range st.Faults {
 		sum.add(&sum.faults, k)
 	}
+}
+
+// onlyChecks reports whether no row of a result is open: what the gate has told of
+// second payments and strange words is left for a person.
+func (n *night) onlyChecks(result string) bool {
+	text, err := os.ReadFile(filepath.Join(n.folder, result))
+	return err == nil && !strings.Contains(string(text), ";"+batch.WordOpen+";")
 }
 
 // killRun kills a run after a while, if it has not ended by then.
@@ -190,7 +199,7 @@ func (n *night) interrupt(after time.Duration) {
 	pause(after)
 	_ = cmd.Process.Signal(syscall.SIGINT)
 	_ = cmd.Wait()
-	require.Contains(n.t, []int{exitDone, exitOpen, exitInterrupted}, cmd.ProcessState.ExitCode())
+	require.Contains(n.t, []int{exitDone, exitOpen, exitInterrupted, exitConfig}, cmd.ProcessState.ExitCode())
 }
 
 // pause lets another process work for a while: there is nothing to wait for.

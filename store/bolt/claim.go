@@ -443,6 +443,11 @@ const (
 // Used reports whether anything may ever have been sent from the store that a
 // marker belongs to. A store that was cut off while it was made was not.
 func Used(o Options) bool {
+	// A store's marker is whole on the disk before the store is there, and is never
+	// emptied: an empty one was cut off before that.
+	if st, err := os.Stat(o.marker()); err == nil && st.Size() == 0 {
+		return false
+	}
 	generation, _, err := readMarker(o.marker())
 	return err != nil || generation > 0
 }

@@ -148,8 +148,7 @@ func (d *Disk) Restart() string {
 			if len(f.late) > 0 {
 				forgot += fmt.Sprintf(", %d of %d writes to %s", lost, len(f.late), name)
 			}
-			d.ino++
-			survivors[f] = &file{ino: d.ino, mode: f.mode, data: f.kept, kept: append([]byte(nil), f.kept...)}
+			survivors[f] = &file{ino: f.ino, mode: f.mode, data: f.kept, kept: append([]byte(nil), f.kept...)}
 		}
 		d.names[name] = survivors[f]
 	}
