@@ -72,7 +72,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	if e.heard() {
 		after.HeardAt = e.At
 	}
-	if effect == Noted && (after.Flags != before.Flags || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
+	if effect == Noted && (after.Flags != before.Flags || after.Closed != before.Closed || after.Got != before.Got || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
 		!after.NotSeenAt.Equal(before.NotSeenAt)) {
 		effect = Changed // what leads to something later is kept
 	}

@@ -31,6 +31,8 @@ type Limiter struct {
 	lock   *flock.Flock
 	file   *os.File
 	leased lease
+
+	sleep func(ctx context.Context, d time.Duration) error // may take longer, when the process is stopped
 }
 
 // late is how long a slot is good for, and travel how much later than others a
@@ -80,8 +82,19 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 		// longer by so much.
 		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late+travel)/(rate+1)))), burst: burst,
 		handful: max(1, int(rate*late.Seconds())),
-		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f,
+		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f, sleep: sleep,
 	}, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Close closes the file.
@@ -99,18 +112,14 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 			return err
 		}
 		begun := clock.Tick()
-		t := time.NewTimer(wait)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
+		if err := l.sleep(ctx, wait); err != nil {
+			return err
 		}
 		slept, _ := clock.Tick().Since(begun)
 		patience -= slept
 		if slept-wait > late {
-			// The slot has gone by; and where the machine was suspended, so has the
-			// time that the caller has.
+			// The slot has gone by; and where the process was stopped, so has the time
+			// that the caller has.
 			if patience <= 0 {
 				return &PausedError{Until: time.Now()}
 			}

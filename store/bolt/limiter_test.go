@@ -176,3 +176,30 @@ func TestLimiterLeavesRoomForTheLate(t *testing.T) {
 		require.GreaterOrEqual(t, float64(time.Second)/float64(l.interval), 0.992*rate)
 	}
 }
+
+// Who was stopped while a slot was coming, for longer than it has time, gets none: its
+// claim has been in its hands for too long.
+func TestLimiterGrantsNothingWhenPatienceIsUsedUp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l, err := OpenLimiter(filepath.Join(t.TempDir(), "store"), 5, 1)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, l.Close()) }()
+		stopped := 0
+		stop := func(d time.Duration) {
+			l.sleep = func(ctx context.Context, wait time.Duration) error {
+				stopped++
+				l.sleep = sleep
+				return sleep(ctx, wait+d)
+			}
+		}
+		require.NoError(t, l.Wait(t.Context(), time.Second))
+		stop(10 * time.Second)
+		var paused *PausedError
+		require.ErrorAs(t, l.Wait(t.Context(), time.Second), &paused)
+		require.NoError(t, l.Wait(t.Context(), time.Second), "the next one begins anew")
+		stop(500 * time.Millisecond)
+		require.NoError(t, l.Wait(t.Context(), time.Second), "there is time left")
+		require.Equal(t, 2, stopped)
+	})
+}

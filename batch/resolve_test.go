@@ -1,0 +1,96 @@
+package batch_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/batch"
+	"masspay/payout"
+)
+
+// Whether a person may say that a payout was paid, was not, or was seen: what a person
+// says wrongly costs money, so that each line here is a payment that is not made twice.
+func TestMayResolve(t *testing.T) {
+	t.Parallel()
+	const (
+		quiet = 15 * time.Minute
+		boot  = 7
+	)
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	tick := payout.Tick{Boot: boot, At: 100 * time.Hour}
+	// unknown is a payout whose attempt ended so long ago, by both clocks.
+	unknown := func(ago time.Duration) payout.Payout {
+		p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 100, Currency: "KGS"})
+		p.State, p.Attempt, p.Tries, p.Host, p.MayHaveLeft, p.Doubted = payout.StateUnknown, 1, 1, "https://gate.example.com:443", true, true
+		p.Flags = payout.WasDoubted
+		p.EndedAt, p.EndedTick = now.Add(-ago), payout.Tick{Boot: boot, At: tick.At - ago}
+		return p
+	}
+	with := func(p payout.Payout, change func(p *payout.Payout)) payout.Payout { change(&p); return p }
+	day := 25 * time.Hour
+	accepted := func(heard time.Duration) payout.Payout {
+		return with(unknown(2*day), func(p *payout.Payout) {
+			p.State, p.AcceptedAttempt, p.HeardAt, p.EndedTick = payout.StateAccepted, 1, now.Add(-heard), payout.Tick{}
+		})
+	}
+	notSeen, gone := batch.Heard{NotSeen: true}, batch.Heard{Unreachable: "connection refused"}
+	const paid, notPaid, seen = payout.StatePaid, payout.StateDeclined, payout.State(0)
+	for _, tt := range []struct {
+		name  string
+		as    payout.State
+		p     payout.Payout
+		heard batch.Heard
+		early bool   // with --age-anyway
+		want  string // part of the refusal; empty: the person may
+	}{
+		{"unknown, not seen, a day old", notPaid, unknown(day), notSeen, false, ""},
+		{"not a day old", notPaid, unknown(time.Hour), notSeen, false, "less than a day old"},
+		{"not a day old, said so", notPaid, unknown(time.Hour), notSeen, true, ""},
+		{"within the quiet period, said so", notPaid, unknown(time.Minute), notSeen, true, "quiet period"},
+		{"the wall clock was set a day ahead", notPaid, with(unknown(time.Minute), func(p *payout.Payout) { p.EndedAt = now.Add(-day) }), notSeen, true, "quiet period"},
+		{"the wall clock was set back", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt = now.Add(day) }), notSeen, false, ""},
+		{"the wall clock was set back, and the machine started anew", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
+		{"unreachable, a day old", notPaid, unknown(day), gone, false, ""},
+		{"the gate answers and does not say", notPaid, unknown(day), batch.Heard{Undecided: "HTTP 500"}, true, "did not say"},
+		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.GateStatus = payout.StateAccepted, "processing" }), batch.Heard{}, true, "has not decided (processing)"},
+		{"the gate has just said that it is paid", notPaid, unknown(day), batch.Heard{Outcome: payout.StatePaid}, true, "cannot be not paid"},
+		{"accepted, unreachable for a day", notPaid, accepted(day), gone, false, ""},
+		{"accepted, heard an hour ago", notPaid, accepted(time.Hour), gone, true, "heard less than a day ago"},
+		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.GateStatus = "expired" }), batch.Heard{}, false, ""},
+		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.Heard{Undecided: "HTTP 500"}, false, "did not say"},
+		{"a strange word, and processing after it", notPaid, with(accepted(time.Hour), func(p *payout.Payout) {
+			p.Flags |= payout.OddWord
+			p.Words, p.GateStatus = []string{"frozen"}, "processing"
+		}), batch.Heard{}, true, "has not decided (processing)"},
+		{"a strange word is the last", notPaid, with(accepted(day), func(p *payout.Payout) {
+			p.Flags |= payout.OddWord
+			p.Words, p.GateStatus = []string{"frozen"}, "frozen"
+		}), batch.Heard{}, false, ""},
+		{"another's payment, never sent", notPaid, with(unknown(0), func(p *payout.Payout) {
+			p.State, p.Tries, p.MayHaveLeft, p.Flags, p.Field = payout.StateNew, 0, false, payout.NotOurs, "customer.id"
+		}), batch.Heard{Undecided: "HTTP 500"}, false, ""},
+		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, true, "has not decided"},
+		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, false, "was not paid"},
+		{"paid, as the person knows", paid, unknown(0), notSeen, false, ""},
+		{"sending", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateSending }), notSeen, true, "is sending it"},
+		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateNew }), notSeen, true, "not sent yet"},
+		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
+		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Heard{}, true, "cannot be not paid"},
+		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Heard{}, false, ""},
+		{"nothing to see", seen, unknown(day), notSeen, false, "nothing to check"},
+		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, false, "no outcome"},
+	} {
+		r := batch.Resolving{Key: tt.p.Key, As: tt.as, Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
+		err := r.MayResolve(payout.Record{Payout: tt.p}, tt.heard, quiet, now, tick)
+		if tt.want == "" {
+			require.NoError(t, err, tt.name)
+			continue
+		}
+		var refused *batch.RefusedError
+		require.ErrorAs(t, err, &refused, tt.name)
+		require.Contains(t, refused.Why, tt.want, tt.name)
+		require.NotEmpty(t, refused.Hint, tt.name)
+	}
+}
