@@ -177,8 +177,8 @@ func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time
 	age := now.Sub(p.EndedAt)
 	if measured, ok := tick.Since(p.EndedTick); ok {
 		age = measured
-	} else if age < 0 && p.EndedTick.Boot != 0 {
-		age = tick.At // since the machine was started anew
+	} else if age < 0 { // by a clock that was set
+		age = tick.At // as long as the machine runs
 	}
 	if age < quiet {
 		return refuse("the same command after that", "the quiet period of %v after its last attempt is not over (until %s), and after it a day must have passed: the request may still arrive", quiet, now.Add(quiet-age).Local().Format("15:04 on 2 January"))
