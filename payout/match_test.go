@@ -405,6 +405,19 @@ func TestResolved(t *testing.T) {
 	_, effect = Next(rules, in(StatePaid), event(Resolved, 0))
 	require.Equal(t, Ignored, effect, "an outcome that nobody questions")
 
+	// What the person has not seen: the gate has spoken since.
+	looked := in(StateUnknown)
+	now, _ := Next(rules, looked, event(Progress, 30*time.Minute))
+	for from, version := range map[*Payout]uint64{&now: looked.Version(), &looked: now.Version()} {
+		e := event(Resolved, time.Hour)
+		e.Outcome, e.Version = StateDeclined, version
+		_, effect = Next(rules, *from, e)
+		require.Equal(t, Ignored, effect)
+		e.Version = from.Version()
+		_, effect = Next(rules, *from, e)
+		require.Equal(t, Changed, effect)
+	}
+
 	notPaid := decide(in(StateUnknown), StateDeclined)
 	for _, e := range []Event{verdictOf(StateDeclined, 2*time.Hour), verdictOf(StateRejected, 2*time.Hour), event(NotSeen, 2*time.Hour)} {
 		p, _ := Next(rules, notPaid, e)
@@ -432,6 +445,29 @@ func TestResolved(t *testing.T) {
 	require.True(t, p.NeedsCheck())
 	p, _ = Next(rules, paid, verdictOf(StateReturned, 2*time.Hour))
 	require.Equal(t, StateReturned, p.State)
+}
+
+// A check that a person has closed, and that another amount opens again, is an event:
+// what it is would be explained by nothing else.
+func TestAReopenedCheckIsKept(t *testing.T) {
+	t.Parallel()
+	p := in(StateAccepted)
+	p.AcceptedAttempt = 1
+	report := func(minor int64) {
+		e := event(Progress, time.Hour)
+		e.Source, e.Status, e.Amount = FromStatus, "processing", Amount{Minor: minor, Currency: p.Amount.Currency}
+		e.Match = MatchAllowed
+		var effect Effect
+		p, effect = Next(rules, p, e)
+		require.Equal(t, Changed, effect)
+		require.True(t, p.NeedsCheck())
+	}
+	report(p.Amount.Minor + 1)
+	seen := event(Resolved, time.Hour)
+	seen.Outcome = 0
+	p, _ = Next(rules, p, seen)
+	require.False(t, p.NeedsCheck())
+	report(p.Amount.Minor + 2)
 }
 
 // A contradiction that a person has seen stays closed when it is repeated.
