@@ -202,6 +202,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"a gate is proven once", testProven},
 		{"a payout stays with its gate", testGateOfAPayout},
 		{"a report of another payment", testReportOfAnother},
+		{"a cancelled id that another has", testCancelledOfAnother},
 		{"a history names its hosts", testHistoryOfHosts},
 		{"load is all or nothing", testLoadAllOrNothing},
 		{"load knows ids for ever", testLoadKnows},
@@ -680,6 +681,30 @@ func testReportOfAnother(t *testing.T, _ World, s store.Store) {
 	require.Equal(t, payout.StateDeclined, Apply(t, s, payout.Event{
 		Key: rows[0].Key, Kind: payout.Resolved, Source: payout.FromPerson, Outcome: payout.StateDeclined, At: time.Now(), Person: "jan@desk", Reason: "last year's",
 	}).After.State)
+}
+
+// An id that was cancelled is not free where the gate has another's payment of it.
+func testCancelledOfAnother(t *testing.T, _ World, s store.Store) {
+	rows := Rows(s, "a", 2)
+	Load(t, s, "monday", rows)
+	for _, r := range rows {
+		Apply(t, s, payout.Event{Key: r.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
+	}
+	other := proven(rows[0], payout.StatePaid)
+	other.Customer = "c-other"
+	require.Equal(t, payout.StateCancelled, Apply(t, s, other).After.State)
+	again := append(Rows(s, "a", 2), Rows(s, "b", 1)...)
+	l, err := s.Load(t.Context(), BatchOf("tuesday", again), All(again))
+	require.NoError(t, err)
+	require.Equal(t, 2, l.New)
+	require.Equal(t, 1, l.Known)
+	for _, c := range Claim(t, s, l.Batch, 9) {
+		require.NotEqual(t, rows[0].Key, c.Key)
+	}
+	found, err := s.Lookup(t.Context(), []payout.Digest{s.DigestID(rows[0].Key), s.DigestID(rows[1].Key)})
+	require.NoError(t, err)
+	require.True(t, found[0].OfAnother())
+	require.NotEqual(t, payout.StateCancelled, found[1].State)
 }
 
 func testBatchPrefix(t *testing.T, _ World, s store.Store) {
