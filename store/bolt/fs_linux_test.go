@@ -1,0 +1,25 @@
+package bolt
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A store is made and opened only where locks are known to hold, or where somebody says
+// that they do.
+func TestFileSystems(t *testing.T) {
+	t.Parallel()
+	o := Options{Path: "/proc/masspay.db"}
+	var unknown *FileSystemError
+	require.ErrorAs(t, o.checkFileSystem(), &unknown)
+	require.Equal(t, "/proc", unknown.Folder)
+	require.Equal(t, "number 0x9fa0", unknown.Kind)
+	require.ErrorAs(t, Create(t.Context(), o), &unknown)
+	_, err := Open(t.Context(), o)
+	require.Error(t, err)
+	o.AnyFileSystem = true
+	require.NoError(t, o.checkFileSystem())
+	require.NoError(t, Options{Path: filepath.Join(t.TempDir(), "masspay.db")}.checkFileSystem())
+}
