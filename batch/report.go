@@ -138,6 +138,15 @@ func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer)
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, b.Number, batches)
+		if l.Skip == "" && unpaidAfterAll(l.Payout) {
+			ids, err := instead(ctx, s, l, b.Columns)
+			if err != nil {
+				return sum, nil, err
+			}
+			if len(ids) > 0 {
+				record[len(record)-1] += "; perhaps paid instead: " + strings.Join(ids, ", ")
+			}
+		}
 		if err := w.Write(record); err != nil {
 			return sum, nil, err
 		}

@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch"
+	"masspay/gate/gatesim"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Whether a person may say that a payout was paid, was not, or was seen: what a person
@@ -93,4 +95,37 @@ func TestMayResolve(t *testing.T) {
 		require.Contains(t, refused.Why, tt.want, tt.name)
 		require.NotEmpty(t, refused.Hint, tt.name)
 	}
+}
+
+// What a person had found unpaid, and the gate reports as paid after all: the result says
+// who decided it and why, and which row was paid instead.
+func TestTheRowThatWasPaidInstead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	b := w.load(header + line("p-1", 1000, 20) + line("p-2", 1000, 21))
+	claimed, err := w.s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: w.api.URL})
+	require.NoError(t, err)
+	c := claimed[0]
+	apply := func(e payout.Event) payout.Payout {
+		e.Key, e.At = c.Key, time.Now()
+		changes, err := w.s.Apply(t.Context(), e)
+		require.NoError(t, err)
+		return changes[0].After
+	}
+	doubted := apply(payout.Event{Kind: payout.Doubtful, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: w.api.URL})
+	r := batch.Resolving{Key: c.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the platform's support says so"}
+	p, err := r.Apply(t.Context(), w.s, doubted)
+	require.NoError(t, err)
+	require.Equal(t, payout.StateDeclined, p.State)
+	require.Equal(t, batch.ActNewID, batch.Action(p))
+	w.load(header + line("p-1b", 1000, 20) + line("p-3", 1000, 22) + line("p-4", 1001, 20))
+	require.NotContains(t, w.result(b)[0]["result.note"], "instead")
+	apply(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Status: "success", Code: "0", Operation: "op-1"})
+	row := w.result(b)[0]
+	require.Equal(t, batch.WordCheck, row["result.state"])
+	require.Equal(t, batch.ActCheck, row["result.action"])
+	require.Contains(t, row["result.note"], "not paid by jan@desk")
+	require.Contains(t, row["result.note"], "the platform's support says so")
+	require.Contains(t, row["result.note"], "perhaps paid twice")
+	require.Contains(t, row["result.note"], "perhaps paid instead: p-1b (open)")
 }

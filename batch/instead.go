@@ -1,0 +1,60 @@
+package batch
+
+import (
+	"context"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// maxInstead are named of the rows that may have been paid instead of one.
+const maxInstead = 3
+
+// instead names the payouts that were loaded later than one that a person had found
+// unpaid, and that pay the same amount to the same receiver: when the gate reports the
+// first as paid after all, one of them is the second payment. It looks through all
+// payouts.
+func instead(ctx context.Context, s store.Store, l store.Line, columns []string) (ids []string, err error) {
+	receiver := receiverOf(columns, l.Cells)
+	if receiver == "" {
+		return nil, nil
+	}
+	for q, err := range s.List(ctx, store.Filter{}) {
+		if err != nil {
+			return nil, err
+		}
+		p := q.Payout
+		if p.Number <= l.Payout.Number || p.Amount != l.Payout.Amount || p.Masked != l.Payout.Masked || p.Key.ProjectID != l.Payout.Key.ProjectID {
+			continue
+		}
+		columns, cells, err := s.Row(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		if receiverOf(columns, cells) != receiver {
+			continue
+		}
+		if ids = append(ids, p.Key.PaymentID+" ("+Word(p)+")"); len(ids) == maxInstead {
+			break
+		}
+	}
+	return ids, nil
+}
+
+// receiverOf is the account, card or customer of a row, the first that it has.
+func receiverOf(columns, cells []string) string {
+	for _, column := range []string{payout.FieldAccount, "card.pan", payout.FieldCustomer} {
+		for i, c := range columns[:min(len(columns), len(cells))] {
+			if c == column && cells[i] != "" {
+				return column + " " + cells[i]
+			}
+		}
+	}
+	return ""
+}
+
+// unpaidAfterAll reports whether a person found a payout unpaid, and the gate says
+// otherwise since.
+func unpaidAfterAll(p payout.Payout) bool {
+	return p.Resolution.As == payout.StateDeclined && p.Flags&(payout.PaidTwice|payout.Contradicted) != 0
+}
