@@ -107,7 +107,11 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 	}
 	root.PersistentFlags().StringVar(&a.configFlag, "config", "", "configuration `FILE` (default: MASSPAY_CONFIG, ./masspay.yaml, /etc/masspay/masspay.yaml)")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return failf(exitConfig, c.CommandPath()+" --help lists the flags", "%w; nothing was sent", err)
+		hint := c.CommandPath() + " --help lists the flags"
+		if strings.Contains(err.Error(), "missing unit in duration") {
+			hint = "a time has a unit, as in 30s, 15m or 2h"
+		}
+		return failf(exitConfig, hint, "%w; nothing was sent", err)
 	})
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
