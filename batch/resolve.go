@@ -116,13 +116,13 @@ func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duratio
 			"it has no outcome and will get none: what the gate has under this id is not this row's payment (%s)", p.Field)
 	case r.As == 0:
 		if !p.NeedsCheck() {
-			return refuse("masspay report shows where each row is", "it is %s, and there is nothing to check", Word(p))
+			return refuse("masspay report BATCH shows where each row is", "it is %s, and there is nothing to check", Word(p))
 		}
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
-		return refuse("masspay report shows where each row is", "it is %s already: there is nothing to resolve", Word(p))
+		return refuse("masspay report BATCH shows where each row is", "it is %s already: there is nothing to resolve", Word(p))
 	case p.State == payout.StateNew && !p.OfAnother():
-		return refuse("masspay run sends it; masspay cancel frees its id if it is not to be sent", "it was not sent yet")
+		return refuse("masspay run sends it; masspay cancel BATCH --row="+ShellWord(p.Key.PaymentID)+" frees its id, if it is not to be sent", "it was not sent yet")
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():

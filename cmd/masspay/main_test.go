@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/stretchr/testify/require"
 
 	"masspay/gate/gatesim"
 	"masspay/samples"
@@ -142,6 +143,86 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+	for line := range strings.Lines(ts.ReadFile("stderr")) {
+		if hint, ok := strings.CutPrefix(line, "hint: "); ok {
+			ts.Check(pasted(strings.TrimSpace(hint)))
+		}
+	}
+}
+
+// pasted makes sure that each command in a hint is one that the program takes, up to
+// where the hint goes on in words.
+func pasted(hint string) error {
+	for hint != "" {
+		_, rest, ok := strings.Cut(hint, "masspay ")
+		if !ok {
+			return nil
+		}
+		words := shellWords(rest)
+		taken := 0
+		for n := len(words); n > 0 && taken == 0; n-- {
+			c, args, err := (&app{}).root().Find(words[:n])
+			c.InitDefaultHelpFlag()
+			if err == nil && c.HasParent() && c.ParseFlags(args) == nil && (c.Flags().Changed("help") || c.ValidateArgs(c.Flags().Args()) == nil) {
+				taken = n
+			}
+		}
+		if c, _, err := (&app{}).root().Find(words[:min(1, len(words))]); err == nil && c.HasParent() {
+			if taken == 0 && !strings.Contains(c.Use, strings.Join(words[1:min(2, len(words))], "")) {
+				return fmt.Errorf("hint: masspay %s: is no command that can be pasted", rest)
+			}
+			if taken < len(words) && strings.HasPrefix(words[taken], "-") {
+				return fmt.Errorf("hint: masspay %s: %s is not taken", rest, words[taken])
+			}
+		}
+		hint = rest
+	}
+	return nil
+}
+
+// shellWords splits as a shell does, for what ShellWord has quoted; a comma or a
+// semicolon behind a word ends the command.
+func shellWords(s string) (words []string) {
+	for {
+		s = strings.TrimLeft(s, " ")
+		if s == "" {
+			return words
+		}
+		word, end := "", false
+		for s != "" && s[0] != ' ' && !end {
+			switch {
+			case s[0] == '\'':
+				in, rest, _ := strings.Cut(s[1:], "'")
+				word, s = word+in, rest
+			case s[0] == '\\' && len(s) > 1:
+				word, s = word+s[1:2], s[2:]
+			case (s[0] == ',' || s[0] == ';') && (len(s) == 1 || s[1] == ' '):
+				end = true
+			default:
+				word, s = word+s[:1], s[1:]
+			}
+		}
+		if words = append(words, word); end {
+			return words
+		}
+	}
+}
+
+// The check of hints sees what cannot be pasted.
+func TestPasted(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{
+		"masspay run two.csv -o out.csv --ask-first asks the gate about each payout", "masspay init makes one",
+		"look after the disk, then masspay doctor, then the same command with --ask-first: what was lost",
+		"masspay ping says what is wrong; then masspay run --batch 0123 -o 'my r.csv' --wait 0s", "correct the file",
+	} {
+		require.NoError(t, pasted(good), good)
+	}
+	for _, bad := range []string{
+		"masspay run two.csv -o out.csv --ask-frist asks the gate", "masspay ping; then masspay run --btach 0123", "masspay doctor --yes, then go on",
+	} {
+		require.Error(t, pasted(bad), bad)
 	}
 }
 
