@@ -100,9 +100,10 @@ type Store struct {
 	columns map[uint32]store.Batch // headers, which never change
 	owner   uint64                 // 0 until the first claim
 	ownLock *flock.Flock
-	asking  bool // this process has begun an epoch; used in its turn only
-	marked  bool // this process has synced the marker; used in its turn only
-	sound   bool // this process has looked at every page; used in its turn only
+	ownFile os.FileInfo // of ownLock, which stays open: no other file can get its number
+	asking  bool        // this process has begun an epoch; used in its turn only
+	marked  bool        // this process has synced the marker; used in its turn only
+	sound   bool        // this process has looked at every page; used in its turn only
 
 	migrated func() error // after each commit of a migration; tests cut it off there
 }

@@ -80,7 +80,11 @@ func (s *Store) own() (uint64, error) {
 	if err := syncFolder(l.Path()); err != nil {
 		return 0, errors.Join(err, remove(l.Path()), l.Unlock())
 	}
-	s.owner, s.ownLock = owner, l
+	mine, err := l.Stat()
+	if err != nil {
+		return 0, errors.Join(err, remove(l.Path()), l.Unlock())
+	}
+	s.owner, s.ownLock, s.ownFile = owner, l, mine
 	return owner, nil
 }
 
@@ -100,14 +104,10 @@ func (s *Store) register(tx *bbolt.Tx, owner uint64) error {
 // Where somebody has removed or replaced it, others may find the process dead.
 func (s *Store) MaySend(context.Context, bool) error {
 	s.mu.Lock()
-	l := s.ownLock
+	l, mine := s.ownLock, s.ownFile
 	s.mu.Unlock()
 	if l == nil || !l.Locked() {
 		return fmt.Errorf("%w: it holds no claim", store.ErrFenced)
-	}
-	mine, err := l.Stat()
-	if err != nil {
-		return fmt.Errorf("%w: its lock file: %w", store.ErrFenced, err)
 	}
 	there, err := os.Stat(l.Path())
 	if err != nil {

@@ -297,7 +297,7 @@ func (s *Store) scanBatch(ctx context.Context, f store.Filter, from []byte) (out
 		c := tx.Bucket(bucketLines).Cursor()
 		read := 0
 		for k, v := c.Seek(from); len(k) == 8 && string(k[:4]) == string(prefix); k, v = c.Next() {
-			if read++; read > burstReads {
+			if read++; read > burstReads || f.Limit > 0 && len(out) >= f.Limit {
 				next = slices.Clone(k)
 				return nil
 			}
