@@ -299,7 +299,7 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 	old := k.batches[was.Places[0].Batch]
 	shared := ""
 	if len(was.Places) > 1 {
-		shared = " --shared" // it stands in other batches too, and is not to be sent by them either
+		shared = " --shared" // other batches have it too, and is not to be sent by them either
 	}
 	return text + fmt.Sprintf("nothing of it was paid, and batch %s would still send it: masspay cancel %s --row=%s%s cancels that row, then this id is free",
 		old, old, ShellWord(was.Key.PaymentID), shared), nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"masspay/gate"
@@ -16,7 +17,7 @@ import (
 )
 
 // A gate that has never answered as a gate does may be none: an address with a slip
-// in it, somebody else's server, a login page. Until it has, one request is under way
+// in it, another server, a login page. Until it has, one request is under way
 // at a time over all processes of the store, and the first answer that is not a gate's
 // ends the run. The first request asks about a payment that cannot exist, so that a
 // wrong address puts no row in doubt; a payout is sent only where that says nothing.
@@ -102,14 +103,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	held := true
-	letGo := func() error {
-		if !held {
-			return nil
-		}
-		held = false
-		return release()
-	}
+	letGo := sync.OnceValue(release)
 	defer func() { err = errors.Join(err, letGo()) }()
 	proven, err := r.Store.Proven(ctx, identity)
 	if err != nil || proven {
@@ -130,8 +124,8 @@ func (r *running) probe(ctx context.Context) (err error) {
 	if len(claimed) == 0 {
 		r.idle.Store(true)
 		signal(r.rests)
-		if err := letGo(); err != nil {
-			return err
+		if letGo() != nil {
+			return nil // the deferred call tells
 		}
 		await(ctx, r.wake, recheck)
 		return nil
@@ -144,11 +138,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 	case a.Proven:
 		r.proven.Store(true)
 	case a.Sent && a.Retry == 0:
-		answer := a.Message
-		if a.HTTPStatus > 0 {
-			answer = fmt.Sprintf("HTTP %d, code %s: %s", a.HTTPStatus, orNone(a.Code), a.Message)
-		}
-		r.halt(&r.out.Refused, notAGate(identity, answer)+"; sending stopped after this one request")
+		r.halt(&r.out.Refused, notAGate(identity, saidBy(a))+"; sending stopped after this one request")
 		r.ended.Store(true)
 	}
 	err = r.applyAll(context.WithoutCancel(ctx), []payout.Event{e})

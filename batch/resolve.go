@@ -1,6 +1,7 @@
 package batch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -81,9 +82,9 @@ func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Recor
 	case p.event.Kind == payout.Verdict:
 		heard.Outcome = p.event.Outcome
 	case p.event.Kind == payout.Silent && (p.alien != "" || p.unreached):
-		heard.Unreachable = firstOf(p.alien, p.event.Message)
+		heard.Unreachable = cmp.Or(p.alien, p.event.Message)
 	case p.event.Kind == payout.Silent:
-		heard.Undecided = firstOf(p.event.Message, "code "+orNone(p.event.Code))
+		heard.Undecided = cmp.Or(p.event.Message, "code "+orNone(p.event.Code))
 	}
 	if _, err := patiently(ctx, q.Notify, func(ctx context.Context) ([]store.Change, error) { return q.Store.Apply(ctx, p.event) }); err != nil {
 		return rec, heard, err
@@ -95,13 +96,6 @@ func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Recor
 	}
 	rec, err = q.Store.Get(ctx, key)
 	return rec, heard, err
-}
-
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // MayResolve reports why a person may not decide so, given what the gate has just said;
@@ -127,7 +121,7 @@ func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duratio
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
 		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", StateWord(heard.Outcome))
-	case r.As == payout.StateDeclined && !p.State.Open() && !p.OfAnother() && !r.takenBack(p):
+	case r.As == payout.StateDeclined && !p.State.Open() && !p.OfAnother() && !takenBack(p):
 		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", StateWord(p.State))
 	case r.As == payout.StatePaid:
 		return nil
@@ -146,9 +140,9 @@ func arrived(s payout.State) bool {
 	return s == payout.StatePaid || s == payout.StatePartial || s == payout.StateReturned
 }
 
-// takenBack reports whether the last that the gate said of a payout, is no outcome: a
+// takenBack reports whether the last that the gate said of a payout is no outcome: a
 // word that a person must read, or that it does not know the payment.
-func (r Resolving) takenBack(p payout.Payout) bool {
+func takenBack(p payout.Payout) bool {
 	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddWord != 0 && slices.Contains(p.Words, p.GateStatus)
 }
 
@@ -161,14 +155,14 @@ func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, now time.Time) er
 		return nil // nothing of ours can have been paid: the id was taken before
 	case heard.Undecided != "":
 		return refuse("masspay reconcile later", "the gate did not say what became of it (%s): it may have paid it", heard.Undecided)
-	case p.Flags&payout.Ended != 0, r.takenBack(p):
+	case p.Flags&payout.Ended != 0, takenBack(p):
 		return nil
 	case heard.Unreachable != "" && accepted && now.Sub(p.HeardAt) < resolveAfter:
 		return refuse("masspay reconcile later", "the gate had accepted it, was heard less than a day ago, and cannot say now what became of it (%s): it may pay it yet", heard.Unreachable)
 	case heard.NotSeen, heard.Unreachable != "":
 		return nil
 	}
-	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", firstOf(p.GateStatus, "accepted"))
+	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", cmp.Or(p.GateStatus, "accepted"))
 }
 
 // oldEnough refuses before the quiet period is over, measured on the clock that nobody

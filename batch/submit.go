@@ -299,10 +299,7 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 
 // alike says in words what many answers have in common.
 func alike(a gate.Answer) string {
-	said := a.Message
-	if a.HTTPStatus > 0 {
-		said = fmt.Sprintf("HTTP %d, code %s: %s", a.HTTPStatus, orNone(a.Code), a.Message)
-	}
+	said := saidBy(a)
 	switch {
 	case a.Outcome == gate.Refused:
 		return "were refused alike (" + said + ")"
@@ -312,6 +309,14 @@ func alike(a gate.Answer) string {
 		return "could not be sent (" + said + ")"
 	}
 	return "were turned away alike (" + said + ")"
+}
+
+// saidBy is what an answer said: with its status line and code, where there was one.
+func saidBy(a gate.Answer) string {
+	if a.HTTPStatus == 0 {
+		return a.Message
+	}
+	return fmt.Sprintf("HTTP %d, code %s: %s", a.HTTPStatus, orNone(a.Code), a.Message)
 }
 
 func orNone(code string) string {

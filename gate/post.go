@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"sync/atomic"
 	"time"
+
+	"masspay/payout"
 )
 
 // Poster carries requests to a gate. A Transport is one.
@@ -53,7 +55,7 @@ type Target struct {
 func NewTarget(to *url.URL, header http.Header, timeout time.Duration) (*Target, error) {
 	t := &Target{url: to, header: header, timeout: timeout, place: to.Scheme + "://" + to.Host, address: to.Host}
 	if to.Port() == "" {
-		t.address = net.JoinHostPort(to.Hostname(), map[string]string{"http": "80", "https": "443"}[to.Scheme])
+		t.address = net.JoinHostPort(to.Hostname(), payout.DefaultPort(to.Scheme))
 	}
 	t.asked = t.request(context.Background(), []byte("{"))
 	var b bytes.Buffer

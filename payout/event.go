@@ -145,7 +145,7 @@ func (e Event) Report() bool {
 }
 
 // Bar keeps a payout from being freed: the process that sent it vanished without
-// proof of its death. It is lifted when the machine was started anew, when the
+// proof of its death. It is lifted when the machine was restarted, when the
 // store's epoch has moved, or by a person. The zero value bars nothing.
 type Bar struct {
 	Boot    uint64 // of the machine that the process ran on

@@ -18,7 +18,7 @@ func GateIdentity(baseURL string) (string, error) {
 		return "", fmt.Errorf("want an address such as https://gate.example")
 	}
 	host := strings.ToLower(u.Hostname())
-	if port := u.Port(); port != "" && port != defaultPorts[u.Scheme] {
+	if port := u.Port(); port != "" && port != DefaultPort(u.Scheme) {
 		host = net.JoinHostPort(host, port)
 	} else if strings.Contains(host, ":") {
 		host = "[" + host + "]"
@@ -26,7 +26,16 @@ func GateIdentity(baseURL string) (string, error) {
 	return u.Scheme + "://" + host + strings.TrimRight(u.EscapedPath(), "/"), nil
 }
 
-var defaultPorts = map[string]string{"http": "80", "https": "443"}
+// DefaultPort is the port of a URL that names none, empty for an unknown scheme.
+func DefaultPort(scheme string) string {
+	switch scheme {
+	case "http":
+		return "80"
+	case "https":
+		return "443"
+	}
+	return ""
+}
 
 // SameGate reports whether two identities name one gate: they are equal, or both
 // were declared to be one platform, which has moved. An identity that an older
@@ -61,8 +70,8 @@ func sameAddress(a, b string) bool {
 	}
 	port := u.Port()
 	if port == "" {
-		port = defaultPorts[u.Scheme]
+		port = DefaultPort(u.Scheme)
 	}
 	old, err := url.Parse("//" + strings.ToLower(a))
-	return err == nil && old.Hostname() == u.Hostname() && (old.Port() == "" && port == defaultPorts[u.Scheme] || old.Port() == port)
+	return err == nil && old.Hostname() == u.Hostname() && (old.Port() == "" && port == DefaultPort(u.Scheme) || old.Port() == port)
 }

@@ -7,7 +7,7 @@ import (
 
 // Match is what a comparison of a reported payment with a payout tells. Whoever
 // applies a report to a payout makes it with MatchPayment, in the transaction that
-// applies it: a report that nobody compared sets no outcome.
+// applies it: a report that was not compared sets no outcome.
 type Match uint8
 
 // The results of a comparison. The zero value is no comparison, and counts as

@@ -1,6 +1,7 @@
 package payout
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -424,7 +425,7 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 	switch {
 	case p.Resolution.As == StateDeclined && arrived && !known:
 		// A person has said that it was not paid, and may have paid it elsewhere.
-		return heard(paidTwice(p, firstOf(e.Operation, e.Request)), e), Conflicting
+		return heard(paidTwice(p, cmp.Or(e.Operation, e.Request)), e), Conflicting
 	case p.Resolution.As == StateDeclined:
 		return repeat()
 	case e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial):
@@ -452,14 +453,6 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 	p.Flags |= Contradicted
 	p.Closed &^= Contradicted
 	return p, Conflicting
-}
-
-// firstOf is the first of two texts that is not empty.
-func firstOf(a, b string) string {
-	if a != "" {
-		return a
-	}
-	return b
 }
 
 // maxOperations are kept of a payout; a payment is split into a few.

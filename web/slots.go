@@ -61,7 +61,7 @@ func (s *parseSlots) acquire(ctx context.Context, ip netip.Addr) error {
 		return err
 	}
 	s.mu.Lock()
-	if s.held < maxParsing { // so nobody waits
+	if s.held < maxParsing { // so the queue is empty
 		s.held++
 		s.granted++
 		s.mu.Unlock()

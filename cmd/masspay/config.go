@@ -69,7 +69,7 @@ type storeConfig struct {
 	FileSystem string `yaml:"filesystem"`
 }
 
-// anyFileSystem lets the store be on a file system whose locks nobody here knows.
+// anyFileSystem lets the store be on a file system that is not known to keep locks.
 const anyFileSystem = "any"
 
 type callbacksConfig struct {

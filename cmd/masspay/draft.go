@@ -17,7 +17,7 @@ import (
 // result is meant for, so that giving it the result's name is one step for
 // whoever looks, and only its owner can read it.
 //
-// While its process lives, flock(2) is held on it. A draft that nobody holds is
+// While its process lives, flock(2) is held on it. A draft that is not held is
 // what a killed process left behind: the next draft in the folder removes it.
 type draft struct {
 	*os.File
@@ -46,7 +46,7 @@ func newDraft(folder, name string) (*draft, error) {
 			return &draft{File: f, folder: folder}, nil
 		}
 		if err != nil && !errors.Is(err, unix.EWOULDBLOCK) {
-			// No locks on this file system: nobody can take it for a leftover.
+			// No locks on this file system: it cannot be taken for a leftover.
 			return &draft{File: f, folder: folder}, nil
 		}
 		_ = f.Close() // another process swept it before it was locked

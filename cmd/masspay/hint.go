@@ -91,14 +91,12 @@ func (a *app) withConfig(hint string) string {
 	}
 	flag := " --config " + shellWord(a.configFlag)
 	for _, c := range a.root().Commands() {
-		for _, command := range []string{"masspay " + c.Name()} {
-			hint = addFlag(hint, command, flag)
-		}
+		hint = addFlag(hint, "masspay "+c.Name(), flag)
 	}
 	return hint
 }
 
-// addFlag puts a flag behind a command wherever it stands in a text, unless it is
+// addFlag puts a flag behind a command wherever a text has it, unless it is
 // there.
 func addFlag(text, command, flag string) string {
 	var b strings.Builder

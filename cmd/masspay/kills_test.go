@@ -138,15 +138,20 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 		}
 		require.Contains(t, []int{0, 3, 4}, n.masspay("status"))
 	}
-	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != exitDone && !n.onlyChecks("result.csv"); try++ {
-		require.Less(t, try, 10, "%s", n.said.String())
-	}
+	n.runToTheEnd()
 	n.check("payouts.csv", "result.csv")
 	st := n.sim.Stats()
 	sum.add(&sum.nights, 1)
 	sum.add(&sum.requests, st.Requests)
 	for _, k := range st.Faults {
 		sum.add(&sum.faults, k)
+	}
+}
+
+// runToTheEnd runs until everything is paid, or only checks are left.
+func (n *night) runToTheEnd() {
+	for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != exitDone && !n.onlyChecks("result.csv"); try++ {
+		require.Less(n.t, try, 10, "%s", n.said.String())
 	}
 }
 

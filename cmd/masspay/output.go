@@ -405,7 +405,7 @@ func freeName(path string) string {
 }
 
 // writer is the stream of this process that -o names, or nil. It is written to
-// as it is: opened by name, a file behind it would begin anew at its start.
+// as it is: opened by name, a file behind it would start again at its beginning.
 func (o *output) writer() io.Writer {
 	switch {
 	case standardOutput(o.name):

@@ -49,7 +49,7 @@ const (
 	Split       Fault = "split"        // the payment is made in two parts
 	Cascade     Fault = "cascade"      // one provider declines, the next one pays
 	NewIDs      Fault = "new-ids"      // the operation has another id in every callback
-	Regrouped   Fault = "regrouped"    // a signed body whose lines were divided anew, before the verdict
+	Regrouped   Fault = "regrouped"    // a signed body whose lines were regrouped, before the verdict
 	Second      Fault = "second"       // a second payment, told after the first
 	Word        Fault = "word"         // a word after the verdict that a person must read
 	Exists      Fault = "exists"       // tell of a known id by callback, not by answer

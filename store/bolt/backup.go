@@ -28,7 +28,7 @@ func (s *Store) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	_ = unix.Flock(int(temporary.Fd()), unix.LOCK_EX|unix.LOCK_NB) // without locks nobody sweeps it either
+	_ = unix.Flock(int(temporary.Fd()), unix.LOCK_EX|unix.LOCK_NB) // without locks it is never swept
 	err = s.backup(ctx, temporary)
 	if err == nil {
 		err = os.Link(temporary.Name(), path) // never over another file

@@ -68,7 +68,7 @@ type Options struct {
 	Rules  payout.Rules  // for payout.Next
 	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
 
-	AnyFileSystem bool // also one whose locks and syncs nobody here knows
+	AnyFileSystem bool // also one that is not known to keep locks and syncs
 
 	// Now is the wall clock, for the times that people read and by which questions
 	// come due; nil: time.Now. Tests step it. Whether a payout may be sent again

@@ -328,7 +328,7 @@ func TestOwnersLeaveNothingBehind(t *testing.T) {
 }
 
 // A missing lock file proves nothing: what its owner was sending is polled, and not
-// freed, until the machine was started anew, or a person says so.
+// freed, until the machine was restarted, or a person says so.
 func TestAMissingLockFileProvesNothing(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)

@@ -323,7 +323,7 @@ func before(id [16]byte) [16]byte {
 	return id
 }
 
-// noIdentity stands for lock files that are new and have no identity yet.
+// noIdentity means lock files that are new and have no identity yet.
 var noIdentity = [16]byte(bytes.Repeat([]byte{0xff}, 16))
 
 // identified writes the store's identity into the lock file, and notes that it is

@@ -19,7 +19,7 @@ import (
 const version3 = 1
 
 // migrate3 brings a store from format 3 to 4: payouts, counts, waiting reports and
-// what the store knows of itself are written anew; rows and indexes stay.
+// what the store knows of itself are rewritten; rows and indexes stay.
 var migrate3 = migration{
 	begin: func(tx *bbolt.Tx, m *meta) error {
 		old, err := readMeta3(tx)
@@ -73,7 +73,7 @@ var migrate3 = migration{
 	},
 }
 
-// countHosts counts open payouts by gate anew: what was freed after a doubt counts, too.
+// countHosts recounts open payouts by gate: what was freed after a doubt counts, too.
 func countHosts(tx *bbolt.Tx) error {
 	hosts := map[string]int64{}
 	c := tx.Bucket(bucketPayouts).Cursor()
@@ -154,7 +154,7 @@ func decodeRecord3(key, value []byte) (record, error) {
 }
 
 // known3 fills what format 3 did not keep, from the history and with doubt where it
-// does not tell; it encodes the history anew.
+// does not tell; it re-encodes the history.
 func (r *record) known3(events []payout.Event) {
 	p := &r.Payout
 	again := record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}

@@ -46,13 +46,6 @@ var knownFileSystems = map[uint32]string{
 	0x19830326:              "BeeGFS",
 }
 
-// FileSystemError says that a folder is on a file system whose locks nobody here knows.
-type FileSystemError struct{ Folder, Kind string }
-
-func (e *FileSystemError) Error() string {
-	return fmt.Sprintf("%s is on a file system (%s) whose locks may not protect a store", e.Folder, e.Kind)
-}
-
 func (o Options) checkFileSystem() error {
 	folder := filepath.Dir(o.Path)
 	var st unix.Statfs_t

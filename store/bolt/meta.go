@@ -47,18 +47,26 @@ type meta struct {
 
 // settle notes where the store is at home, and gives it new lock files.
 func (m *meta) settle(path string) error {
-	st, err := os.Stat(path)
+	device, inode, err := fileOf(path)
 	if err != nil {
 		return err
 	}
-	m.machine = clock.Machine()
-	m.device, m.inode = 0, 0
-	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
-		m.device, m.inode = uint64(sys.Dev), uint64(sys.Ino) //nolint:unconvert // not the same type everywhere
-	}
+	m.machine, m.device, m.inode = clock.Machine(), device, inode
 	m.locksBefore = m.locks
 	_, _ = rand.Read(m.locks[:]) // never fails, by its contract
 	return nil
+}
+
+// fileOf is what a file system knows a file by; 0: not known.
+func fileOf(path string) (device, inode uint64, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+		device, inode = uint64(sys.Dev), uint64(sys.Ino) //nolint:unconvert // not the same type everywhere
+	}
+	return device, inode, nil
 }
 
 // elsewhere reports whether the store is not where it was at home: a copy. On the
@@ -70,11 +78,11 @@ func (m *meta) elsewhere(path string) bool {
 	if known && m.machine != clock.Machine() {
 		return true
 	}
-	var here meta
-	if m.inode == 0 || here.settle(path) != nil || here.inode == 0 {
+	device, inode, err := fileOf(path)
+	if m.inode == 0 || err != nil || inode == 0 {
 		return false
 	}
-	return here.inode != m.inode || !known && here.device != m.device
+	return inode != m.inode || !known && device != m.device
 }
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {

@@ -33,7 +33,7 @@ type migration struct {
 	end   func(s *Store, tx *bbolt.Tx, m *meta) error // in the last commit; may be nil
 }
 
-// step writes the values of a bucket anew, one by one. What it has written it leaves
+// step rewrites the values of a bucket, one by one. What it has written it leaves
 // as it is.
 type step struct {
 	bucket []byte

@@ -111,7 +111,7 @@ func countNoCancelled(states map[payout.State]int) map[payout.State]int {
 }
 
 // A migration that is cut off at any commit goes on with the next one; until then
-// nobody takes the store for another's, or for damaged.
+// the store is not taken for another's, or for damaged.
 func TestAMigrationThatIsCutOff(t *testing.T) {
 	t.Parallel()
 	cut := errors.New("cut off")

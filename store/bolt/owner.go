@@ -101,7 +101,7 @@ func (s *Store) register(tx *bbolt.Tx, owner uint64) error {
 }
 
 // MaySend makes sure that this process's lock file is still its own; see store.Store.
-// Where somebody has removed or replaced it, others may find the process dead.
+// Where it was removed or replaced, others may find the process dead.
 func (s *Store) MaySend(context.Context, bool) error {
 	s.mu.Lock()
 	l, mine := s.ownLock, s.ownFile
@@ -265,7 +265,7 @@ func claimsByOwner(tx *bbolt.Tx) map[uint64][]uint64 {
 const (
 	ownerAlive   = iota
 	ownerDead    // its lock could be taken, and is held by the caller now
-	ownerMissing // there is no file: nobody knows
+	ownerMissing // there is no file: alive or dead is not known
 )
 
 // look looks at an owner's lock file. Dangerous if it errs: a living process's
@@ -285,7 +285,7 @@ func (s *Store) look(owner uint64) (state int, l *flock.Flock, err error) {
 	} else if err != nil {
 		return ownerAlive, nil, err
 	}
-	l = flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_RDWR)) // never made anew
+	l = flock.New(path, flock.SetPermissions(0o600), flock.SetFlag(os.O_RDWR)) // never created
 	ok, err := l.TryLock()
 	if errors.Is(err, fs.ErrNotExist) {
 		return ownerMissing, nil, nil
@@ -294,7 +294,7 @@ func (s *Store) look(owner uint64) (state int, l *flock.Flock, err error) {
 		return ownerAlive, nil, err
 	}
 	if now, err := l.Stat(); err != nil || !os.SameFile(before, now) {
-		return ownerAlive, nil, errors.Join(err, l.Unlock()) // somebody is at it
+		return ownerAlive, nil, errors.Join(err, l.Unlock()) // another process is recovering it
 	}
 	return ownerDead, l, nil
 }

@@ -176,7 +176,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Recor
 				yield(payout.Record{}, err)
 				return
 			}
-			if from == nil {
+			if from == nil || f.Limit > 0 && given >= f.Limit {
 				return
 			}
 		}
@@ -209,6 +209,11 @@ func (s *Store) want(ctx context.Context, f store.Filter) (wanted, error) {
 	return w, err
 }
 
+// burstIsFull reports whether a burst ends, after so many reads and finds.
+func burstIsFull(f store.Filter, read, found int) bool {
+	return read > burstReads || f.Limit > 0 && found >= f.Limit
+}
+
 // scanAll reads one burst of all payouts in load order. It returns where to go
 // on, nil at the end.
 func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
@@ -223,7 +228,7 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 			if m.loading != 0 && number(k) >= m.first {
 				return nil
 			}
-			if read++; read > burstReads {
+			if read++; burstIsFull(f, read, len(out)) {
 				next = slices.Clone(k)
 				return nil
 			}
@@ -263,7 +268,7 @@ func (s *Store) scanDue(ctx context.Context, f store.Filter, from []byte) (out [
 					return nil
 				}
 			}
-			if read++; read > burstReads {
+			if read++; burstIsFull(f, read, len(out)) {
 				next = slices.Clone(k)
 				return nil
 			}
@@ -273,9 +278,6 @@ func (s *Store) scanDue(ctx context.Context, f store.Filter, from []byte) (out [
 			}
 			if w.has(rec.Payout) {
 				out = append(out, rec)
-			}
-			if f.Limit > 0 && len(out) >= f.Limit {
-				return nil
 			}
 		}
 		return nil
@@ -297,7 +299,7 @@ func (s *Store) scanBatch(ctx context.Context, f store.Filter, from []byte) (out
 		c := tx.Bucket(bucketLines).Cursor()
 		read := 0
 		for k, v := c.Seek(from); len(k) == 8 && string(k[:4]) == string(prefix); k, v = c.Next() {
-			if read++; read > burstReads || f.Limit > 0 && len(out) >= f.Limit {
+			if read++; burstIsFull(f, read, len(out)) {
 				next = slices.Clone(k)
 				return nil
 			}
