@@ -133,7 +133,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 	r.idle.Store(false)
 	r.inFlight.Add(1)
 	r.waiting.Add(1)
-	e, a := r.send(ctx, claimed[0])
+	e, a := r.send(ctx, &claimed[0])
 	switch {
 	case a.Proven:
 		r.proven.Store(true)

@@ -48,7 +48,7 @@ type composers struct {
 	byMethod map[string]*gate.Composer
 }
 
-func (c *composers) of(row store.Claimed) (*gate.Composer, error) {
+func (c *composers) of(row *store.Claimed) (*gate.Composer, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := c.byMethod[row.Method]; k != nil {

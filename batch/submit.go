@@ -35,7 +35,7 @@ func (r *running) submit(ctx context.Context) error {
 	for range r.Workers {
 		senders.Go(func() {
 			for c := range work {
-				e, _ := r.send(hctx, *c)
+				e, _ := r.send(hctx, c)
 				heard <- e
 			}
 		})
@@ -175,7 +175,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // send makes what is to be made of one claimed payout: at most one attempt that
 // may have become a payment. Only surely unsent attempts are repeated.
-func (r *running) send(ctx context.Context, c store.Claimed) (payout.Event, gate.Answer) {
+func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gate.Answer) {
 	e := payout.Event{
 		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Identity(), Kind: payout.Released,
 	}
@@ -237,7 +237,7 @@ func (r *running) send(ctx context.Context, c store.Claimed) (payout.Event, gate
 
 // withoutCells masks what a message of the gate repeats of the row's personal
 // cells, names among them.
-func withoutCells(message string, c store.Claimed) string {
+func withoutCells(message string, c *store.Claimed) string {
 	if message == "" {
 		return ""
 	}

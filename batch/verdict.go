@@ -109,17 +109,26 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 		add(true, "sent by batch "+names[p.SentBy])
 	}
 	notes = appendResolution(notes, p)
-	add(f(payout.PaidTwice), "perhaps paid twice: "+payments(p))
+	if f(payout.PaidTwice) {
+		add(true, "perhaps paid twice: "+payments(p))
+	}
 	add(f(payout.Contradicted), "the gate reported two outcomes that cannot both be true")
 	if f(payout.AmountDiffers) {
 		add(true, "the gate's amount is not what was asked for ("+p.Amount.String()+")")
 	}
-	add(f(payout.NotOurs), "the gate reports a payment of this id that is not this row's: "+p.Field+" differs; nothing it says of that payment was taken")
-	add(f(payout.Unproved) && !f(payout.NotOurs), "the gate reports a payment of this id that is not shown to be this row's: "+p.Field+" is missing; nothing it says of that payment was taken")
+	if f(payout.NotOurs) {
+		add(true, "the gate reports a payment of this id that is not this row's: "+p.Field+" differs; nothing it says of that payment was taken")
+	} else if f(payout.Unproved) {
+		add(true, "the gate reports a payment of this id that is not shown to be this row's: "+p.Field+" is missing; nothing it says of that payment was taken")
+	}
 	add(p.Unproven && !p.OfAnother(), "the gate had this id before the first attempt")
-	add(f(payout.OddWord), "the gate reported "+quoted(p.Words)+", which a person must read")
+	if f(payout.OddWord) {
+		add(true, "the gate reported "+quoted(p.Words)+", which a person must read")
+	}
 	add(f(payout.Vanished), "the gate says that it has this id, and that it does not know it")
-	add(f(payout.Ended) && p.State.Open(), "the gate ended it without success ("+p.GateStatus+"); it may have been paid all the same: ask the platform, then masspay resolve")
+	if f(payout.Ended) && p.State.Open() {
+		add(true, "the gate ended it without success ("+p.GateStatus+"); it may have been paid all the same: ask the platform, then masspay resolve")
+	}
 	add(p.Bar != payout.Bar{} && p.State == payout.StateUnknown, "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
 	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
 	add(f(payout.Restored), "the gate knew of it before this store did")

@@ -53,7 +53,7 @@ const (
 
 // Basis is the payout's class. A progress word of a report never moves a payout
 // into BasisAccepted: only the answer to a request of ours does.
-func (p Payout) Basis() Basis {
+func (p *Payout) Basis() Basis {
 	switch {
 	case p.Unproven: // also where an acceptance was taken back by a 3041
 		return BasisNone
@@ -122,7 +122,7 @@ func MatchPayment(p Payout, row Row, e Event) (m Match, field string) {
 }
 
 // earliest is the time before which a payment cannot be this payout's.
-func (p Payout) earliest(row Row) time.Time {
+func (p *Payout) earliest(row Row) time.Time {
 	since := row.Since
 	if p.Basis() == BasisPossible {
 		since = p.FirstSent

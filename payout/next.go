@@ -55,17 +55,16 @@ const (
 // doubt that the gate has not twice denied; take silence for an outcome; believe a
 // report that was not compared with the row, or that is another payment's.
 func Next(r Rules, p Payout, e Event) (Payout, Effect) {
-	before := p
-	if e.Report() && e.Match.Ours() {
-		p = withOperations(p, e)
-	}
-	after, effect := next(r, p, e)
+	before, after := &p, p
+	more := e.Report() && e.Match.Ours() && addOperations(&after, &e)
+	effect := next(r, &after, &e)
 	if effect == Ignored {
-		// Nothing but an operation that was not known.
-		if len(p.Paid) == len(before.Paid) {
-			return before, Ignored
+		if !more {
+			return p, Ignored
 		}
+		// Nothing but an operation that was not known.
 		after, effect = p, Changed
+		addOperations(&after, &e)
 	}
 	if after.Flags.has(PaidTwice) && !before.Flags.has(PaidTwice) || before.Closed.has(PaidTwice) && !after.Closed.has(PaidTwice) {
 		effect = Conflicting
@@ -81,7 +80,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 }
 
 // heard reports whether an event is something that a gate said.
-func (e Event) heard() bool {
+func (e *Event) heard() bool {
 	switch e.Source {
 	case FromCallback, FromStatus:
 		return e.Kind != Silent && e.Kind != PollDue
@@ -92,7 +91,9 @@ func (e Event) heard() bool {
 	return false
 }
 
-func next(r Rules, p Payout, e Event) (Payout, Effect) {
+// next changes a payout as an event tells; with Ignored, what it did to it is not
+// taken over.
+func next(r Rules, p *Payout, e *Event) Effect {
 	if e.Report() && !e.Match.Ours() {
 		return notOurs(r, p, e)
 	}
@@ -130,12 +131,12 @@ func next(r Rules, p Payout, e Event) (Payout, Effect) {
 	case PollDue:
 		return pollDue(r, p, e)
 	}
-	return p, Ignored
+	return Ignored
 }
 
-func claimed(r Rules, p Payout, e Event) (Payout, Effect) {
+func claimed(r Rules, p *Payout, e *Event) Effect {
 	if !p.Claimable(r, e.Host) {
-		return p, Ignored
+		return Ignored
 	}
 	p.State = StateSending
 	p.Attempt++
@@ -146,130 +147,127 @@ func claimed(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.FirstSent.IsZero() {
 		p.FirstSent = e.At
 	}
-	return p, Changed
+	return Changed
 }
 
 // current reports whether an attempt's event is about the attempt that is
 // under way. A late word about an earlier one must not touch a later one.
-func current(p Payout, e Event) bool { return p.State == StateSending && e.Attempt == p.Attempt }
+func current(p *Payout, e *Event) bool { return p.State == StateSending && e.Attempt == p.Attempt }
 
 // freed is the only way back to New without the gate's word, and only for the
 // attempt under way: dangerous if anything else could reach it.
-func freed(r Rules, p Payout, e Event) (Payout, Effect) {
+func freed(r Rules, p *Payout, e *Event) Effect {
 	if !current(p, e) {
-		return p, Ignored
+		return Ignored
 	}
-	p, doubted := answered(r, p, e)
-	if doubted {
-		return p, Changed
+	if answered(r, p, e) {
+		return Changed
 	}
 	p.State = StateNew
 	if p.Tries == 0 {
 		p.FirstSent = time.Time{} // nothing was ever sent
 	}
 	if p.OfAnother() {
-		p = p.askAfter(r, e.At) // it is not sent, and the gate may say more
+		p.askAfter(r, e.At) // it is not sent, and the gate may say more
 	}
-	return p, Changed
+	return Changed
 }
 
-func refused(r Rules, p Payout, e Event) (Payout, Effect) {
+func refused(r Rules, p *Payout, e *Event) Effect {
 	if !current(p, e) {
-		return p, Ignored
+		return Ignored
 	}
-	p, doubted := answered(r, p, e)
-	if doubted {
-		return p, Changed
+	if answered(r, p, e) {
+		return Changed
 	}
 	p.State = StateRejected
 	p.SettledAt = e.At
 	p.GateStatus = e.Status
 	p.AskAt = time.Time{}
-	return p, Changed
+	return Changed
 }
 
 // answered closes the attempt under way, which surely did not become a payment.
 // That says nothing of an earlier one: where such a one may have been paid, the
 // payout is Unknown.
-func answered(r Rules, p Payout, e Event) (q Payout, doubted bool) {
-	p = ended(p, e)
+func answered(r Rules, p *Payout, e *Event) (doubted bool) {
+	ended(p, e)
 	p.Code, p.Message = e.Code, e.Message
 	if p.Doubted || p.Seen {
 		p.State = StateUnknown
-		return p.askAfter(r, e.At), true
+		p.askAfter(r, e.At)
+		return true
 	}
-	return p, false
+	return false
 }
 
-func doubtful(r Rules, p Payout, e Event) (Payout, Effect) {
+func doubtful(r Rules, p *Payout, e *Event) Effect {
 	if current(p, e) {
-		p = ended(p, e)
+		ended(p, e)
 		p.Code, p.Message = e.Code, e.Message
 		p.State = StateUnknown
 		p.Doubted, p.MayHaveLeft = true, true
 		p.Flags |= WasDoubted
 		p.Asks, p.NotSeenAt = 0, time.Time{}
-		return p.askAfter(r, e.At), Changed
+		p.askAfter(r, e.At)
+		return Changed
 	}
 	if e.Attempt < 1 || e.Attempt > p.Attempt || !p.State.Open() {
-		return p, Ignored
+		return Ignored
 	}
 	// A doubt that is reported late still counts: it ends the sending.
 	if p.Doubted && p.State != StateNew {
-		return p, Ignored
+		return Ignored
 	}
 	p.Doubted, p.MayHaveLeft = true, true
 	p.Flags |= WasDoubted
 	if p.State == StateNew {
 		p.State = StateUnknown
 		p.EndedAt, p.EndedTick, p.NotSeenAt = e.At, e.Tick, time.Time{}
-		return p.askAfter(r, e.At), Changed
+		p.askAfter(r, e.At)
+		return Changed
 	}
-	return p, Changed
+	return Changed
 }
 
-func orphaned(r Rules, p Payout, e Event) (Payout, Effect) {
+func orphaned(r Rules, p *Payout, e *Event) Effect {
 	if p.State != StateSending || e.Owner != p.Owner {
-		return p, Ignored
+		return Ignored
 	}
-	p = ended(p, e)
+	ended(p, e)
 	p.State = StateUnknown
 	p.Doubted, p.MayHaveLeft = true, true
 	p.Flags |= WasDoubted
 	p.Bar = e.Bar
 	p.Asks, p.NotSeenAt = 0, time.Time{}
 	p.Tries++ // one request may have left
-	return p.askAfter(r, e.At), Changed
+	p.askAfter(r, e.At)
+	return Changed
 }
 
 // ended closes the attempt under way.
-func ended(p Payout, e Event) Payout {
+func ended(p *Payout, e *Event) {
 	p.Owner = 0
 	p.Tries += e.Tries
 	p.EndedAt, p.EndedTick = e.At, e.Tick
-	return p
 }
 
 // overtaken closes the attempt under way because the gate spoke before its
 // answer was recorded; at least one request of it was made.
-func overtaken(p Payout, e Event) Payout {
+func overtaken(p *Payout, e *Event) {
 	p.Owner = 0
 	p.Tries++
 	p.EndedAt = e.At
 	p.MayHaveLeft = true
-	return p
 }
 
 // acknowledged takes an acceptance, or a report that the gate knows the id and has
 // not decided.
-func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
-	before := p
-	twice := false
-	if e.Kind == Accepted {
-		p, twice = acceptance(p, e)
-	}
+func acknowledged(r Rules, p *Payout, e *Event) Effect {
+	before := *p
+	twice := e.Kind == Accepted && acceptance(p, e)
 	if p.State.Settled() && p.State != StateCancelled {
-		return acknowledgedLate(before, p, e, twice)
+		return acknowledgedLate(&before, p, e, twice)
 	}
 	if p.State == StateNew || p.State == StateCancelled {
 		p.Flags |= Restored
@@ -278,11 +276,11 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 		p.Unproven = true
 	}
 	if current(p, e) && e.Source == FromRun {
-		p = ended(p, e)
+		ended(p, e)
 	} else if p.State == StateSending {
-		p = overtaken(p, e)
+		overtaken(p, e)
 	}
-	p = proved(p, e)
+	proved(p, e)
 	p.Seen = true
 	p.EndedTick = Tick{} // never freed any more
 	if e.Kind != Taken || !p.Unproven {
@@ -298,77 +296,79 @@ func acknowledged(r Rules, p Payout, e Event) (Payout, Effect) {
 		// Taken: the gate has something under this id; what, only status tells.
 		p.State = StateUnknown
 	}
-	p = heard(p, e)
+	heard(p, e)
 	if e.Source == FromStatus && p.State == before.State && p.GateStatus == before.GateStatus && p.Flags == before.Flags && p.Unproven == before.Unproven {
 		p.Asks++
-		return p.askAfter(r, e.At), Noted
+		p.askAfter(r, e.At)
+		return Noted
 	}
 	p.Asks = 0
-	p = p.askAfter(r, e.At)
+	p.askAfter(r, e.At)
 	switch {
 	case twice:
-		return p, Conflicting
+		return Conflicting
 	case p.State == before.State && p.GateStatus == before.GateStatus && p.Request == before.Request &&
 		p.Flags == before.Flags && p.Seen == before.Seen && p.Unproven == before.Unproven && p.AcceptedAttempt == before.AcceptedAttempt:
-		return p, Noted
+		return Noted
 	}
-	return p, Changed
+	return Changed
 }
 
 // acceptance notes which attempt the gate accepted. Two accepted attempts are two
 // payments, as far as anybody knows, and so is one beside a payment that the gate
 // has reported while a later attempt was under way.
-func acceptance(p Payout, e Event) (q Payout, twice bool) {
+func acceptance(p *Payout, e *Event) (twice bool) {
 	known := p.State == StateAccepted || p.State.Settled() && p.State != StateCancelled
 	switch {
 	case p.AcceptedAttempt == e.Attempt:
-		return p, false
+		return false
 	case p.AcceptedAttempt == 0 && (e.Attempt == p.Attempt || !known):
 		p.AcceptedAttempt = e.Attempt
-		return p, false
+		return false
 	}
-	return paidTwice(p, e.Request), true
+	paidTwice(p, e.Request)
+	return true
 }
 
 // paidTwice notes what names a second payment.
-func paidTwice(p Payout, second string) Payout {
+func paidTwice(p *Payout, second string) {
 	p.Flags |= PaidTwice
 	p.Closed &^= PaidTwice
 	if p.Second == "" {
 		p.Second = second
 	}
-	return p
 }
 
 // acknowledgedLate is what an acknowledgement does to a payout that has its
 // outcome; p is before with what acceptance noted.
-func acknowledgedLate(before, p Payout, e Event, twice bool) (Payout, Effect) {
+func acknowledgedLate(before, p *Payout, e *Event, twice bool) Effect {
 	switch {
 	case twice:
-		return p, Conflicting
+		return Conflicting
 	case p.Resolution.As == StateDeclined && e.Kind != Taken && !p.Flags.has(Contradicted):
 		// A person has said that it was not paid, and the gate works on it.
 		p.Flags |= Contradicted
-		return heard(p, e), Conflicting
+		heard(p, e)
+		return Conflicting
 	case e.Kind == Accepted && e.Attempt == p.Attempt && p.Request == "":
 		// An answer that an outcome overtook still names the request.
 		p.Request = e.Request
 		p.Flags |= Overtaken
-		return p, Changed
+		return Changed
 	case e.Kind == Accepted && p.AcceptedAttempt != before.AcceptedAttempt:
-		return p, Changed
+		return Changed
 	case e.Kind == Taken && !p.Unproven && mayBeTheirs(p):
 		p.Unproven = true
 		p.Flags |= Unproved
 		p.Field = FieldCustomer
-		return p, Conflicting
+		return Conflicting
 	}
-	return before, Ignored
+	return Ignored
 }
 
 // notOurs notes a report that is not about this row's payment, or not shown to be:
 // the payout stays as it was, and a person must look.
-func notOurs(r Rules, p Payout, e Event) (Payout, Effect) {
+func notOurs(r Rules, p *Payout, e *Event) Effect {
 	flag := Unproved
 	if e.Match == MatchDiffers {
 		flag = NotOurs
@@ -380,14 +380,14 @@ func notOurs(r Rules, p Payout, e Event) (Payout, Effect) {
 	p.Field = e.Field
 	if p.State.Open() && p.State != StateSending && (p.AskAt.IsZero() || e.Source == FromStatus) {
 		p.Asks++
-		p = p.askAfter(r, e.At)
+		p.askAfter(r, e.At)
 	}
-	return p, Changed
+	return Changed
 }
 
-func verdict(p Payout, e Event) (Payout, Effect) {
+func verdict(p *Payout, e *Event) Effect {
 	if !e.Outcome.Settled() || e.Outcome == StateCancelled {
-		return p, Ignored
+		return Ignored
 	}
 	if p.State.Settled() && p.State != StateCancelled {
 		return secondVerdict(p, e)
@@ -397,10 +397,10 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 	}
 	if p.State == StateSending {
 		p.Flags |= Overtaken
-		p = overtaken(p, e)
+		overtaken(p, e)
 	}
-	p = proved(p, e)
-	p = heard(p, e)
+	proved(p, e)
+	heard(p, e)
 	p.State = e.Outcome
 	p.Outcomes |= 1 << e.Outcome
 	p.Flags &^= Ended
@@ -408,36 +408,40 @@ func verdict(p Payout, e Event) (Payout, Effect) {
 	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 	p.SettledAt = e.At
 	p.AskAt = time.Time{}
-	return p, Changed
+	return Changed
 }
 
-func secondVerdict(p Payout, e Event) (Payout, Effect) {
-	before := p
+func secondVerdict(p *Payout, e *Event) Effect {
 	known := p.Outcomes>>e.Outcome&1 == 1 || p.State == e.Outcome
 	arrived := e.Outcome == StatePaid || e.Outcome == StatePartial || e.Outcome == StateReturned
 	p.Outcomes |= 1 << e.Outcome
-	repeat := func() (Payout, Effect) {
+	repeat := func() Effect {
 		if known {
-			return before, Ignored
+			return Ignored
 		}
-		return p, Changed
+		return Changed
 	}
 	switch {
 	case p.Resolution.As == StateDeclined && arrived && !known:
 		// A person has said that it was not paid, and may have paid it elsewhere.
-		return heard(paidTwice(p, cmp.Or(e.Operation, e.Request)), e), Conflicting
+		paidTwice(p, cmp.Or(e.Operation, e.Request))
+		heard(p, e)
+		return Conflicting
 	case p.Resolution.As == StateDeclined:
 		return repeat()
 	case e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial):
-		p = heard(p, e)
+		heard(p, e)
 		p.State = StateReturned
 		p.SettledAt = e.At
-		return p, Changed
+		return Changed
 	case p.State == e.Outcome:
 		// A repeat may still prove whose payment it is, or name another amount.
-		q := withAmount(proved(p, e), e)
-		if q.Flags != before.Flags || q.Unproven != before.Unproven {
-			return q, Changed
+		q := *p
+		proved(&q, e)
+		withAmount(&q, e)
+		if q.Flags != p.Flags || q.Unproven != p.Unproven {
+			*p = q
+			return Changed
 		}
 		return repeat()
 	case p.State == StateReturned && (e.Outcome == StatePaid || e.Outcome == StatePartial):
@@ -446,22 +450,23 @@ func secondVerdict(p Payout, e Event) (Payout, Effect) {
 			return repeat()
 		}
 		p.Flags |= LateWord
-		return p, Changed
+		return Changed
 	case known && p.Flags.has(Contradicted):
 		return repeat()
 	}
 	p.Flags |= Contradicted
 	p.Closed &^= Contradicted
-	return p, Conflicting
+	return Conflicting
 }
 
 // maxOperations are kept of a payout; a payment is split into a few.
 const maxOperations = 32
 
-// withOperations takes over the successful operations that a report names, and
+// addOperations takes over the successful operations that a report names, and
 // notes a second payment: together they exceed what was asked for, or two carry it
-// in full. A split and a retry by the platform do neither.
-func withOperations(p Payout, e Event) Payout {
+// in full. A split and a retry by the platform do neither. It reports whether one was
+// new.
+func addOperations(p *Payout, e *Event) bool {
 	kept := len(p.Paid)
 	for i, o := range e.Operations {
 		same := func(k Operation) bool { return k.ID == o.ID || !differ(k, o) }
@@ -472,7 +477,7 @@ func withOperations(p Payout, e Event) Payout {
 		p.Paid = append(p.Paid[:len(p.Paid):len(p.Paid)], o)
 	}
 	if len(p.Paid) == kept {
-		return p
+		return false
 	}
 	var sum int64
 	full := 0
@@ -485,9 +490,9 @@ func withOperations(p Payout, e Event) Payout {
 		}
 	}
 	if last := p.Paid[len(p.Paid)-1]; len(p.Paid) > 1 && (full > 1 || sum > p.Amount.Minor) {
-		p = paidTwice(p, last.ID) // also where a person has seen one before
+		paidTwice(p, last.ID) // also where a person has seen one before
 	}
-	return p
+	return true
 }
 
 // differ reports whether two operations of different reports are surely two: ids
@@ -502,58 +507,58 @@ const maxWords = 32
 
 // unlisted shows a word to a person, once for each word: one that reverses a
 // payment, or one that nobody has listed. It is no outcome.
-func unlisted(r Rules, p Payout, e Event) (Payout, Effect) {
+func unlisted(r Rules, p *Payout, e *Event) Effect {
 	if slices.Contains(p.Words, e.Status) || len(p.Words) >= maxWords {
 		return silent(r, p, e)
 	}
 	effect := Changed
 	if p.State.Open() || p.State == StateCancelled {
-		p, effect = acknowledged(r, p, e)
+		effect = acknowledged(r, p, e)
 	} else {
-		p = heard(p, e)
+		heard(p, e)
 	}
 	p.Words = append(p.Words[:len(p.Words):len(p.Words)], e.Status)
 	p.Flags |= OddWord
 	p.Closed &^= OddWord
-	return p, max(effect, Changed)
+	return max(effect, Changed)
 }
 
 // lapsed takes a word that ends a payment without success and is no refusal. What
 // was paid before is for a person; what has no outcome stays open, and only a
 // person or a later report settles it.
-func lapsed(r Rules, p Payout, e Event) (Payout, Effect) {
+func lapsed(r Rules, p *Payout, e *Event) Effect {
 	switch p.State {
 	case StateDeclined, StateRejected:
-		return p, Ignored
+		return Ignored
 	case StatePaid, StatePartial, StateReturned:
 		return unlisted(r, p, e)
 	}
 	ended := p.Flags.has(Ended)
-	p, effect := acknowledged(r, p, e)
+	effect := acknowledged(r, p, e)
 	p.Flags |= Ended
 	if !ended {
 		effect = max(effect, Changed)
 	}
-	return p, effect
+	return effect
 }
 
 // resolved takes a person's decision. It never touches a payout that a process
 // may be sending, and of one that was never sent only says that it was not paid,
 // where the gate has another payment of its id.
-func resolved(p Payout, e Event) (Payout, Effect) {
+func resolved(p *Payout, e *Event) Effect {
 	switch {
 	case e.Outcome == 0:
 		if !p.NeedsCheck() || e.Version != 0 && e.Version != p.Version() {
-			return p, Ignored
+			return Ignored
 		}
 		p.Closed |= p.Flags & toCheck
-		return p, Changed
+		return Changed
 	case e.Version != 0 && e.Version != p.Version(),
 		e.Outcome != StatePaid && e.Outcome != StateDeclined,
 		p.State == StateSending,
 		p.State == StateNew && (e.Outcome == StatePaid || !p.OfAnother()),
 		!p.State.Open() && !p.NeedsCheck():
-		return p, Ignored
+		return Ignored
 	}
 	p.State = e.Outcome
 	p.Outcomes = 1 << e.Outcome // what the gate reports from now on is news
@@ -564,23 +569,23 @@ func resolved(p Payout, e Event) (Payout, Effect) {
 	p.Doubted = false
 	p.SettledAt = e.At
 	p.AskAt = time.Time{}
-	return p, Changed
+	return Changed
 }
 
 // pollDue brings the next poll forward, at most once in status_after: a body was
 // signed, and can be read in two ways.
-func pollDue(r Rules, p Payout, e Event) (Payout, Effect) {
+func pollDue(r Rules, p *Payout, e *Event) Effect {
 	if p.State != StateUnknown && p.State != StateAccepted {
-		return p, Ignored
+		return Ignored
 	}
 	if since := e.At.Sub(p.PolledSoonAt); since >= 0 && since < r.statusAfter() {
-		return p, Ignored
+		return Ignored
 	}
 	p.PolledSoonAt = e.At
 	if e.At.Before(p.AskAt) {
 		p.AskAt = e.At
 	}
-	return p, Noted
+	return Noted
 }
 
 // notSeen frees an unknown payout, dangerous if it does so a word too early:
@@ -589,7 +594,7 @@ func pollDue(r Rules, p Payout, e Event) (Payout, Effect) {
 // the clock that nobody can set, and where it cannot be measured, because the
 // machine was started anew, it begins with the first word since, which counts for
 // nothing else.
-func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
+func notSeen(r Rules, p *Payout, e *Event) Effect {
 	if p.State != StateUnknown {
 		if p.State == StateAccepted && r.SameGate(e.Host, p.Host) && e.Tick.Boot != 0 {
 			return vanished(r, p, e)
@@ -609,7 +614,9 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 		// begins the period, and counts for nothing else.
 		p.EndedTick, p.NotSeenAt, p.NotSeen = e.Applied, time.Time{}, Tick{}
 		p.Asks++
-		return p.askAfter(r, e.At).askWhenQuiet(r.quietPeriod(), e.At), Changed
+		p.askAfter(r, e.At)
+		p.askWhenQuiet(r.quietPeriod(), e.At)
+		return Changed
 	case !measured:
 		return silent(r, p, e)
 	case quiet <= 0:
@@ -619,7 +626,9 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 	if p.NotSeenAt.IsZero() {
 		p.NotSeenAt, p.NotSeen = e.At, e.Tick
 		p.Asks++
-		return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Changed
+		p.askAfter(r, e.At)
+		p.askWhenQuiet(left, e.At)
+		return Changed
 	}
 	if between, ok := e.Tick.Since(p.NotSeen); ok && between >= r.statusAfter() && left <= 0 && (p.Bar == Bar{} || e.Lifted) {
 		p.State = StateNew
@@ -627,60 +636,66 @@ func notSeen(r Rules, p Payout, e Event) (Payout, Effect) {
 		p.Bar = Bar{}
 		p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 		p.AskAt, p.Asks = time.Time{}, 0
-		return p, Changed
+		return Changed
 	}
 	p.Asks++
-	return p.askAfter(r, e.At).askWhenQuiet(left, e.At), Noted
+	p.askAfter(r, e.At)
+	p.askWhenQuiet(left, e.At)
+	return Noted
 }
 
 // vanished is for an id that the gate said was taken before our first request, and
 // that it does not know when it is polled: after two such answers, a quiet period
 // apart, a person must look. It frees nothing.
-func vanished(r Rules, p Payout, e Event) (Payout, Effect) {
+func vanished(r Rules, p *Payout, e *Event) Effect {
 	if p.State == StateAccepted && !p.Unproven || p.AcceptedAttempt != 0 && !p.Unproven || p.Flags.has(Vanished) {
 		return silent(r, p, e)
 	}
 	p.Asks++
-	p = p.askAfter(r, e.At)
+	p.askAfter(r, e.At)
 	between, measured := e.Tick.Since(p.NotSeen)
 	switch {
 	case p.NotSeenAt.IsZero() || !measured:
 		p.NotSeenAt, p.NotSeen = e.At, e.Tick
-		return p.askWhenQuiet(r.quietPeriod(), e.At), Changed
+		p.askWhenQuiet(r.quietPeriod(), e.At)
+		return Changed
 	case between >= r.quietPeriod():
 		p.Flags |= Vanished
-		return p, Changed
+		return Changed
 	}
-	return p.askWhenQuiet(r.quietPeriod()-between, e.At), Noted
+	p.askWhenQuiet(r.quietPeriod()-between, e.At)
+	return Noted
 }
 
 // silent counts a poll that told nothing new; what did not come from a poll counts
 // for nothing.
-func silent(r Rules, p Payout, e Event) (Payout, Effect) {
+func silent(r Rules, p *Payout, e *Event) Effect {
 	polled := p.State == StateUnknown || p.State == StateAccepted || p.State == StateNew && p.OfAnother()
 	if !polled || e.Source != FromStatus {
-		return p, Ignored
+		return Ignored
 	}
 	p.Asks++
-	return p.askAfter(r, e.At), Noted
+	p.askAfter(r, e.At)
+	return Noted
 }
 
 // suspected takes a payout out of sending because the store is a restored copy:
 // the lost one may have sent it.
-func suspected(r Rules, p Payout, e Event) (Payout, Effect) {
+func suspected(r Rules, p *Payout, e *Event) Effect {
 	if p.State != StateNew {
-		return p, Ignored
+		return Ignored
 	}
 	p.State = StateUnknown
 	p.Doubted, p.MayHaveLeft = true, false
 	p.Epoch, p.Host, p.EndedAt, p.EndedTick = e.Epoch, e.Host, e.At, e.Tick
 	p.LostSince = e.Since
 	p.Asks, p.NotSeenAt = 0, time.Time{}
-	return p.askAfter(r, e.At), Changed
+	p.askAfter(r, e.At)
+	return Changed
 }
 
 // irrelevant notes that the gate knows the id for something that is no payout.
-func irrelevant(r Rules, p Payout, e Event) (Payout, Effect) {
+func irrelevant(r Rules, p *Payout, e *Event) Effect {
 	before := p.Flags
 	p.Flags |= OtherType
 	if p.Unproven && e.Source == FromStatus {
@@ -693,22 +708,23 @@ func irrelevant(r Rules, p Payout, e Event) (Payout, Effect) {
 	}
 	if e.Source == FromStatus && (p.State == StateUnknown || p.State == StateAccepted) {
 		p.Asks++
-		return p.askAfter(r, e.At), max(effect, Noted)
+		p.askAfter(r, e.At)
+		return max(effect, Noted)
 	}
-	return p, effect
+	return effect
 }
 
-func cancelled(p Payout, e Event) (Payout, Effect) {
+func cancelled(p *Payout, e *Event) Effect {
 	if !p.Cancellable() {
-		return p, Ignored
+		return Ignored
 	}
 	p.State = StateCancelled
 	p.SettledAt = e.At
-	return p, Changed
+	return Changed
 }
 
 // heard takes over what the gate said.
-func heard(p Payout, e Event) Payout {
+func heard(p *Payout, e *Event) {
 	if e.Status != "" {
 		p.GateStatus = e.Status
 	}
@@ -724,10 +740,10 @@ func heard(p Payout, e Event) Payout {
 	if p.Request == "" {
 		p.Request = e.Request
 	}
-	return withAmount(p, e)
+	withAmount(p, e)
 }
 
-func withAmount(p Payout, e Event) Payout {
+func withAmount(p *Payout, e *Event) {
 	if e.Amount != (Amount{}) {
 		if e.Amount != p.Amount && !partOf(p, e) {
 			p.Flags |= AmountDiffers
@@ -737,12 +753,11 @@ func withAmount(p Payout, e Event) Payout {
 		}
 		p.Got = e.Amount
 	}
-	return p
 }
 
 // partOf reports whether the gate's smaller amount is what a partly paid
 // payout is expected to show.
-func partOf(p Payout, e Event) bool {
+func partOf(p *Payout, e *Event) bool {
 	partial := e.Outcome == StatePartial || p.State == StatePartial
 	return partial && e.Amount.Currency == p.Amount.Currency && e.Amount.Minor >= 0 && e.Amount.Minor <= p.Amount.Minor
 }
@@ -751,10 +766,10 @@ func partOf(p Payout, e Event) bool {
 // be another's use of the id: no earlier attempt of ours is in doubt, and it was not
 // shown to be ours. That a callback overtook the answer to this attempt says nothing:
 // it may be about the other payment.
-func mayBeTheirs(p Payout) bool { return !p.Flags.has(WasDoubted | Proved) }
+func mayBeTheirs(p *Payout) bool { return !p.Flags.has(WasDoubted | Proved) }
 
 // proved takes over what a comparison showed.
-func proved(p Payout, e Event) Payout {
+func proved(p *Payout, e *Event) {
 	if e.Report() {
 		p.Flags &^= Unproved | Vanished
 	}
@@ -762,23 +777,20 @@ func proved(p Payout, e Event) Payout {
 		p.Unproven = false
 		p.Flags |= Proved
 	}
-	return p
 }
 
 // askAfter sets the next question: status_after from now, doubled for every
 // question in vain, up to 40 times.
-func (p Payout) askAfter(r Rules, now time.Time) Payout {
+func (p *Payout) askAfter(r Rules, now time.Time) {
 	factor := 1 << min(p.Asks, 6)
 	p.AskAt = now.Add(time.Duration(min(factor, maxAskFactor)) * r.statusAfter())
-	return p
 }
 
 // askWhenQuiet brings the next question forward to the end of the quiet period.
-func (p Payout) askWhenQuiet(left time.Duration, now time.Time) Payout {
+func (p *Payout) askWhenQuiet(left time.Duration, now time.Time) {
 	if over := now.Add(left); left > 0 && over.Before(p.AskAt) {
 		p.AskAt = over
 	}
-	return p
 }
 
 // LongestAsk is the longest time that may lie before the next question about a

@@ -141,46 +141,46 @@ const toCheck = Contradicted | AmountDiffers | NotOurs | Unproved | PaidTwice | 
 
 // NeedsCheck reports whether a person must look before anybody trusts the
 // state, and has not yet.
-func (p Payout) NeedsCheck() bool { return p.Flags&toCheck&^p.Closed != 0 }
+func (p *Payout) NeedsCheck() bool { return p.Flags&toCheck&^p.Closed != 0 }
 
 // OfAnother reports whether the gate reported a payment of the id that was not
 // shown to be this row's.
-func (p Payout) OfAnother() bool { return p.Flags&(NotOurs|Unproved) != 0 }
+func (p *Payout) OfAnother() bool { return p.Flags&(NotOurs|Unproved) != 0 }
 
 // Claimable reports whether the payout may be sent to a gate, as the rules know
 // it. What the gate has for another is never sent, and what may have become a
 // payment at one gate is never sent to another.
-func (p Payout) Claimable(r Rules, gate string) bool {
+func (p *Payout) Claimable(r Rules, gate string) bool {
 	return p.State == StateNew && !p.OfAnother() && (!p.Bound() || r.SameGate(p.Host, gate))
 }
 
 // Bound reports whether the payout belongs to its gate: it may have become a payment
 // there, or a lost store may have sent it there. It stays so whatever that gate says.
-func (p Payout) Bound() bool {
+func (p *Payout) Bound() bool {
 	return p.Host != "" && (p.MayHaveLeft || p.Flags&WasDoubted != 0 || p.Epoch != 0)
 }
 
 // Cancellable reports whether a person may still give the payout up: nothing of
 // it can have become a payment. Tries that the gate surely turned away do not
 // matter.
-func (p Payout) Cancellable() bool {
+func (p *Payout) Cancellable() bool {
 	return p.State == StateNew && !p.Doubted && !p.Seen && !p.MayHaveLeft && p.Epoch == 0 && !p.OfAnother() && p.Flags&WasDoubted == 0
 }
 
 // FreesID reports whether the payout was given up, and nothing was ever reported under
 // its id: a new row may have it.
-func (p Payout) FreesID() bool { return p.State == StateCancelled && !p.OfAnother() }
+func (p *Payout) FreesID() bool { return p.State == StateCancelled && !p.OfAnother() }
 
 // Stuck reports whether the payout is open and nothing but a person can settle
 // it, though no check is due: the gate ended it without success, or has the id
 // for another and a person has seen that.
-func (p Payout) Stuck() bool {
+func (p *Payout) Stuck() bool {
 	return p.State.Open() && !p.NeedsCheck() && (p.Flags&Ended != 0 || p.OfAnother())
 }
 
 // Version changes with whatever a person should know of who decides about the payout:
 // its state, its attempts, its events, and when a gate was last heard.
-func (p Payout) Version() uint64 {
+func (p *Payout) Version() uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.GateStatus, p.HeardAt.UnixMicro())
 	return h.Sum64() | 1
@@ -188,11 +188,11 @@ func (p Payout) Version() uint64 {
 
 // Waiting reports whether the payout still waits for something that comes by
 // itself: to be sent, for an answer, or for an outcome.
-func (p Payout) Waiting() bool { return p.State.Open() && !p.NeedsCheck() && !p.Stuck() }
+func (p *Payout) Waiting() bool { return p.State.Open() && !p.NeedsCheck() && !p.Stuck() }
 
 // Open reports whether the payout still waits for something: to be sent, for
 // an answer, or for a verdict.
-func (p Payout) Open() bool { return p.State.Open() }
+func (p *Payout) Open() bool { return p.State.Open() }
 
 // Record is a payout with its history, oldest event first.
 type Record struct {

@@ -183,7 +183,7 @@ type Claimed struct {
 
 // Change is what an event did.
 type Change struct {
-	Before payout.Payout
+	Was    payout.State // before the event
 	After  payout.Payout
 	Effect payout.Effect
 	Kept   bool // the id is not known; the event waits under its key for a Load
@@ -191,7 +191,7 @@ type Change struct {
 
 // Freed reports whether the payout may be sent again, and could not before.
 func (c Change) Freed() bool {
-	return c.After.State == payout.StateNew && c.Before.State != payout.StateNew
+	return c.After.State == payout.StateNew && c.Was != payout.StateNew
 }
 
 // Filter chooses payouts.

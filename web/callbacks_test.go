@@ -191,10 +191,10 @@ func TestCallbacksAreComparedWithTheRow(t *testing.T) {
 	b := storetest.Load(t, db, "a", storetest.Rows(db, "a", 4))
 	storetest.Claim(t, db, b, 2)
 	s, log := serveCallbacks(t, db, nil)
-	get := func(id string) payout.Payout {
+	get := func(id string) *payout.Payout {
 		r, err := db.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: id})
 		require.NoError(t, err)
-		return r.Payout
+		return &r.Payout
 	}
 	report := func(id, customer string, minor int, description string) string {
 		return sign(map[string]any{

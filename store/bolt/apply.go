@@ -69,9 +69,9 @@ func (w *writer) number(n uint64) []byte { return binary.BigEndian.AppendUint64(
 
 func (w *writer) place(batch, index uint32) []byte { return append32(w.key[:0], batch, index) }
 
-func (w *writer) due(p payout.Payout) []byte { return appendDue(w.key[:0], p.AskAt, p.Number) }
+func (w *writer) due(p *payout.Payout) []byte { return appendDue(w.key[:0], p.AskAt, p.Number) }
 
-func (w *writer) claim(p payout.Payout) []byte { return append64(w.key[:0], p.Owner, p.Number) }
+func (w *writer) claim(p *payout.Payout) []byte { return append64(w.key[:0], p.Owner, p.Number) }
 
 // look is Bucket.Get with a cursor that is kept, which saves the memory of a new
 // one. A search begins at the root, so that the cursor does not mind what was
@@ -142,7 +142,7 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	if e.Number != 0 {
 		r, err := w.get(e.Number)
 		if err == nil && r.Key == e.Key && r.State != payout.StateCancelled {
-			return w.apply(r, e)
+			return w.apply(&r, &e)
 		}
 	}
 	id := w.s.DigestID(e.Key)
@@ -160,7 +160,7 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	if err != nil {
 		return store.Change{}, err
 	}
-	return w.apply(r, e)
+	return w.apply(&r, &e)
 }
 
 // A report about an id that no file has brought yet is kept for so long, and no more
@@ -210,7 +210,7 @@ func sameReport(a, b payout.Event) bool {
 
 // apply runs one event through Next and writes what it changed. A report is compared
 // with the row first, in this same transaction.
-func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
+func (w *writer) apply(r *record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
 	if e.Kind == payout.NotSeen {
 		if e.Applied.Boot == 0 {
@@ -227,12 +227,11 @@ func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 		if err != nil {
 			return store.Change{}, err
 		}
-		e.Match, e.Field = payout.MatchPayment(before, row, e)
+		e.Match, e.Field = payout.MatchPayment(before, row, *e)
 	}
-	after, effect := payout.Next(w.s.o.Rules, before, e)
-	c := store.Change{Before: before, After: after, Effect: effect}
+	after, effect := payout.Next(w.s.o.Rules, before, *e)
 	if effect == payout.Ignored {
-		return c, nil
+		return store.Change{Was: before.State, After: after, Effect: effect}, nil
 	}
 	if effect != payout.Noted {
 		e.Conflict = effect == payout.Conflicting
@@ -242,9 +241,8 @@ func (w *writer) apply(r record, e payout.Event) (store.Change, error) {
 		}
 		after.Events, after.Dropped = r.Events, r.Dropped
 	}
-	c.After = after
 	r.Payout = after
-	return c, w.replace(before, r)
+	return store.Change{Was: before.State, After: after, Effect: effect}, w.replace(&before, r)
 }
 
 // lifted reports whether what bars a payout from being freed is gone.
@@ -317,8 +315,8 @@ func (w *writer) header(number uint32) (store.Batch, error) {
 }
 
 // replace writes a payout over what it was, with everything derived from it.
-func (w *writer) replace(before payout.Payout, r record) error {
-	after := r.Payout
+func (w *writer) replace(before *payout.Payout, r *record) error {
+	after := &r.Payout
 	if err := w.reindex(before, after); err != nil {
 		return err
 	}
@@ -342,7 +340,7 @@ func (w *writer) replace(before payout.Payout, r record) error {
 }
 
 // put writes a record. What a newer masspay has written into it must not be lost.
-func (w *writer) put(r record) error {
+func (w *writer) put(r *record) error {
 	if r.newer {
 		return fmt.Errorf("payout %s: %w", r.Key, store.ErrNewer)
 	}
@@ -359,7 +357,7 @@ func (w *writer) put(r record) error {
 	return w.payouts.Put(key, value)
 }
 
-func (w *writer) reindex(before, after payout.Payout) error {
+func (w *writer) reindex(before, after *payout.Payout) error {
 	var errs [4]error
 	if !before.AskAt.Equal(after.AskAt) {
 		due := w.tx.Bucket(bucketDue)
@@ -386,14 +384,14 @@ func (w *writer) reindex(before, after payout.Payout) error {
 }
 
 // countHost counts payouts that a gate may know and has not settled.
-func (w *writer) countHost(p payout.Payout, by int64) {
+func (w *writer) countHost(p *payout.Payout, by int64) {
 	if boundTo(p) {
 		w.hosts[p.Host] += by
 	}
 }
 
 // boundTo reports whether an open payout may be a payment at its gate.
-func boundTo(p payout.Payout) bool {
+func boundTo(p *payout.Payout) bool {
 	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }
 

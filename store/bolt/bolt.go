@@ -101,6 +101,7 @@ type Store struct {
 	owner   uint64                 // 0 until the first claim
 	ownLock *flock.Flock
 	ownFile os.FileInfo // of ownLock, which stays open: no other file can get its number
+	ownSeen time.Time   // when MaySend last found it in its place
 	asking  bool        // this process has begun an epoch; used in its turn only
 	marked  bool        // this process has synced the marker; used in its turn only
 	sound   bool        // this process has looked at every page; used in its turn only

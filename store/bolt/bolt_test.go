@@ -338,7 +338,7 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	c := storetest.Claim(t, living, b, 2)
 	require.NoError(t, living.MaySend(t.Context(), false))
 	require.NoError(t, os.Remove(living.ownerPath(living.owner)))
-	require.ErrorIs(t, living.MaySend(t.Context(), false), store.ErrFenced, "others may take it for dead")
+	require.ErrorIs(t, living.MaySend(t.Context(), true), store.ErrFenced, "others may take it for dead")
 	n, err := s.Recover(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 2, n)
@@ -363,7 +363,7 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(second.ownerPath(second.owner), second.ownerPath(second.owner)+".away"))
 	require.NoError(t, os.WriteFile(second.ownerPath(second.owner), nil, 0o600))
-	require.ErrorIs(t, second.MaySend(t.Context(), false), store.ErrFenced)
+	require.ErrorIs(t, second.MaySend(t.Context(), true), store.ErrFenced)
 	storetest.Check(t, s)
 }
 

@@ -224,7 +224,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	change, err := s.w.apply(r, e)
+	change, err := s.w.apply(&r, &e)
 	if err != nil {
 		return false, err
 	}

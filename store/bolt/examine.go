@@ -184,7 +184,7 @@ func (x *examining) lines() {
 			if !slices.Contains(r.Places, payout.Place{Batch: batch, Index: index}) {
 				x.Add("payout %s does not know of row %d of batch number %d", r.Key, index+1, batch)
 			}
-			b.counted.add(r.Payout, +1)
+			b.counted.add(&r.Payout, +1)
 		}
 		if _, err := x.s.open(l.sealed, r.Key, batch, index); err != nil {
 			x.Add("%v", err)
@@ -217,7 +217,7 @@ func (x *examining) payouts() {
 		x.found(r)
 		x.explained(r)
 		x.reachable(r)
-		if boundTo(r.Payout) {
+		if boundTo(&r.Payout) {
 			x.hosts[r.Host]++
 		}
 		if at := r.AskAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {

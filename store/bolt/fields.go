@@ -59,24 +59,19 @@ func (d *decoder) begin(of *decoder) fields {
 	var head [3]byte
 	d.fixed(head[:])
 	n := int(head[0])<<16 | int(head[1])<<8 | int(head[2])
-	if n > len(d.b) {
+	if n > d.left() {
 		d.fail()
 		n = 0
 	}
-	*of = decoder{b: d.b[:n], bad: d.bad}
-	if d.text != "" {
-		of.text = d.text[:n]
-	}
-	d.skip(n)
+	*of = decoder{b: d.b[:d.at+n], text: d.text, at: d.at, bad: d.bad}
+	d.at += n
 	var size [1]byte
 	of.fixed(size[:])
-	if int(size[0]) > len(of.b) {
+	if int(size[0]) > of.left() {
 		of.fail()
 		size[0] = 0
 	}
-	v := fields{d: of, bits: of.b[:size[0]]}
-	of.skip(int(size[0]))
-	return v
+	return fields{d: of, bits: of.next(int(size[0]))}
 }
 
 // endIn makes sure that the block was read whole, and tells the decoder around it.
@@ -86,7 +81,7 @@ func (v *fields) endIn(around *decoder) {
 		unknown = unknown || v.bits[n/8]>>(n%8)&1 == 1
 	}
 	around.newer = around.newer || unknown
-	if v.d.bad || !unknown && len(v.d.b) > 0 {
+	if v.d.bad || !unknown && v.d.left() > 0 {
 		around.fail()
 	}
 }
@@ -171,8 +166,8 @@ func (v *fields) tick(name string, p *payout.Tick) {
 }
 
 // amountLike is an amount that is mostly the one that was asked for: two fields.
-func (v *fields) amountLike(name string, p *payout.Amount, asked payout.Amount) {
-	if v.has(name+" as asked", *p == asked && asked != payout.Amount{}) {
+func (v *fields) amountLike(asAsked, name string, p *payout.Amount, asked payout.Amount) {
+	if v.has(asAsked, *p == asked && asked != payout.Amount{}) {
 		*p = asked
 	}
 	if !v.has(name, *p != payout.Amount{} && *p != asked) {
@@ -225,7 +220,7 @@ func list[T any](v *fields, name string, p *[]T, write func(*encoder, T), read f
 		return
 	}
 	n := v.d.uint()
-	if n > uint64(len(v.d.b)) {
+	if n > uint64(v.d.left()) {
 		v.d.fail()
 		return
 	}
@@ -273,7 +268,7 @@ func life(v *fields, p *payout.Payout) {
 	v.text("gate status", &p.GateStatus)
 	v.text("code", &p.Code)
 	v.text("message", &p.Message)
-	v.amountLike("got", &p.Got, p.Amount)
+	v.amountLike("got as asked", "got", &p.Got, p.Amount)
 	v.text("operation", &p.Operation)
 	v.text("provider", &p.Provider)
 	v.text("request", &p.Request)
@@ -314,7 +309,7 @@ func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) 
 	v.text("status", &ev.Status)
 	v.text("code", &ev.Code)
 	v.text("message", &ev.Message)
-	v.amountLike("amount", &ev.Amount, asked)
+	v.amountLike("amount as asked", "amount", &ev.Amount, asked)
 	v.text("operation", &ev.Operation)
 	v.text("provider", &ev.Provider)
 	v.text("request", &ev.Request)

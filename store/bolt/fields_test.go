@@ -72,7 +72,7 @@ func TestEveryFieldIsKept(t *testing.T) {
 	e.Kind, e.Key = payout.Orphaned, p.Key
 	one := record{Payout: p}
 	one.Host = ""
-	one.withEvent(e)
+	one.withEvent(&e)
 	events, err := one.history()
 	require.NoError(t, err)
 	// To be compared only, and never kept in the clear.
@@ -175,7 +175,7 @@ func TestThinningKeepsWhatMatters(t *testing.T) {
 		case 160:
 			e.Kind, e.Host = payout.Claimed, "the last gate"
 		}
-		r.withEvent(e)
+		r.withEvent(&e)
 		if setsHost(e.Kind) {
 			r.Host = e.Host
 		}

@@ -82,7 +82,7 @@ func countHosts(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if boundTo(r.Payout) {
+		if boundTo(&r.Payout) {
 			hosts[r.Host]++
 		}
 	}
@@ -169,7 +169,7 @@ func (r *record) known3(events []payout.Event) {
 		case e.Kind == payout.Doubtful, e.Kind == payout.Orphaned, e.Kind == payout.Progress && p.AcceptedAttempt == 0 && p.Attempt > 0:
 			p.MayHaveLeft = true
 		}
-		again.withEvent(e)
+		again.withEvent(&e)
 		if setsHost(e.Kind) {
 			again.Host = e.Host
 		}

@@ -20,9 +20,9 @@ func FuzzRecords(f *testing.F) {
 	p := payout.New(payout.Key{ProjectID: 1234, PaymentID: "p1"}, "sbp-p2p", payout.Amount{Minor: 1250, Currency: "KGS"})
 	p.Number, p.Places, p.AskAt = 7, []payout.Place{{Batch: 1, Index: 2}, {Batch: 3, Index: 4}}, at
 	p.EndedTick = payout.Tick{Boot: 9, At: -5}
-	f.Add(record{Payout: p, prev: 3}.encode(key))
+	f.Add((&record{Payout: p, prev: 3}).encode(key))
 	r := record{Payout: p, prev: 3, room: 400}
-	r.withEvent(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
+	r.withEvent(&payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
 	f.Add(r.encode(key))
 	f.Add(encodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, []byte("sealed")))
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
@@ -43,7 +43,7 @@ func FuzzRecords(f *testing.F) {
 					other := record{Payout: r.Payout}
 					other.Host, other.Events = "", 0
 					for _, e := range events {
-						other.withEvent(e)
+						other.withEvent(&e)
 						if setsHost(e.Kind) {
 							other.Host = e.Host
 						}

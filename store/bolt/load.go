@@ -245,7 +245,7 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	}
 	r := record{Payout: p, prev: prev}
 	r.room = r.size() + grown
-	return p.Number, w.put(r)
+	return p.Number, w.put(&r)
 }
 
 // again notes that a known payout stands in this batch too.
@@ -258,7 +258,7 @@ func (l *load) again(w *writer, r record, row store.Row, at payout.Place) error 
 	if err := l.count(w, r.Payout); err != nil {
 		return err
 	}
-	return w.put(r)
+	return w.put(&r)
 }
 
 func (l *load) count(w *writer, p payout.Payout) error {
@@ -266,7 +266,7 @@ func (l *load) count(w *writer, p payout.Payout) error {
 	if err != nil || q == nil {
 		return errors.Join(err, errIf(q == nil, store.ErrNoBatch))
 	}
-	q.add(p, +1)
+	q.add(&p, +1)
 	return nil
 }
 
@@ -374,7 +374,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		if _, err := w.apply(r, e); err != nil {
+		if _, err := w.apply(&r, &e); err != nil {
 			return 0, err
 		}
 		done = append(done, bytes.Clone(k))

@@ -46,6 +46,9 @@ func newTurn(o Options) *turn {
 // take waits for the turn, at most as long as it is told to; then it returns a
 // *BusyError, which is store.ErrBusy.
 func (t *turn) take(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx) // also where the turn is free
+	}
 	begun := time.Now()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.wait, store.ErrBusy)
 	defer cancel()

@@ -245,7 +245,7 @@ func (m *model) apply() {
 		}
 		after, effect := m.next(before, e)
 		require.Equal(m.t, effect, got[i].Effect, "%v", e)
-		m.same(*before, got[i].Before)
+		require.Equal(m.t, before.State, got[i].Was)
 		m.same(after, got[i].After)
 		*before = got[i].After
 	}
