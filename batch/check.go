@@ -332,13 +332,13 @@ func (k *checking) columnsThatDiffer(was payout.Payout, is draft) (string, error
 	if k.problems.count > maxProblems {
 		return "the row", nil
 	}
-	columns, cells, err := k.Store.Row(k.ctx, was)
+	columns, row, err := k.Store.Row(k.ctx, was, was.Places[0])
 	if err != nil {
 		return "", err
 	}
 	old := map[string]string{}
-	for i, c := range columns[:min(len(columns), len(cells))] {
-		old[c] = cells[i]
+	for i, c := range columns[:min(len(columns), len(row.Cells))] {
+		old[c] = row.Cells[i]
 	}
 	var differ []string
 	for i, c := range k.t.columns[:min(len(k.t.columns), len(is.cells))] {

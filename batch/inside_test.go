@@ -21,8 +21,8 @@ func TestMessagesOfTheGateDoNotRepeatTheRow(t *testing.T) {
 		Columns: []string{"general.payment_id", "customer.first_name", "customer.last_name", "account.number"},
 		Cells:   []string{"p-1", "Aibek", "Asanov", "1234567"},
 	}
-	got := withoutCells("no funds for Aibek Asanov, account 1234567, id p-1", &c)
-	require.Equal(t, "no funds for A***k A***v, account 1***7, id p-1", got)
+	got := payout.WithoutCells("no funds for Aibek ASANOV, account 1234567, id p-1", c.Columns, c.Cells)
+	require.Equal(t, "no funds for A***k A***V, account 1***7, id p-1", got)
 }
 
 // In a row whose cells have shifted, personal values stand under columns that

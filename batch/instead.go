@@ -27,11 +27,11 @@ func instead(ctx context.Context, s store.Store, l store.Line, columns []string)
 		if p.Number <= l.Payout.Number || p.Amount != l.Payout.Amount || p.Masked != l.Payout.Masked || p.Key.ProjectID != l.Payout.Key.ProjectID {
 			continue
 		}
-		columns, cells, err := s.Row(ctx, p)
+		columns, row, err := s.Row(ctx, p, p.Places[0])
 		if err != nil {
 			return nil, err
 		}
-		if receiverOf(columns, cells) != receiver {
+		if receiverOf(columns, row.Cells) != receiver {
 			continue
 		}
 		if ids = append(ids, p.Key.PaymentID+" ("+Word(p)+")"); len(ids) == maxInstead {

@@ -260,7 +260,7 @@ func (d draft) canonical(b []byte) []byte {
 }
 
 func (r *rules) problem(line int, column, value, text string) {
-	if value != "" && (personal(column) || !looksRight(column, value)) {
+	if value != "" && (payout.Personal(column) || !looksRight(column, value)) {
 		value = payout.Mask(value)
 	}
 	if c := []rune(value); len(c) > 60 {
@@ -291,15 +291,6 @@ var (
 	longDigits = regexp.MustCompile(`[0-9]{6,}`)
 	notAmount  = regexp.MustCompile(`[^\p{Nd}.,+\-eExX ]`)
 )
-
-// personal reports whether a column's values must not be printed whole.
-func personal(column string) bool {
-	switch column {
-	case "", gate.ColOperation, gate.ColMethod, gate.ColAmount, gate.ColCurrency, "account.bank_code", "customer.id", "card.month", "card.year":
-		return false
-	}
-	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "callback.")
-}
 
 // totalWords begin the line that spreadsheets put under a column of numbers.
 var totalWords = []string{"total", "sum", "subtotal", "grand total", "итого", "всего", "сумма", "жыйынтыгы", "бардыгы"}

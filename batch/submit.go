@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -194,7 +193,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 	for ctx.Err() == nil && !r.halted.Load() {
 		started = time.Now()
 		a = r.Gate.Send(ctx, draft, r.Timeout)
-		a.Message = withoutCells(a.Message, c)
+		a.Message = payout.WithoutCells(a.Message, c.Columns, c.Cells) // it is printed, too
 		if a.Sent {
 			e.Tries++
 			r.sent.Add(1)
@@ -233,20 +232,6 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		r.judge(c.Key, throttled, started) // the pause is its doing
 	}
 	return e, a
-}
-
-// withoutCells masks what a message of the gate repeats of the row's personal
-// cells, names among them.
-func withoutCells(message string, c *store.Claimed) string {
-	if message == "" {
-		return ""
-	}
-	for i, cell := range c.Cells {
-		if len(cell) > 2 && personal(c.Columns[i]) {
-			message = strings.ReplaceAll(message, cell, payout.Mask(cell))
-		}
-	}
-	return message
 }
 
 // kindOf is the event that an answer makes. Dangerous to soften: an answer that

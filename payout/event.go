@@ -101,6 +101,7 @@ type Event struct {
 	Field   string    // of a report: the field that decided, see MatchPayment
 	Bar     Bar       // of an Orphaned event: why the payout must not be freed for now
 	Lifted  bool      // of NotSeen: what barred the payout is gone; the store sets it
+	Run     uint64    // number of the run that brought it, in the store; 0: not known. The store sets it
 	Person  string    // of Cancelled and Resolved: who, as user@host
 	Reason  string    // of Resolved: as the person gave it
 	Version uint64    // of Resolved: that of the payout which the person looked at; 0: not compared. Not kept

@@ -241,6 +241,18 @@ type Run struct {
 	Batch   string    `json:"batch,omitempty"`
 	Aliases []string  `json:"aliases,omitempty"` // gates that the configuration declares to be one platform
 	At      time.Time `json:"at"`
+
+	Number uint64  `json:"-"`             // in the store, from 1
+	End    *RunEnd `json:"end,omitempty"` // nil: it goes on, or it was killed
+}
+
+// RunEnd is how a run ended.
+type RunEnd struct {
+	At       time.Time `json:"at"`
+	ExitCode int       `json:"exit_code"`
+	Sent     int       `json:"sent,omitempty"`   // payout requests
+	Polled   int       `json:"polled,omitempty"` // status requests that were answered
+	Error    string    `json:"error,omitempty"`
 }
 
 // Store keeps payouts. Every method that changes something is durable when it
@@ -293,8 +305,9 @@ type Store interface {
 	// Get returns a payout with its events, or ErrUnknown.
 	Get(ctx context.Context, key payout.Key) (payout.Record, error)
 
-	// Row returns the columns and the cells that a payout is sent from.
-	Row(ctx context.Context, p payout.Payout) (columns, cells []string, err error)
+	// Row returns one of the rows that ask for a payout, with the columns of its batch.
+	// Its place is one of p.Places; the payout is sent from the first.
+	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l Line, err error)
 
 	// List streams payouts in bursts: each as it was when its burst was read.
 	List(ctx context.Context, f Filter) iter.Seq2[payout.Record, error]
@@ -327,8 +340,11 @@ type Store interface {
 	// that dies releases it.
 	Probe(ctx context.Context) (release func() error, err error)
 
-	// Record keeps who ran what and when; Runs streams it, oldest first.
-	Record(ctx context.Context, r Run) error
+	// Record keeps who runs what since when, and returns the run's number. What this
+	// Store applies from then on carries it (payout.Event.Run). EndRun keeps how it
+	// ended. Runs streams them, oldest first.
+	Record(ctx context.Context, r Run) (number uint64, err error)
+	EndRun(ctx context.Context, number uint64, end RunEnd) error
 	Runs(ctx context.Context) iter.Seq2[Run, error]
 
 	// Backup writes a consistent copy to a new file, durably, readable by its

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -24,6 +25,14 @@ type app struct {
 	env        map[string]string
 	configFlag string
 	line       commandLine // that is running
+	ran       recorded    // what the store keeps of this run
+}
+
+// recorded is a run that the store knows of, until its end is recorded too.
+type recorded struct {
+	number uint64 // 0: none
+	config *config
+	end    store.RunEnd
 }
 
 // run is the program: arguments in, exit code out. It is all that a test needs.
@@ -51,16 +60,42 @@ func run(ctx context.Context, args []string, w world) int {
 	var e *ended
 	switch {
 	case err == nil:
-		return exitDone
+		return a.recordEnd(exitDone, "")
 	case errors.As(err, &e):
-		return e.code
+		return a.recordEnd(e.code, "")
 	}
 	f := a.explain(err)
 	if ctx.Err() != nil && f.code == exitUnexpected {
 		f.code = exitInterrupted
 	}
 	f.print(w)
-	return f.code
+	return a.recordEnd(f.code, oneLine(f.err.Error()))
+}
+
+// recordEnd keeps how a recorded run ended, and returns its exit code. That it could
+// not be kept is no reason to call the run's work undone.
+func (a *app) recordEnd(code int, text string) int {
+	r := a.ran
+	if r.number == 0 {
+		return code
+	}
+	const longest = 300
+	if runes := []rune(text); len(runes) > longest {
+		text = string(runes[:longest]) + "…"
+	}
+	r.end.At, r.end.ExitCode, r.end.Error = time.Now().UTC(), code, text
+	o, err := r.config.storeOptions()
+	if err == nil {
+		o.Wait = 2 * time.Second
+		var s *bolt.Store
+		if s, err = bolt.Open(context.Background(), o); err == nil {
+			err = errors.Join(s.EndRun(context.Background(), r.number, r.end), s.Close())
+		}
+	}
+	if err != nil {
+		a.say("warning: masspay log will not show how this run ended: %s", oneLine(err.Error()))
+	}
+	return code
 }
 
 // explain is explain with hints that fit this command.
@@ -115,7 +150,7 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 	})
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
-		a.reportCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
+		a.reportCommand(), a.showCommand(), a.logCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
 		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
 	)
 	return root
@@ -236,10 +271,39 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 // record keeps who runs what.
 func (a *app) record(ctx context.Context, c *config, s store.Store, command, file, batchID string) error {
 	name, host := whoami()
-	return s.Record(ctx, store.Run{
+	n, err := s.Record(ctx, store.Run{
 		Command: command, User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash(),
 		File: file, Batch: batchID, At: time.Now().UTC(),
 	})
+	a.ran.number, a.ran.config = n, c
+	return err
+}
+
+// batch finds a batch by its id, by the beginning of it, or by the name of its file
+// where that means one.
+func (a *app) batch(ctx context.Context, s store.Store, name string) (store.Batch, error) {
+	b, err := s.Batch(ctx, name)
+	if !errors.Is(err, store.ErrNoBatch) {
+		return b, err
+	}
+	var found []store.Batch
+	for b, listed := range s.Batches(ctx) {
+		if listed != nil {
+			return b, listed
+		}
+		if b.Name == filepath.Base(name) {
+			found = append(found, b)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return b, fmt.Errorf("%q: %w", name, err)
+	case 1:
+		return found[0], nil
+	}
+	newest := found[len(found)-1]
+	return b, failf(exitConfig, fmt.Sprintf("the newest of them is %s, loaded %s; masspay status lists all", newest.Short(), newest.LoadedAt.Format(time.RFC3339)),
+		"%s are called %s: name one by its id; nothing was changed or sent", count(len(found), "batch"), name)
 }
 
 // whoami is who runs this, and where.

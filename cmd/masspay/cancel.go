@@ -37,7 +37,7 @@ func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error
 	if err := mayRun(ctx, s, false); err != nil {
 		return err
 	}
-	b, err := s.Batch(ctx, id)
+	b, err := a.batch(ctx, s, id)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	}
 	defer func() { _ = s.Close() }()
 	if id != "" {
-		b, err := s.Batch(ctx, id)
+		b, err := a.batch(ctx, s, id)
 		if err != nil {
 			return err
 		}
@@ -54,6 +54,7 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	}
 	q := c.reconciler(a.engine(s), client, func(text string) { a.say("masspay: %s", text) })
 	sum, err := q.Round(ctx, id)
+	a.ran.end.Polled = sum.Asked
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (a *app) reportCommand() *cobra.Command {
 			if err := o.check(cmd.Context(), s); err != nil {
 				return err
 			}
-			b, err := s.Batch(cmd.Context(), args[0])
+			b, err := a.batch(cmd.Context(), s, args[0])
 			if err != nil {
 				return err
 			}

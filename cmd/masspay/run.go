@@ -132,6 +132,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	defer heard()
 	out, err := runner.Run(ctx, b.ID)
 	p.stop()
+	a.ran.end.Sent, a.ran.end.Polled = out.Sent, out.Asked
 	if err == nil {
 		err = a.finish(ctx, s, b, f, o, out)
 	}
@@ -165,7 +166,7 @@ func mayRun(ctx context.Context, s *bolt.Store, askFirst bool) error {
 // there is nothing more to do.
 func (a *app) load(ctx context.Context, c *config, s store.Store, files []string, f runFlags) (b store.Batch, done bool, err error) {
 	if f.batch != "" {
-		if b, err = s.Batch(ctx, f.batch); err != nil {
+		if b, err = a.batch(ctx, s, f.batch); err != nil {
 			return b, false, err
 		}
 		return b, f.dryRun, a.known(ctx, c, s, b, f)

@@ -37,7 +37,7 @@ func (a *app) statusCommand() *cobra.Command {
 }
 
 func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON bool) error {
-	b, err := s.Batch(ctx, id)
+	b, err := a.batch(ctx, s, id)
 	if err != nil {
 		return err
 	}

@@ -229,12 +229,18 @@ func (w *writer) apply(r *record, e *payout.Event) (store.Change, error) {
 		}
 		e.Match, e.Field = payout.MatchPayment(before, row, *e)
 	}
+	if e.Message != "" {
+		if err := w.mask(before, e); err != nil {
+			return store.Change{}, err
+		}
+	}
 	after, effect := payout.Next(w.s.o.Rules, before, *e)
 	if effect == payout.Ignored {
 		return store.Change{Was: before.State, After: after, Effect: effect}, nil
 	}
 	if effect != payout.Noted {
 		e.Conflict = effect == payout.Conflicting
+		e.Run = w.s.run.Load()
 		r.withEvent(e)
 		if err := r.thin(); err != nil {
 			return store.Change{}, err
@@ -243,6 +249,33 @@ func (w *writer) apply(r *record, e *payout.Event) (store.Change, error) {
 	}
 	r.Payout = after
 	return store.Change{Was: before.State, After: after, Effect: effect}, w.replace(&before, r)
+}
+
+// mask takes what a text of the gate repeats of the row's personal cells out of it:
+// whatever is kept in the clear comes through here.
+func (w *writer) mask(p payout.Payout, e *payout.Event) error {
+	for _, at := range p.Places[:min(1, len(p.Places))] {
+		header, err := w.header(at.Batch)
+		if err != nil {
+			return err
+		}
+		cells, err := w.cells(p, at)
+		if err != nil {
+			return err
+		}
+		e.Message = payout.WithoutCells(e.Message, header.Columns, cells)
+	}
+	return nil
+}
+
+// cells are those of a row of a payout.
+func (w *writer) cells(p payout.Payout, at payout.Place) ([]string, error) {
+	key := pair32(at.Batch, at.Index)
+	l, err := decodeLine(key, w.tx.Bucket(bucketLines).Get(key))
+	if err != nil {
+		return nil, err
+	}
+	return w.s.open(l.sealed, p.Key, at.Batch, at.Index)
 }
 
 // lifted reports whether what bars a payout from being freed is gone.
@@ -265,12 +298,7 @@ func (w *writer) row(p payout.Payout) (row payout.Row, err error) {
 	if err != nil {
 		return row, err
 	}
-	key := pair32(at.Batch, at.Index)
-	l, err := decodeLine(key, w.tx.Bucket(bucketLines).Get(key))
-	if err != nil {
-		return row, err
-	}
-	cells, err := w.s.open(l.sealed, p.Key, at.Batch, at.Index)
+	cells, err := w.cells(p, at)
 	if err != nil {
 		return row, err
 	}

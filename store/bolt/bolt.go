@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -95,6 +96,7 @@ type Store struct {
 	*sealer
 	o    Options
 	turn *turn
+	run  atomic.Uint64 // number of the run that this is, once it is recorded
 
 	mu      sync.Mutex
 	columns map[uint32]store.Batch // headers, which never change

@@ -422,6 +422,7 @@ func encodeEarly(key []byte, ev payout.Event, sealed []byte) []byte {
 	e := newEncoder()
 	e.uint(uint64(ev.Key.ProjectID))
 	e.string(ev.Key.PaymentID)
+	ev.Message = "" // sealed
 	e.event(&ev, "", payout.Amount{})
 	e.bytes(sealed)
 	return e.sum(key)

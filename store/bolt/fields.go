@@ -323,6 +323,7 @@ func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) 
 	v.time("made", &ev.Made, ev.At)
 	v.operations("operations", &ev.Operations)
 	v.flag("conflict", &ev.Conflict)
+	count(v, "run", &ev.Run)
 }
 
 // metaFields is what was added to what a store knows of itself.

@@ -125,13 +125,9 @@ func (r *record) full(events bool) (rec payout.Record, err error) {
 	return rec, err
 }
 
-// Row returns what a payout is sent from; see store.Store.
-func (s *Store) Row(ctx context.Context, p payout.Payout) (columns, cells []string, err error) {
-	if len(p.Places) == 0 {
-		return nil, nil, fmt.Errorf("%s: %w", p.Key, store.ErrUnknown)
-	}
-	at := p.Places[0]
-	var sealed []byte
+// Row returns a row of a payout; see store.Store.
+func (s *Store) Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, out store.Line, err error) {
+	var kept line
 	var header store.Batch
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		var err error
@@ -139,15 +135,16 @@ func (s *Store) Row(ctx context.Context, p payout.Payout) (columns, cells []stri
 			return err
 		}
 		key := pair32(at.Batch, at.Index)
-		l, err := decodeLine(key, tx.Bucket(bucketLines).Get(key))
-		sealed = slices.Clone(l.sealed)
+		kept, err = decodeLine(key, tx.Bucket(bucketLines).Get(key))
+		kept.sealed = slices.Clone(kept.sealed)
 		return err
 	})
 	if err != nil {
-		return nil, nil, err
+		return nil, out, err
 	}
-	cells, err = s.open(sealed, p.Key, at.Batch, at.Index)
-	return header.Columns, cells, err
+	out = store.Line{Index: int(at.Index), Line: int(kept.line), Payout: p}
+	out.Cells, err = s.open(kept.sealed, p.Key, at.Batch, at.Index)
+	return header.Columns, out, err
 }
 
 // List streams payouts; see store.Store.
@@ -550,12 +547,7 @@ func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 // Runs streams the runs; see store.Store.
 func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 	return stream(ctx, s, bucketRuns, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) {
-		var r store.Run
-		text, err := plain("run", k, v)
-		if err != nil {
-			return r, err
-		}
-		return r, json.Unmarshal(text, &r)
+		return readRun(k, v)
 	})
 }
 
@@ -595,19 +587,54 @@ func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *b
 	}
 }
 
-// Record keeps who ran what; see store.Store.
-func (s *Store) Record(ctx context.Context, r store.Run) error {
+func readRun(k, v []byte) (r store.Run, err error) {
+	text, err := plain("run", k, v)
+	if err != nil {
+		return r, err
+	}
+	err = json.Unmarshal(text, &r)
+	r.Number = number(k)
+	return r, err
+}
+
+func putRun(b *bbolt.Bucket, r store.Run) error {
 	text, err := json.Marshal(r)
 	if err != nil {
 		return err
 	}
+	return b.Put(be64(r.Number), summed(be64(r.Number), text))
+}
+
+// Record keeps who runs what; see store.Store.
+func (s *Store) Record(ctx context.Context, r store.Run) (number uint64, err error) {
+	err = s.update(ctx, func(tx *bbolt.Tx) (err error) {
+		b := tx.Bucket(bucketRuns)
+		if r.Number, err = b.NextSequence(); err != nil {
+			return err
+		}
+		return putRun(b, r)
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.run.Store(r.Number)
+	return r.Number, nil
+}
+
+// EndRun keeps how a run ended; see store.Store.
+func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) error {
 	return s.update(ctx, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketRuns)
-		n, err := b.NextSequence()
+		v := b.Get(be64(number))
+		if v == nil {
+			return fmt.Errorf("%w: run %d is missing", store.ErrDamaged, number)
+		}
+		r, err := readRun(be64(number), v)
 		if err != nil {
 			return err
 		}
-		return b.Put(be64(n), summed(be64(n), text))
+		r.End = &end
+		return putRun(b, r)
 	})
 }
 

@@ -139,18 +139,22 @@ func (s *sealer) open(sealed []byte, k payout.Key, batch, index uint32) ([]strin
 	return cells, nil
 }
 
-// sealReport seals what a report that waits for its payout says of the customer;
+// sealReport seals what a report that waits for its payout says of the customer, and
+// its text, which may name him;
 // it opens under no other key of the store.
 func (s *sealer) sealReport(key []byte, e payout.Event) []byte {
 	//nolint:gosec // this AEAD makes a random nonce itself and takes none
-	return s.aead.Seal(nil, nil, encodeCells([]string{e.Customer, e.Account}), append([]byte("report"), key...))
+	return s.aead.Seal(nil, nil, encodeCells([]string{e.Customer, e.Account, e.Message}), append([]byte("report"), key...))
 }
 
 func (s *sealer) openReport(key []byte, e payout.Event, sealed []byte) (payout.Event, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, append([]byte("report"), key...))
 	if err == nil {
-		if cells, ok := decodeCells(plain); ok && len(cells) == 2 {
+		if cells, ok := decodeCells(plain); ok && (len(cells) == 2 || len(cells) == 3) {
 			e.Customer, e.Account = cells[0], cells[1]
+			if len(cells) == 3 {
+				e.Message = cells[2] // an older masspay kept it in the clear
+			}
 			return e, nil
 		}
 	}

@@ -722,8 +722,23 @@ func testBatchPrefix(t *testing.T, _ World, s store.Store) {
 
 func testRuns(t *testing.T, _ World, s store.Store) {
 	r := store.Run{Command: "run", User: "u", Host: "h", PID: 7, Version: "v", Config: "c", File: "f", Batch: "b", At: time.Now().UTC().Truncate(time.Second)}
-	require.NoError(t, s.Record(t.Context(), r))
-	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())))
+	n, err := s.Record(t.Context(), r)
+	require.NoError(t, err)
+	r.Number = n
+	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())), "it has not ended")
+	b := Load(t, s, "a", Rows(s, "a", 1))
+	c := Claim(t, s, b, 1)
+	end := store.RunEnd{At: r.At.Add(time.Minute), ExitCode: 4, Sent: 1, Error: "e"}
+	require.NoError(t, s.EndRun(t.Context(), n, end))
+	next, err := s.Record(t.Context(), store.Run{Command: "status", At: r.At})
+	require.NoError(t, err)
+	require.Greater(t, next, n)
+	Apply(t, s, answer(c[0], payout.Accepted))
+	r.End = &end
+	require.Equal(t, []store.Run{r, {Command: "status", At: r.At, Number: next}}, collect(t, s.Runs(t.Context())))
+	rec, err := s.Get(t.Context(), c[0].Key)
+	require.NoError(t, err)
+	require.Equal(t, []uint64{n, next}, []uint64{rec.Events[0].Run, rec.Events[1].Run})
 }
 
 func testSealed(t *testing.T, w World, s store.Store) {
@@ -777,10 +792,10 @@ func testRow(t *testing.T, _ World, s store.Store) {
 	Load(t, s, "a", rows)
 	r, err := s.Get(t.Context(), rows[1].Key)
 	require.NoError(t, err)
-	columns, cells, err := s.Row(t.Context(), r.Payout)
+	columns, l, err := s.Row(t.Context(), r.Payout, r.Places[0])
 	require.NoError(t, err)
 	require.Equal(t, Columns, columns)
-	require.Equal(t, rows[1].Cells, cells)
+	require.Equal(t, rows[1].Cells, l.Cells)
 }
 
 // An event lands on the payout of its key, whatever number it brings.
