@@ -104,7 +104,7 @@ func BenchmarkReport(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		out.Reset()
-		_, err := batch.ReportTo(b.Context(), c.Store, loaded, &out)
+		_, err := batch.Reporting{}.To(b.Context(), c.Store, loaded, &out)
 		require.NoError(b, err)
 		n += rows
 	}

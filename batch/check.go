@@ -45,6 +45,9 @@ type Checked struct {
 	Rows      int // rows of data
 	Skipped   int
 	New       int             // payouts that the store does not know
+	ToSend    Sum             // rows that would be sent: new ones, and known ones that were not
+	Before    Summary         // the known rows that would not be sent, as they are now
+	BOM       bool            // the file begins with a byte order mark
 	Unsent    int             // of the known, those that are still to be sent
 	Known     int             // rows whose payouts it knows, with the same content
 	Totals    []payout.Amount // by currency, of the rows that are not skipped
@@ -103,6 +106,7 @@ type checking struct {
 	fresh   int
 	known   int
 	unsent  int
+	before  Summary // of the known, those that would not be sent
 	id      string
 	batches map[uint32]string // names by number, once they were needed
 }
@@ -256,10 +260,7 @@ func (k *checking) lookup() error {
 		}
 		buf = d.canonical(buf[:0])
 		if was.Content == k.Store.DigestContent(d.method, buf) {
-			k.known++
-			if was.State == payout.StateNew {
-				k.unsent++
-			}
+			k.knew(&was)
 			continue
 		}
 		text, err := k.differs(was, d)
@@ -273,6 +274,16 @@ func (k *checking) lookup() error {
 	clear(k.pending) // lets go of the cells
 	k.pending, k.numbers, k.digests = k.pending[:0], k.numbers[:0], k.digests[:0]
 	return nil
+}
+
+// knew counts a row whose payout is known with the same content.
+func (k *checking) knew(was *payout.Payout) {
+	k.known++
+	if was.State == payout.StateNew && !was.OfAnother() {
+		k.unsent++
+		return
+	}
+	k.before.payout(was, nil)
 }
 
 // differs shows both sides of an id with two contents, masked, names the columns, and
@@ -436,7 +447,7 @@ func (k *checking) revisit() error {
 		}
 	}
 	clear(k.sums)
-	k.fresh, k.known, k.unsent = 0, 0, 0
+	k.fresh, k.known, k.unsent, k.before = 0, 0, 0, Summary{}
 	rules := newRules(t.columns, k.Projects, &problems{}, &warnings{})
 	for number := 0; ; number++ {
 		r, err := t.next()
@@ -485,6 +496,16 @@ func (k *checking) result() (*Checked, error) {
 		}
 	}
 	skipped := len(k.skip)
+	toSend := Sum{Rows: k.fresh + k.unsent}
+	for _, a := range totals {
+		for _, was := range k.before.ByWord {
+			p := was.Money[a.Currency]
+			a.Minor -= p.Minor
+		}
+		if a.Minor != 0 {
+			toSend.Add(0, a)
+		}
+	}
 	if k.problems.structure == 0 && k.Skip && skipped == k.rows && k.rows > 0 {
 		k.problems.add(Problem{Text: "every row has a problem, so none is left to send", structure: true})
 	}
@@ -492,8 +513,8 @@ func (k *checking) result() (*Checked, error) {
 		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count}
 	}
 	return &Checked{
-		Name: k.in.Name, ID: k.id, Columns: k.t.columns, Delimiter: k.t.delimiter,
-		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals,
+		Name: k.in.Name, ID: k.id, Columns: k.t.columns, Delimiter: k.t.delimiter, BOM: k.t.text.bom,
+		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
 		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, clean: k.chunked, projects: k.Projects,
 	}, nil
 }

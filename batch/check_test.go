@@ -196,7 +196,7 @@ func TestFilesThatAreAccepted(t *testing.T) {
 			l, err := k.Load(t.Context(), c.Store, in)
 			require.NoError(t, err)
 			var out bytes.Buffer
-			sum, err := batch.ReportTo(t.Context(), c.Store, l.Batch, &out)
+			sum, err := batch.Reporting{}.To(t.Context(), c.Store, l.Batch, &out)
 			require.NoError(t, err)
 			require.Equal(t, 1, sum.Rows)
 		})
@@ -383,7 +383,7 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	})
 	require.NoError(t, err)
 	var out bytes.Buffer
-	_, err = batch.ReportTo(t.Context(), c.Store, l.Batch, &out)
+	_, err = batch.Reporting{}.To(t.Context(), c.Store, l.Batch, &out)
 	require.NoError(t, err)
 	row := parse(t, &out)[0]
 	require.Equal(t, "'=HYPERLINK(1)", row["result.message"])
@@ -404,19 +404,19 @@ func TestReportReadsBackWhatItWrote(t *testing.T) {
 	}
 	wrong := b
 	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
-	_, err := batch.Report(t.Context(), w.s, wrong, create())
+	_, err := batch.Reporting{}.Report(t.Context(), w.s, wrong, create())
 	require.ErrorIs(t, err, batch.ErrUnlike)
 	wrong = b
 	wrong.Rows--
-	_, err = batch.Report(t.Context(), w.s, wrong, create())
+	_, err = batch.Reporting{}.Report(t.Context(), w.s, wrong, create())
 	require.ErrorIs(t, err, batch.ErrUnlike)
 
 	f := create()
-	sum, err := batch.Report(t.Context(), w.s, b, f)
+	sum, err := batch.Reporting{}.Report(t.Context(), w.s, b, f)
 	require.NoError(t, err)
 	require.Equal(t, 3, sum.Rows)
 	var stream bytes.Buffer
-	_, err = batch.ReportTo(t.Context(), w.s, b, &stream)
+	_, err = batch.Reporting{}.To(t.Context(), w.s, b, &stream)
 	require.NoError(t, err)
 	text, err := os.ReadFile(f.Name())
 	require.NoError(t, err)

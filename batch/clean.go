@@ -150,10 +150,7 @@ func (k *checking) compared(p *piece) error {
 		case was.Content != p.contents[i]:
 			return errUnclean
 		default:
-			k.known++
-			if was.State == payout.StateNew {
-				k.unsent++
-			}
+			k.knew(&was)
 		}
 	}
 	return nil

@@ -20,7 +20,7 @@ var ErrChanged = errors.New("the file changed while it was read")
 // before, under whatever name, is store.ErrLoaded.
 func (k *Checked) Load(ctx context.Context, s store.Store, in *Input) (store.Loaded, error) {
 	return s.Load(ctx, store.Batch{
-		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter),
+		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
 		Skipped: k.Skipped, Totals: k.Totals,
 	}, k.rows(s, in))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -40,6 +41,8 @@ type Answers struct {
 	Paused   time.Time // until when requests are paused, so that not all were asked about
 	TooEarly int       // payouts that were sent a moment ago and not asked about
 
+	Batches map[uint32]bool // numbers of the batches that have payouts with news
+
 	Elsewhere map[string]int // payouts that were sent to other gates, by identity, and not polled
 }
 
@@ -48,7 +51,15 @@ func (a *Answers) add(b Answers) {
 	a.News += b.News
 	a.Freed += b.Freed
 	a.TooEarly += b.TooEarly
+	a.changed(b.Batches)
 	a.Refused, a.Paused = b.Refused, b.Paused
+}
+
+func (a *Answers) changed(batches map[uint32]bool) {
+	if a.Batches == nil {
+		a.Batches = map[uint32]bool{}
+	}
+	maps.Copy(a.Batches, batches)
 }
 
 // Round polls once about every open payout of a batch, or of all batches when
@@ -87,6 +98,7 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 		sum.Asked += there.Asked
 		sum.News += there.News
 		sum.TooEarly += there.TooEarly
+		sum.changed(there.Batches)
 		if there.Refused != "" && q.Notify != nil {
 			q.Notify(there.Refused)
 		}
@@ -275,6 +287,9 @@ func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (
 	for _, c := range changes {
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
 			sum.News++
+			for _, at := range c.After.Places {
+				sum.changed(map[uint32]bool{at.Batch: true})
+			}
 		}
 		if c.Freed() {
 			sum.Freed++

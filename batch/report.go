@@ -28,40 +28,28 @@ import (
 // resultColumns follow the columns of the input.
 var resultColumns = []string{
 	"result.state", "result.gate_status", "result.code", "result.message", "result.action",
-	"result.amount", "result.currency", "result.operation_id", "result.provider_payment_id",
+	"result.amount", "result.currency", "result.arrived", "result.operation_id", "result.provider_payment_id",
 	"result.request_id", "result.attempts", "result.first_sent_at", "result.settled_at", "result.note",
 }
 
 // ResultColumns are the columns that a result has behind those of the input.
 func ResultColumns() []string { return slices.Clone(resultColumns) }
 
-// Summary adds up a result file.
-type Summary struct {
-	Rows   int
-	ByWord map[string]Sum
+// Reporting says how a result is written. The zero value writes a whole one.
+type Reporting struct {
+	Sent *Sent // what a run sent, for the summary; nil: no run asks
+
+	// States and Actions choose rows by result.state and result.action; empty: all. What
+	// they leave is a selection and no result: rows are missing.
+	States, Actions []string
 }
 
-// Sum is how many rows have a word, and what they asked for by currency.
-type Sum struct {
-	Rows    int
-	Amounts map[string]int64 // minor units asked for
-}
+// Selects reports whether rows may be left out.
+func (r Reporting) Selects() bool { return len(r.States)+len(r.Actions) > 0 }
 
-func (s *Summary) add(word string, a payout.Amount) {
-	s.Rows++
-	sum := s.ByWord[word]
-	sum.Rows++
-	if a.Currency != "" {
-		if sum.Amounts == nil {
-			sum.Amounts = map[string]int64{}
-		}
-		sum.Amounts[a.Currency] += a.Minor
-	}
-	s.ByWord[word] = sum
+func (r Reporting) takes(word, action string) bool {
+	return (len(r.States) == 0 || slices.Contains(r.States, word)) && (len(r.Actions) == 0 || slices.Contains(r.Actions, action))
 }
-
-// N is how many rows have a word.
-func (s Summary) N(word string) int { return s.ByWord[word].Rows }
 
 // Report writes the result of a batch to f, an empty file that is open for
 // reading and writing: every input row in order, with its outcome. Without an
@@ -70,7 +58,7 @@ func (s Summary) N(word string) int { return s.ByWord[word].Rows }
 // other error about the store or the disk. The result is made from the store
 // alone. Report neither syncs nor closes the file: giving it its name, and
 // deciding what it may replace, is left to the caller.
-func Report(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum Summary, err error) {
+func (r Reporting) Report(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum Summary, err error) {
 	back := newFollower(f)
 	var read reading
 	var reader errgroup.Group
@@ -78,13 +66,13 @@ func Report(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum 
 		read, err = readBack(back, b)
 		return err
 	})
-	sum, cells, err := writeResult(ctx, s, b, back)
+	sum, cells, err := r.write(ctx, s, b, back)
 	back.finish(err)
 	if unread := reader.Wait(); err == nil {
 		err = unread
 	}
 	if err == nil {
-		err = read.compare(b, cells)
+		err = read.compare(b, r, sum, cells)
 	}
 	if err != nil {
 		return sum, fmt.Errorf("result of batch %s: %w", b.Short(), err)
@@ -92,9 +80,9 @@ func Report(ctx context.Context, s store.Store, b store.Batch, f *os.File) (sum 
 	return sum, nil
 }
 
-// ReportTo writes the result of a batch to a stream, after it was checked as
-// Report checks it.
-func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (Summary, error) {
+// To writes the result of a batch to a stream, after it was checked as Report checks
+// it.
+func (r Reporting) To(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (Summary, error) {
 	f, err := os.CreateTemp("", "masspay-*.csv")
 	if err != nil {
 		return Summary{}, err
@@ -103,7 +91,7 @@ func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (S
 	if err := os.Remove(f.Name()); err != nil {
 		return Summary{}, err
 	}
-	sum, err := Report(ctx, s, b, f)
+	sum, err := r.Report(ctx, s, b, f)
 	if err != nil {
 		return sum, err
 	}
@@ -114,14 +102,19 @@ func ReportTo(ctx context.Context, s store.Store, b store.Batch, w io.Writer) (S
 	return sum, err
 }
 
-// writeResult writes the rows and returns a digest of the input's cells.
-func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer) (Summary, []byte, error) {
-	sum := Summary{ByWord: map[string]Sum{}}
+// byteOrderMark begins a result whose input began with one.
+const byteOrderMark = "\ufeff"
+
+// write writes the rows and returns a digest of the input's cells.
+func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io.Writer) (sum Summary, digest []byte, err error) {
 	batches, err := names(ctx, s)
 	if err != nil {
 		return sum, nil, err
 	}
 	out := bufio.NewWriterSize(f, 256<<10)
+	if b.BOM {
+		_, _ = out.WriteString(byteOrderMark) // its error comes with the flush
+	}
 	w := csv.NewWriter(out)
 	w.Comma = []rune(b.Delimiter)[0]
 	if err := w.Write(append(b.Columns[:len(b.Columns):len(b.Columns)], resultColumns...)); err != nil {
@@ -135,6 +128,9 @@ func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer)
 		}
 		if err := ctx.Err(); err != nil {
 			return sum, nil, err
+		}
+		if r.Selects() && !r.takes(wordsOfLine(&l)) {
+			continue
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, b.Number, batches)
@@ -151,13 +147,22 @@ func writeResult(ctx context.Context, s store.Store, b store.Batch, f io.Writer)
 			return sum, nil, err
 		}
 		if l.Skip != "" {
-			sum.add(WordSkipped, payout.Amount{})
+			sum.Add(WordSkipped, 1, payout.Amount{})
 		} else {
-			sum.add(Word(l.Payout), l.Payout.Amount)
+			sum.payout(&l.Payout, r.Sent)
 		}
 	}
+	slices.SortFunc(sum.Earlier, func(a, b Earlier) int { return b.Last.Compare(a.Last) })
 	w.Flush()
 	return sum, cells.h.Sum(nil), errors.Join(w.Error(), out.Flush())
+}
+
+// wordsOfLine are result.state and result.action of a row.
+func wordsOfLine(l *store.Line) (word, action string) {
+	if l.Skip != "" {
+		return WordSkipped, ActFix
+	}
+	return Word(l.Payout), Action(l.Payout)
 }
 
 // names maps the numbers of batches to what people call them.
@@ -176,7 +181,7 @@ func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
 func appendResult(record []string, l store.Line, batch uint32, batches map[uint32]string) []string {
 	p := l.Payout
 	if l.Skip != "" {
-		return append(record, WordSkipped, "", "", "", ActFix, "", "", "", "", "", "0", "", "", note(l, batch, batches))
+		return append(record, WordSkipped, "", "", "", ActFix, "", "", "0", "", "", "", "0", "", "", note(l, batch, batches))
 	}
 	amount := ""
 	if p.Got != (payout.Amount{}) {
@@ -185,9 +190,13 @@ func appendResult(record []string, l store.Line, batch uint32, batches map[uint3
 			amount = "?" // the gate wrote something that is no whole number
 		}
 	}
+	arrived := ""
+	if a, known := Arrived(&p); known {
+		arrived = strconv.FormatInt(a.Minor, 10)
+	}
 	return append(record,
 		Word(p), harmless(p.GateStatus), harmless(p.Code), harmless(p.Message), Action(p),
-		amount, harmless(p.Got.Currency), harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
+		amount, harmless(p.Got.Currency), arrived, harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
 		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, batch, batches),
 	)
 }
@@ -240,7 +249,11 @@ type reading struct {
 
 // readBack reads a result.
 func readBack(f io.Reader, b store.Batch) (got reading, err error) {
-	r := csv.NewReader(bufio.NewReaderSize(f, 256<<10))
+	text := bufio.NewReaderSize(f, 256<<10)
+	if mark, err := text.Peek(len(byteOrderMark)); b.BOM && err == nil && string(mark) == byteOrderMark {
+		_, _ = text.Discard(len(byteOrderMark)) // it was just seen
+	}
+	r := csv.NewReader(text)
 	r.Comma = []rune(b.Delimiter)[0]
 	r.ReuseRecord = true
 	header, err := r.Read()
@@ -278,15 +291,23 @@ func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 }
 
 // compare holds what was read back against the batch: the rows, their cells in
-// order, and the sums by currency.
-func (got reading) compare(b store.Batch, cells []byte) error {
-	loaded := map[string]int64{}
+// order, and the sums by currency. A selection is held against what was written.
+func (got reading) compare(b store.Batch, r Reporting, sum Summary, cells []byte) error {
+	rows, loaded := b.Rows, map[string]int64{}
 	for _, a := range b.Totals {
 		loaded[a.Currency] = a.Minor
 	}
+	if r.Selects() {
+		rows, loaded = sum.Rows, map[string]int64{}
+		for _, s := range sum.ByWord {
+			for currency, p := range s.Money {
+				loaded[currency] += p.Minor
+			}
+		}
+	}
 	switch {
-	case got.rows != b.Rows:
-		return fmt.Errorf("%w: %d rows, %d were loaded", ErrUnlike, got.rows, b.Rows)
+	case got.rows != rows:
+		return fmt.Errorf("%w: %d rows, want %d", ErrUnlike, got.rows, rows)
 	case !maps.Equal(got.sums, loaded):
 		return fmt.Errorf("%w: other sums", ErrUnlike)
 	case !bytes.Equal(got.cells, cells):

@@ -33,14 +33,16 @@ type Runner struct {
 	// there. nil, or an error: that is not polled by this run.
 	Others func(identity string) (*gate.Client, error)
 
-	Notify func(text string) // something that a person should hear of now; may be nil
+	Notify  func(text string) // something that a person should hear of now; may be nil
+	Stopped func()            // once, when nothing more is sent for a reason; may be nil
 }
 
 // Outcome is how a run ended. Whatever it says, the store knows the state of
 // every payout.
 type Outcome struct {
-	Sent  int // payout requests that may have left this machine
-	Asked int // status questions
+	Sent  int   // payout requests that may have left this machine
+	Now   *Sent // the payouts that they were for
+	Asked int   // status questions
 
 	Refused     string // why the gate refuses the configuration, or is none; sending stopped
 	Fenced      string // why this process may send nothing more; sending stopped
@@ -59,7 +61,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, begun: time.Now(), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
+	run := &running{Runner: r, batch: batch, begun: time.Now(), now: newSent(time.Now()), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -92,6 +94,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 		run.out.Unreached = *why
 	}
 	run.out.Sent, run.out.Asked, run.out.Elsewhere = int(run.sent.Load()), int(run.asked.Load()), run.elsewhere.open
+	run.out.Now = run.now
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -116,6 +119,7 @@ type running struct {
 	room     chan struct{} // one of them has gone
 	rests    chan struct{} // the last of what was claimed has been recorded
 	sent     atomic.Int64
+	now      *Sent // of whoever applies
 	asked    atomic.Int64
 	lastSend atomic.Int64 // nanoseconds since it begun
 
@@ -212,6 +216,9 @@ func (r *running) notify(format string, args ...any) {
 func (r *running) halt(reason *string, text string) {
 	if r.halted.CompareAndSwap(false, true) {
 		*reason = text
+		if r.Stopped != nil {
+			r.Stopped()
+		}
 		r.notify("%s", text)
 	}
 }

@@ -428,12 +428,16 @@ func (r *running) apply(ctx context.Context, events []payout.Event) error {
 	if err != nil {
 		return err
 	}
-	for _, c := range changes {
-		if c.Freed() {
-			r.idle.Store(false)
-			signal(r.wake)
-			break
+	freed := false
+	for i, c := range changes {
+		if events[i].Tries > 0 {
+			r.now.add(c.After.Number)
 		}
+		freed = freed || c.Freed()
+	}
+	if freed {
+		r.idle.Store(false)
+		signal(r.wake)
 	}
 	return nil
 }

@@ -196,9 +196,9 @@ func file(prefix string, n int) string {
 func (w *world) result(b store.Batch) []map[string]string {
 	w.t.Helper()
 	var first, second bytes.Buffer
-	_, err := batch.ReportTo(w.t.Context(), w.s, b, &first)
+	_, err := batch.Reporting{}.To(w.t.Context(), w.s, b, &first)
 	require.NoError(w.t, err)
-	_, err = batch.ReportTo(w.t.Context(), w.s, b, &second)
+	_, err = batch.Reporting{}.To(w.t.Context(), w.s, b, &second)
 	require.NoError(w.t, err)
 	require.Equal(w.t, first.String(), second.String(), "same store, same report")
 	return parse(w.t, &first)
@@ -233,9 +233,9 @@ func (w *world) check(b store.Batch, text string) {
 func judge(t testing.TB, s store.Store, b store.Batch, text string, ledger []gatesim.Entry) gatesim.Judgement {
 	t.Helper()
 	var result, again bytes.Buffer
-	_, err := batch.ReportTo(context.Background(), s, b, &result)
+	_, err := batch.Reporting{}.To(context.Background(), s, b, &result)
 	require.NoError(t, err)
-	_, err = batch.ReportTo(context.Background(), s, b, &again)
+	_, err = batch.Reporting{}.To(context.Background(), s, b, &again)
 	require.NoError(t, err)
 	require.Equal(t, result.String(), again.String(), "same store, same report")
 	j := gatesim.Judge(ledger, []byte(text), result.Bytes(), ';')

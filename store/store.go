@@ -71,9 +71,10 @@ type Batch struct {
 	Name      string          `json:"name"`   // base name of the file that was loaded
 	Columns   []string        `json:"columns"`
 	Delimiter string          `json:"delimiter"`
-	Rows      int             `json:"rows"`    // all rows, skipped ones included
-	Skipped   int             `json:"skipped"` // rows left out by --skip-invalid
-	Totals    []payout.Amount `json:"totals"`  // of the rows that are not skipped, by currency
+	BOM       bool            `json:"bom,omitempty"` // the file began with a byte order mark
+	Rows      int             `json:"rows"`          // all rows, skipped ones included
+	Skipped   int             `json:"skipped"`       // rows left out by --skip-invalid
+	Totals    []payout.Amount `json:"totals"`        // of the rows that are not skipped, by currency
 	LoadedAt  time.Time       `json:"loaded_at"`
 	Counts    []Count         `json:"-"` // kept as it goes, never counted
 }
@@ -252,6 +253,7 @@ type RunEnd struct {
 	ExitCode int       `json:"exit_code"`
 	Sent     int       `json:"sent,omitempty"`   // payout requests
 	Polled   int       `json:"polled,omitempty"` // status requests that were answered
+	Result   string    `json:"result,omitempty"` // absolute path of the result that was written
 	Error    string    `json:"error,omitempty"`
 }
 

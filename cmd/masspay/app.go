@@ -25,7 +25,7 @@ type app struct {
 	env        map[string]string
 	configFlag string
 	line       commandLine // that is running
-	ran       recorded    // what the store keeps of this run
+	ran        recorded    // what the store keeps of this run
 }
 
 // recorded is a run that the store knows of, until its end is recorded too.

@@ -85,13 +85,21 @@ func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.I
 
 // found says what is in a good file.
 func (a *app) found(c *config, k *batch.Checked) {
-	known := ""
-	if k.Known > 0 {
-		known = ", " + payout.Count(k.Known) + " of them known already"
-	}
-	a.say("%s: %s%s, %s; no problems, nothing was sent", k.Name, count(k.Rows, "payout"), known, amounts(k.Totals))
-	if n := k.New + k.Unsent; n > 0 {
+	a.say("%s: %s, %s; no problems, nothing was sent", printable(k.Name), count(k.Rows, "payout"), amounts(k.Totals))
+	a.wouldSend(k)
+	if n := k.ToSend.Rows; n > 0 {
 		a.say("%s", forecast(n, c.Gate.Rate, time.Now()))
+	}
+}
+
+// wouldSend says how much run would send, where that is not the whole file.
+func (a *app) wouldSend(k *batch.Checked) {
+	switch {
+	case k.Before.Rows == 0:
+	case k.ToSend.Rows == 0:
+		a.say("run would send nothing: all %s are known already (%s)", payout.Count(k.Before.Rows), inWords(k.Before))
+	default:
+		a.say("run would send %s, %s; %s are known already (%s)", count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), inWords(k.Before))
 	}
 }
 
@@ -102,6 +110,7 @@ type checkReport struct {
 	Batch    string        `json:"batch,omitempty"`
 	Rows     int           `json:"rows"`
 	New      int           `json:"new"`
+	ToSend   sumJSON       `json:"to_send"`
 	Known    int           `json:"known"`
 	Totals   []moneyJSON   `json:"totals"`
 	Count    int           `json:"problem_count"`
@@ -141,6 +150,7 @@ func (a *app) checkJSON(name string, k *batch.Checked, err error) error {
 	}
 	if k != nil {
 		r.Batch, r.Rows, r.New, r.Known, r.Totals = k.ID, k.Rows, k.New, k.Known, moneyList(k.Totals)
+		r.ToSend = sumReport(k.ToSend)
 		for _, w := range k.Warnings {
 			r.Warnings = append(r.Warnings, w.String())
 		}

@@ -31,6 +31,7 @@ type config struct {
 	Gate      gateConfig      `yaml:"gate"`
 	Projects  []projectConfig `yaml:"projects"`
 	Limits    limitsConfig    `yaml:"limits"`
+	Result    resultConfig    `yaml:"result"`
 	Store     storeConfig     `yaml:"store"`
 	Callbacks callbacksConfig `yaml:"callbacks"`
 	Admin     adminConfig     `yaml:"admin"`
@@ -62,6 +63,19 @@ type limitsConfig struct {
 	RunTotal string `yaml:"run_total"`
 }
 
+type resultConfig struct {
+	Mode string `yaml:"mode"`
+}
+
+// perm are the permissions of a new result.
+func (r resultConfig) perm() (fs.FileMode, error) {
+	n, err := strconv.ParseUint(r.Mode, 8, 32)
+	if err != nil || n > 0o777 || n&0o600 != 0o600 || n&0o111 != 0 {
+		return 0, fmt.Errorf("result.mode %q: want permissions as 0640, with which its owner reads and writes it", r.Mode)
+	}
+	return fs.FileMode(n), nil
+}
+
 type storeConfig struct {
 	Path       string `yaml:"path"`
 	KeyFile    string `yaml:"key_file"`
@@ -89,6 +103,7 @@ func defaultConfig() config {
 			Rate: 5, Burst: 1, Workers: 16, Timeout: 30 * time.Second, Attempts: 5,
 			StatusAfter: payout.DefaultStatusAfter, QuietPeriod: payout.DefaultQuietPeriod, MaxRefusals: 20,
 		},
+		Result:    resultConfig{Mode: "0640"},
 		Callbacks: callbacksConfig{Listen: "127.0.0.1:8080", Path: "/callbacks"},
 	}
 }
@@ -332,6 +347,9 @@ func (c *config) validate() (problems []string) {
 		if _, err := payout.GateIdentity(alias); err != nil {
 			bad("gate.aliases: an entry is no address: %v", err)
 		}
+	}
+	if _, err := c.Result.perm(); err != nil {
+		bad("%v", err)
 	}
 	if c.Limits.RunTotal != "" {
 		if _, err := payout.ParseTotal(c.Limits.RunTotal); err != nil {

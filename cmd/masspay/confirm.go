@@ -4,9 +4,12 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/term"
+
+	"masspay/batch"
 )
 
 // confirm asks a person to type a word before something that cannot be undone. With
@@ -15,12 +18,11 @@ func (a *app) confirm(yes bool, what, word, elsewhere string) error {
 	if yes {
 		return nil
 	}
-	in, ok := a.w.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) || !a.w.terminal() {
+	if !a.mayAsk() {
 		return failf(exitConfig, elsewhere, "%s needs a confirmation, and nobody can be asked here; nothing was changed or sent", what)
 	}
 	_, _ = fmt.Fprintf(a.w.stderr, "type %s to confirm: ", word)
-	typed, err := bufio.NewReader(in).ReadString('\n')
+	typed, err := bufio.NewReader(a.w.stdin).ReadString('\n')
 	if strings.TrimSpace(typed) == word {
 		return nil
 	}
@@ -28,4 +30,36 @@ func (a *app) confirm(yes bool, what, word, elsewhere string) error {
 		a.say("")
 	}
 	return failf(exitConfig, a.again()+" asks again", "not confirmed; nothing was changed or sent")
+}
+
+// mayAsk reports whether a person sits before stdin and stderr.
+func (a *app) mayAsk() bool {
+	in, ok := a.w.stdin.(*os.File)
+	return ok && term.IsTerminal(int(in.Fd())) && a.w.terminal()
+}
+
+// confirmSending shows what a run is about to send, and where, and asks once. Where
+// nobody sits, in scripts and under cron, it does not ask.
+func (a *app) confirmSending(c *config, file string, toSend batch.Sum, yes bool) error {
+	if yes || toSend.Rows == 0 || file == "-" || !a.mayAsk() {
+		return nil
+	}
+	ids := make([]string, len(c.Projects))
+	for i, p := range c.Projects {
+		ids[i] = strconv.FormatUint(uint64(p.ID), 10)
+	}
+	a.say("gate      %s", c.Gate.BaseURL)
+	a.say("project   %s", strings.Join(ids, ", "))
+	a.say("file      %s", printable(file))
+	a.say("to send   %s, %s", count(toSend.Rows, "payout"), money(toSend))
+	_, _ = fmt.Fprint(a.w.stderr, "send them? [y/N] ")
+	typed, err := bufio.NewReader(a.w.stdin).ReadString('\n')
+	switch strings.ToLower(strings.TrimSpace(typed)) {
+	case "y", "yes":
+		return nil
+	}
+	if err != nil {
+		a.say("")
+	}
+	return failf(exitConfig, a.again()+" asks again; --yes does not ask", "not confirmed; nothing was sent")
 }

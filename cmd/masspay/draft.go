@@ -92,8 +92,11 @@ func (d *draft) replace(path string, perm fs.FileMode) error {
 
 // place gives the draft a name of its folder that is free, or returns
 // fs.ErrExist: it never replaces a file.
-func (d *draft) place(path string) error {
+func (d *draft) place(path string, perm fs.FileMode) error {
 	if err := d.Sync(); err != nil {
+		return err
+	}
+	if err := d.Chmod(perm); err != nil {
 		return err
 	}
 	err := os.Link(d.Name(), path)

@@ -39,6 +39,8 @@ type output struct {
 	config *config
 	inputs []string // of this run
 
+	reporting batch.Reporting
+
 	before contents // of the target, before the first send
 }
 
@@ -183,7 +185,7 @@ type written struct {
 // target any more, it goes to a free name beside it, or into the store's folder.
 func (o *output) write(ctx, patience context.Context, s store.Store, b store.Batch) (written, error) {
 	if o.name == "" {
-		sum, err := batch.ReportTo(ctx, s, b, o.app.w.stdout)
+		sum, err := o.reporting.To(ctx, s, b, o.app.w.stdout)
 		return written{Summary: sum}, err
 	}
 	sum, err := o.writeToTarget(ctx, patience, s, b)
@@ -226,7 +228,7 @@ func (o *output) writeToTarget(ctx, patience context.Context, s store.Store, b s
 		return batch.Summary{}, err
 	}
 	defer d.discard()
-	sum, err := batch.Report(ctx, s, b, d.File)
+	sum, err := o.reporting.Report(ctx, s, b, d.File)
 	if err != nil {
 		return sum, err
 	}
@@ -282,10 +284,19 @@ func (o *output) put(patience context.Context, t target, d *draft) error {
 	case d.folder == "" || filepath.Dir(t.path) != d.folder:
 		return errors.New("the name leads elsewhere than a moment ago")
 	case t.info == nil:
-		return d.place(t.path)
+		return d.place(t.path, o.perm())
 	default:
 		return d.replace(t.path, t.info.Mode().Perm())
 	}
+}
+
+// perm are the permissions of a result that replaces none.
+func (o *output) perm() fs.FileMode {
+	perm, err := o.config.Result.perm()
+	if err != nil { // validated before
+		return 0o600
+	}
+	return perm
 }
 
 // grace is how long an interrupted command goes on giving the result to a pipe
@@ -360,7 +371,7 @@ func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch)
 	folders = append(folders, filepath.Dir(o.config.Store.Path))
 	var all error
 	for _, folder := range slices.Compact(folders) {
-		path, sum, err := putBeside(ctx, s, b, filepath.Join(folder, name))
+		path, sum, err := o.putBeside(ctx, s, b, filepath.Join(folder, name))
 		if err == nil || hopeless(err) {
 			return path, sum, err
 		}
@@ -370,19 +381,19 @@ func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch)
 }
 
 // putBeside writes the result under a free name beside a file.
-func putBeside(ctx context.Context, s store.Store, b store.Batch, path string) (string, batch.Summary, error) {
+func (o *output) putBeside(ctx context.Context, s store.Store, b store.Batch, path string) (string, batch.Summary, error) {
 	d, err := newDraft(filepath.Dir(path), filepath.Base(path))
 	if err != nil {
 		return "", batch.Summary{}, err
 	}
 	defer d.discard()
-	sum, err := batch.Report(ctx, s, b, d.File)
+	sum, err := o.reporting.Report(ctx, s, b, d.File)
 	if err != nil {
 		return "", sum, err
 	}
 	for n := 2; n < 10_000; n++ {
 		free := numbered(path, n)
-		if err = d.place(free); !errors.Is(err, fs.ErrExist) {
+		if err = d.place(free, o.perm()); !errors.Is(err, fs.ErrExist) {
 			return free, sum, err
 		}
 	}

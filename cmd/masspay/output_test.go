@@ -379,9 +379,9 @@ func TestSweep(t *testing.T) {
 	_, err = os.Lstat(link)
 	require.NoError(t, err, "what is no file is not ours")
 
-	require.NoError(t, held.place(filepath.Join(folder, "result.csv")))
+	require.NoError(t, held.place(filepath.Join(folder, "result.csv"), 0o640))
 	require.NoFileExists(t, held.Name())
-	require.ErrorIs(t, other.place(precious), os.ErrExist)
+	require.ErrorIs(t, other.place(precious, 0o640), os.ErrExist)
 	other.discard()
 	require.NoFileExists(t, other.Name())
 	held.discard()

@@ -29,7 +29,8 @@ type progress struct {
 	wg    sync.WaitGroup
 	end   context.CancelFunc
 	begun time.Time
-	first int // payouts that had been sent at the beginning
+	halt  time.Time // when sending stopped; zero: it goes on
+	first int       // payouts that had been sent at the beginning
 	last  string
 	told  time.Time
 }
@@ -97,6 +98,13 @@ func (p *progress) note(text string) {
 	p.a.say("%s masspay: %s", time.Now().Format(time.TimeOnly), text)
 }
 
+// halted notes that nothing more is sent by this run.
+func (p *progress) halted() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.halt = time.Now()
+}
+
 func (p *progress) show(ctx context.Context) {
 	b, err := p.s.Batch(ctx, p.batch)
 	if err != nil {
@@ -145,6 +153,12 @@ func (p *progress) line(b store.Batch, now time.Time) string {
 		p.first, p.begun = gone, now
 	}
 	parts := []string{fmt.Sprintf("%s of %s settled", payout.Count(total-b.Open()), payout.Count(total))}
+	if !p.halt.IsZero() {
+		if left := b.Waiting() - b.Unsent(); left > 0 {
+			parts = append(parts, fmt.Sprintf("waiting for %s, until %s at most", count(left, "outcome"), clockOf(p.halt.Add(p.wait), now)))
+		}
+		return strings.Join(append(parts, "sending stopped, "+payout.Count(b.Unsent())+" not sent"), ", ")
+	}
 	if unsent > 0 {
 		parts = append(parts, payout.Count(unsent)+" to send")
 		if d := now.Sub(p.begun).Seconds(); d > 1 && gone > p.first {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -13,22 +14,30 @@ import (
 )
 
 func (a *app) reconcileCommand() *cobra.Command {
-	return &cobra.Command{
+	var results bool
+	c := &cobra.Command{
 		Use:   "reconcile [BATCH]",
-		Short: "Ask the gate about open payouts; sends nothing",
-		Args:  args(0, 1, "at most one batch"),
+		Short: "Poll the status of open payouts; sends nothing",
+		Long: `Poll the status of open payouts, of one batch or of all. Sends nothing.
+
+The exit code is 0 when nothing is open and nothing must be checked by a person, else
+4. With --results the results of the batches that changed are written again, where
+their runs wrote them.`,
+		Args: args(0, 1, "at most one batch"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.rememberLine(cmd, args)
 			id := ""
 			if len(args) == 1 {
 				id = args[0]
 			}
-			return a.reconcile(cmd.Context(), id)
+			return a.reconcile(cmd.Context(), id, results)
 		},
 	}
+	c.Flags().BoolVar(&results, "results", false, "write the results of batches that changed again, where their runs wrote them")
+	return c
 }
 
-func (a *app) reconcile(ctx context.Context, id string) error {
+func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -74,16 +83,21 @@ func (a *app) reconcile(ctx context.Context, id string) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	var failed error
+	if results {
+		failed = a.rewrite(ctx, c, s, sum.Batches)
+	}
 	code, err := a.openCode(ctx, s, id)
-	if err != nil {
+	if err = errors.Join(failed, err); err != nil {
 		return err
 	}
 	return endWith(code)
 }
 
-// openCode is the exit code of a batch, or of all.
+// openCode is the exit code of what is open of a batch, or of all, and says when it is
+// polled next.
 func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, error) {
-	code := exitDone
+	code, open := exitDone, 0
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
 			return 0, err
@@ -91,13 +105,68 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 		if id != "" && b.ID != id {
 			continue
 		}
-		code = max(code, verdictCode(b, false)) // 0, 3 or 4
-		if n := b.Waiting(); n > 0 {
-			a.say("batch %s: %s still open", b.Short(), count(n, "payout"))
+		sent := b.Waiting() - b.Unsent()
+		if sent > 0 {
+			a.say("batch %s (%s): %s still open, perhaps paid", b.Short(), printable(b.Name), count(sent, "payout"))
 		}
-		if n := b.Open() - b.Waiting(); n > 0 {
-			a.say("batch %s: %s wait for a person, see result.note", b.Short(), count(n, "payout"))
+		if n := b.Unsent(); n > 0 {
+			a.say("batch %s (%s): %s not sent; masspay run --batch %s sends them", b.Short(), printable(b.Name), count(n, "payout"), b.Short())
+		}
+		if n := checks(b) + b.Open() - b.Waiting() - openChecks(b); n > 0 {
+			a.say("batch %s (%s): %s must be checked by a person: see result.note", b.Short(), printable(b.Name), count(n, "payout"))
+			code = exitOpen
+		}
+		open += sent
+		if sent+b.Unsent() > 0 {
+			code = exitOpen
 		}
 	}
-	return code, nil
+	if open == 0 {
+		return code, nil
+	}
+	next, err := s.NextDue(ctx)
+	if err == nil && !next.IsZero() {
+		a.say("the next poll is due at %s", next.Local().Format(time.DateTime))
+	}
+	return code, err
+}
+
+// rewrite writes the results of batches again, each where its last run wrote it, unless
+// another batch's result is there by now.
+func (a *app) rewrite(ctx context.Context, c *config, s store.Store, numbers map[uint32]bool) error {
+	last, there := map[string]string{}, map[string]string{} // by batch, and by path
+	for r, err := range s.Runs(ctx) {
+		if err != nil {
+			return err
+		}
+		if r.End != nil && r.End.Result != "" {
+			last[r.Batch], there[r.End.Result] = r.End.Result, r.Batch
+		}
+	}
+	var failed error
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		path := last[b.ID]
+		if !numbers[b.Number] || path == "" {
+			continue
+		}
+		if t, err := lookAt(path); there[path] != b.ID || err != nil || t.stream() {
+			a.say("batch %s (%s) changed; its result is not written again: %s has another one by now, or is no file", b.Short(), printable(b.Name), path)
+			a.say("hint: masspay report %s -o FILE writes it", b.Short())
+			continue
+		}
+		o := a.output(c, outputFlags{name: path})
+		if err := errors.Join(o.check(ctx, s), o.loaded(b)); err != nil {
+			failed = errors.Join(failed, err)
+			continue
+		}
+		w, err := o.write(ctx, ctx, s, b)
+		if failed = errors.Join(failed, err); err == nil {
+			a.say("result: %s", w.path)
+			o.tell(w, b)
+		}
+	}
+	return failed
 }

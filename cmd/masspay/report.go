@@ -1,22 +1,40 @@
 package main
 
 import (
+	"cmp"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
+
+	"masspay/batch"
+	"masspay/payout"
 )
 
 func (a *app) reportCommand() *cobra.Command {
 	var f outputFlags
+	var states, actions []string
 	c := &cobra.Command{
 		Use:   "report BATCH [-o FILE]",
 		Short: "Write the result CSV again, from the store alone",
-		Args:  args(1, 1, "a batch; masspay status lists them"),
+		Long: `Write the result CSV again, from the store alone. BATCH is the beginning of its id, or
+its file's name. With --state or --action only those rows are written: a selection,
+which is no result, because rows are missing.`,
+		Args: args(1, 1, "a batch; masspay status lists them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := known("--state", states, batch.Words); err != nil {
+				return err
+			}
+			if err := known("--action", actions, batch.Actions); err != nil {
+				return err
+			}
 			c, s, err := a.open(cmd.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { _ = s.Close() }()
 			o := a.output(c, f)
+			o.reporting = batch.Reporting{States: states, Actions: actions}
 			if err := o.check(cmd.Context(), s); err != nil {
 				return err
 			}
@@ -28,7 +46,10 @@ func (a *app) reportCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if w.path != "" {
+			switch {
+			case o.reporting.Selects():
+				a.say("a selection of %s of %s, not a result: %s", count(w.Rows, "row"), payout.Count(b.Rows), cmp.Or(w.path, "standard output"))
+			case w.path != "":
 				a.say("result: %s", w.path)
 			}
 			o.tell(w, b)
@@ -42,5 +63,17 @@ func (a *app) reportCommand() *cobra.Command {
 		},
 	}
 	f.register(c)
+	c.Flags().StringSliceVar(&states, "state", nil, "only rows with this result.state; may be repeated")
+	c.Flags().StringSliceVar(&actions, "action", nil, "only rows with this result.action; may be repeated")
 	return c
+}
+
+// known refuses what is none of a flag's words.
+func known(flag string, given, words []string) error {
+	for _, g := range given {
+		if !slices.Contains(words, g) {
+			return failf(exitConfig, "one of: "+strings.Join(words, ", "), "%s %q: there is no such word; nothing was written", flag, g)
+		}
+	}
+	return nil
 }

@@ -27,6 +27,7 @@ type runFlags struct {
 	skip     bool
 	askFirst bool
 	json     bool
+	yes      bool
 
 	rateSet, workersSet bool
 }
@@ -67,6 +68,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything but write and send")
 	fl.BoolVar(&f.skip, "skip-invalid", false, "leave out rows with problems of their own; exit at least 3")
 	fl.BoolVar(&f.askFirst, "ask-first", false, "the store is a restored copy: ask the gate about each payout before sending it")
+	fl.BoolVar(&f.yes, "yes", false, "do not ask before sending, on a terminal")
 	fl.BoolVar(&f.json, "json", false, "print the summary as JSON (needs -o)")
 	return c
 }
@@ -124,7 +126,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s),
 	}
 	p := a.progress(s, b.ID, f.wait)
-	runner.Notify = p.note
+	runner.Notify, runner.Stopped = p.note, p.halted
 	p.start(ctx)
 	heard := context.AfterFunc(ctx, func() {
 		p.note(fmt.Sprintf("interrupted: nothing more is sent; waiting for what is under way, at most %v (a second Ctrl-C leaves at once; the next run asks the gate what became of it)", c.Gate.Timeout))
@@ -194,9 +196,12 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		a.say("left out: %s: %s", k.Name, p)
 	}
 	if f.dryRun {
-		a.say("dry run: %s: %s would be sent, %s known already, %s left out; nothing was written or sent",
-			k.Name, count(k.New, "payout"), payout.Count(k.Known), payout.Count(k.Skipped))
+		a.say("dry run: %s: %s would be sent, %s, %s known already, %s left out; nothing was written or sent",
+			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), payout.Count(k.Skipped))
 		return b, true, nil
+	}
+	if err := a.confirmSending(c, files[0], k.ToSend, f.yes); err != nil {
+		return b, false, err
 	}
 	loaded, err := k.Load(ctx, s, in)
 	if errors.Is(err, store.ErrLoaded) {
@@ -239,8 +244,11 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	if f.dryRun {
 		what = "dry run: " + count(b.Unsent(), "payout") + " would be sent; nothing was written or sent"
 	}
-	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), b.Name, count(b.Rows, "row"), what)
-	return a.sayCancelled(ctx, s, b)
+	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), printable(b.Name), count(b.Rows, "row"), what)
+	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
+		return err
+	}
+	return a.confirmSending(c, b.Name, tally(b).Unsent, f.yes)
 }
 
 // sayCancelled says which rows of a batch were cancelled: they are not paid by it.
@@ -278,6 +286,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 	if err != nil {
 		return err
 	}
+	o.reporting.Sent = out.Now
 	w, err := o.write(ctx, patience, s, b)
 	if errors.Is(err, store.ErrDamaged) {
 		return fmt.Errorf("the result was not written: %w", err)
@@ -285,6 +294,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 	if err != nil {
 		return fmt.Errorf("the result was not written, masspay report %s writes it again: %w", b.Short(), err)
 	}
+	a.ran.end.Result = absolute(w.path)
 	code := verdictCode(b, f.wait <= 0)
 	switch {
 	case out.Interrupted, w.elsewhere != nil && patience.Err() != nil:
@@ -300,8 +310,10 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 		o.tell(w, b)
 		return errors.Join(a.printJSON(runReport(b, w.Summary, out, code, w.path)), endWith(code))
 	}
-	printSummary(a.w.stderr, w.Summary)
-	a.farewell(b, w, out, code)
+	summaryTable(a.w.stderr, w.Summary)
+	if err := a.ending(ctx, s, b, w, out, code); err != nil {
+		return err
+	}
 	o.tell(w, b)
 	return endWith(code)
 }
@@ -313,67 +325,6 @@ func endWith(code int) error {
 	return &ended{code}
 }
 
-// farewell says in one or two lines what a person should know and do.
-func (a *app) farewell(b store.Batch, sum written, out batch.Outcome, code int) {
-	again := a.onBatch(b.Short())
-	unsent := b.Unsent()
-	if n := b.InState(payout.StateCancelled); n > 0 {
-		a.say("masspay: %s of this batch cancelled, and not sent", count(n, "payout"))
-	}
-	if out.Elsewhere > 0 {
-		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
-	}
-	switch {
-	case out.Interrupted:
-		a.say("masspay: interrupted; %s not sent, the rest is remembered", count(unsent, "payout"))
-		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
-			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
-		}
-		a.say("hint: %s goes on where it stopped", again)
-	case out.Fenced != "":
-		a.say("masspay: %s", out.Fenced)
-		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
-			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
-		}
-		a.say("masspay: %s not sent", count(unsent, "payout"))
-		a.say("hint: %s goes on; leave the files beside the store alone", again)
-	case out.Refused != "":
-		a.say("masspay: %s", out.Refused)
-		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
-			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
-		}
-		a.say("masspay: %s not sent", count(unsent, "payout"))
-		a.say("hint: %s says what is wrong; then %s", a.withConfig("masspay ping"), again)
-	case out.NoMoney+out.Alike != "":
-		a.say("masspay: %s", out.NoMoney+out.Alike)
-		if n := sum.N(batch.WordOpen) - unsent; n > 0 {
-			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
-		}
-		a.say("masspay: %s not sent", count(unsent, "payout"))
-		a.say("hint: when the cause is gone, %s goes on", again)
-	case unsent > 0 && out.Unreached != "":
-		a.say("masspay: %s not sent: %s", count(unsent, "payout"), out.Unreached)
-		a.say("hint: when the gate can be reached, %s sends the rest", again)
-	case code == exitOpen:
-		if n := sum.N(batch.WordCheck); n > 0 {
-			a.say("masspay: %s must be checked by a person: see result.note where result.state is check", count(n, "payout"))
-		}
-		if n := sum.N(batch.WordOpen); n > 0 {
-			a.say("masspay: %s still open: no verdict yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
-			a.say("hint: %s asks again later", again)
-		}
-	case code == exitNotAllPaid:
-		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
-	case sum.N(batch.WordOpen) > 0:
-		a.say("masspay: done: the gate accepted every payout; verdicts come later")
-	default:
-		a.say("masspay: done: every row was paid")
-	}
-	if sum.path != "" {
-		a.say("result: %s", sum.path)
-	}
-}
-
 // runJSON is what run prints with --json.
 type runJSON struct {
 	Batch       string             `json:"batch"`
@@ -383,6 +334,10 @@ type runJSON struct {
 	Rows        int                `json:"rows"`
 	Sent        int                `json:"requests_sent"`
 	Asked       int                `json:"questions_asked"`
+	SentNow     sumJSON            `json:"sent_now"`
+	KnownBefore sumJSON            `json:"known_before"`
+	NotSent     sumJSON            `json:"not_sent"`
+	Arrived     sumJSON            `json:"arrived"`
 	Stopped     string             `json:"stopped,omitempty"`
 	Interrupted bool               `json:"interrupted,omitempty"`
 	States      map[string]sumJSON `json:"states"`
@@ -396,14 +351,17 @@ type sumJSON struct {
 func runReport(b store.Batch, sum batch.Summary, out batch.Outcome, code int, result string) runJSON {
 	return runJSON{
 		Batch: b.ID, File: b.Name, Result: result, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
+		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
 		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 
+func sumReport(s batch.Sum) sumJSON { return sumJSON{s.Rows, s.Minor()} }
+
 func statesJSON(sum batch.Summary) map[string]sumJSON {
 	states := map[string]sumJSON{}
 	for word, s := range sum.ByWord {
-		states[word] = sumJSON{s.Rows, s.Amounts}
+		states[word] = sumReport(s)
 	}
 	return states
 }

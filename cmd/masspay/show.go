@@ -400,7 +400,7 @@ func (v *viewer) print(p shown) {
 		v.out("row         line %d of %s, batch %s, loaded %s", r.Line, r.File, r.Batch[:min(12, len(r.Batch))], r.LoadedAt.Format(time.RFC3339))
 		for i, c := range r.columns {
 			if i < len(r.cells) && r.cells[i] != "" {
-				v.out("            %s: %s", c, oneLineCell(r.cells[i]))
+				v.out("            %s: %s", c, printable(r.cells[i]))
 			}
 		}
 	}
@@ -471,13 +471,13 @@ func reported(status, code, message string) string {
 		parts = append(parts, "code "+code)
 	}
 	if message != "" {
-		parts = append(parts, oneLineCell(message))
+		parts = append(parts, printable(message))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// oneLineCell shows a text of others without control characters.
-func oneLineCell(s string) string {
+// printable shows a text of others without control characters.
+func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			return ' '

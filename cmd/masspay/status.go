@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"strings"
 	"time"
 
-	"github.com/jedib0t/go-pretty/v6/table"
-	"github.com/jedib0t/go-pretty/v6/text"
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
@@ -18,7 +18,7 @@ func (a *app) statusCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status [BATCH]",
 		Short: "Show where every payout is",
-		Long:  "List the batches, or show one by the beginning of its id.",
+		Long:  "List the batches, or show one, by the beginning of its id or by its file's name.",
 		Args:  args(0, 1, "at most one batch"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			_, s, err := a.open(cmd.Context())
@@ -47,7 +47,7 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 	}
 	w := world{stderr: a.w.stdout}
 	(&app{w: w}).say("batch %s, %s, loaded %s", b.Short(), b.Name, b.LoadedAt.Format(time.RFC3339))
-	printSummary(a.w.stdout, sum)
+	summaryTable(a.w.stdout, sum)
 	if n := checks(b); n > 0 {
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s tells which", count(n, "payout"), b.Short())
 	}
@@ -73,11 +73,12 @@ type statusJSON struct {
 	LoadedAt time.Time          `json:"loaded_at"`
 	Rows     int                `json:"rows"`
 	ExitCode int                `json:"exit_code"` // that a run would end with now
+	NotSent  sumJSON            `json:"not_sent"`  // of the open ones
 	States   map[string]sumJSON `json:"states"`
 }
 
 func statusReport(b store.Batch) statusJSON {
-	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, verdictCode(b, false), statesJSON(tally(b))}
+	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, verdictCode(b, false), sumReport(tally(b).Unsent), statesJSON(tally(b))}
 }
 
 func checks(b store.Batch) (n int) {
@@ -88,16 +89,8 @@ func checks(b store.Batch) (n int) {
 }
 
 func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
-	t := table.NewWriter()
-	t.SetStyle(plainStyle())
-	t.SetOutputMirror(a.w.stdout)
-	t.AppendHeader(table.Row{"batch", "loaded", "file", "rows", "paid", "partly", "returned", "not paid", "open", "check", "asked for"})
-	right := []table.ColumnConfig{}
-	for n := 4; n <= 11; n++ {
-		right = append(right, table.ColumnConfig{Number: n, Align: text.AlignRight, AlignHeader: text.AlignRight})
-	}
-	t.SetColumnConfigs(right)
 	all := []statusJSON{}
+	listed := false
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
 			return err
@@ -106,28 +99,35 @@ func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
 			all = append(all, statusReport(b))
 			continue
 		}
-		sum := tally(b)
-		n := func(words ...string) (n string) {
-			total := 0
-			for _, w := range words {
-				total += sum.N(w)
-			}
-			return payout.Count(total)
-		}
-		t.AppendRow(table.Row{
-			b.Short(), b.LoadedAt.Format(time.RFC3339), b.Name, payout.Count(b.Rows),
-			n(batch.WordPaid), n(batch.WordPartly), n(batch.WordReturned),
-			n(batch.WordDeclined, batch.WordRejected, batch.WordCancelled, batch.WordSkipped),
-			n(batch.WordOpen), n(batch.WordCheck), amounts(b.Totals),
-		})
+		listed = true
+		_, _ = fmt.Fprintf(a.w.stdout, "%s  %s, loaded %s, %s, %s\n    %s\n", b.Short(), printable(b.Name), b.LoadedAt.Format(time.RFC3339),
+			count(b.Rows, "row"), amounts(b.Totals), inWords(tally(b)))
 	}
 	if asJSON {
 		return a.printJSON(all)
 	}
-	if t.Length() == 0 {
+	if !listed {
 		a.say("no batches yet; masspay run FILE -o RESULT.csv makes one")
-		return nil
 	}
-	t.Render()
 	return nil
+}
+
+// inWords is a batch in a line: how many rows are in which state. What was not sent
+// and what is perhaps paid are never one number.
+func inWords(s batch.Summary) string {
+	var parts []string
+	add := func(n int, word string) {
+		if n > 0 {
+			parts = append(parts, payout.Count(n)+" "+word)
+		}
+	}
+	for _, word := range batch.Words {
+		if word == batch.WordOpen {
+			add(s.Unsent.Rows, "not sent")
+			add(s.N(word)-s.Unsent.Rows, "open, perhaps paid")
+			continue
+		}
+		add(s.N(word), word)
+	}
+	return strings.Join(parts, ", ")
 }

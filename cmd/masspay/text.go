@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -104,72 +105,84 @@ func span(d time.Duration) string {
 
 // tally is a batch's counts by the words that finance reads.
 func tally(b store.Batch) batch.Summary {
-	s := batch.Summary{ByWord: map[string]batch.Sum{}}
-	add := func(word string, n int, minor int64, currency string) {
-		if n == 0 {
-			return
-		}
-		sum := s.ByWord[word]
-		if sum.Amounts == nil {
-			sum.Amounts = map[string]int64{}
-		}
-		sum.Rows += n
-		sum.Amounts[currency] += minor
-		s.ByWord[word] = sum
-		s.Rows += n
-	}
+	var s batch.Summary
 	for _, c := range b.Counts {
-		add(batch.StateWord(c.State), c.N-c.Check, c.Amount.Minor-c.Minor, c.Amount.Currency)
-		add(batch.WordCheck, c.Check, c.Minor, c.Amount.Currency)
+		s.Add(batch.StateWord(c.State), c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
+		s.Add(batch.WordCheck, c.Check, payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency})
+		if c.State == payout.StateNew {
+			s.Unsent.Add(c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
+		}
 	}
-	if b.Skipped > 0 {
-		s.ByWord[batch.WordSkipped] = batch.Sum{Rows: b.Skipped}
-		s.Rows += b.Skipped
-	}
+	s.Add(batch.WordSkipped, b.Skipped, payout.Amount{})
 	return s
 }
 
-// printSummary prints rows and amounts by word.
-func printSummary(w io.Writer, s batch.Summary) {
-	var currencies []string
-	for _, sum := range s.ByWord {
-		for currency := range sum.Amounts {
-			if !slices.Contains(currencies, currency) {
-				currencies = append(currencies, currency)
-			}
-		}
-	}
-	slices.Sort(currencies)
+// summaryTable shows rows and amounts by state and currency. It fits 80 columns.
+func summaryTable(w io.Writer, s batch.Summary) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(plainStyle())
-	header := table.Row{"state", "rows"}
-	configs := []table.ColumnConfig{{Number: 2, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight}}
-	for i, c := range currencies {
-		header = append(header, c)
-		configs = append(configs, table.ColumnConfig{Number: i + 3, Align: text.AlignRight, AlignHeader: text.AlignRight, AlignFooter: text.AlignRight})
+	t.SuppressTrailingSpaces()
+	t.AppendHeader(table.Row{"state", "rows", "amount", "currency"})
+	right := text.AlignRight
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 2, Align: right, AlignHeader: right, AlignFooter: right}, {Number: 3, Align: right, AlignHeader: right, AlignFooter: right},
+	})
+	lines := func(word string, sum batch.Sum, add func(table.Row)) {
+		rest := sum.Rows
+		for _, c := range slices.Sorted(maps.Keys(sum.Money)) {
+			p := sum.Money[c]
+			add(table.Row{word, payout.Count(p.Rows), major(p.Minor, c), c})
+			rest -= p.Rows
+		}
+		if rest > 0 {
+			add(table.Row{word, payout.Count(rest), "", ""}) // rows without an amount
+		}
 	}
-	t.SetColumnConfigs(configs)
-	t.AppendHeader(header)
-	totals := map[string]int64{}
+	var all batch.Sum
 	for _, word := range batch.Words {
-		sum, ok := s.ByWord[word]
-		if !ok || sum.Rows == 0 {
-			continue
+		sum := s.ByWord[word]
+		switch {
+		case sum.Rows == 0:
+		case word == batch.WordOpen && s.Unsent.Rows > 0:
+			lines(word+", not sent", s.Unsent, func(r table.Row) { t.AppendRow(r) })
+			lines(word+", perhaps paid", less(sum, s.Unsent), func(r table.Row) { t.AppendRow(r) })
+		case word == batch.WordOpen:
+			lines(word+", perhaps paid", sum, func(r table.Row) { t.AppendRow(r) })
+		default:
+			lines(word, sum, func(r table.Row) { t.AppendRow(r) })
 		}
-		row := table.Row{word, payout.Count(sum.Rows)}
-		for _, c := range currencies {
-			row = append(row, major(sum.Amounts[c], c))
-			totals[c] += sum.Amounts[c]
-		}
-		t.AppendRow(row)
+		all = plus(all, sum)
 	}
-	footer := table.Row{"all", payout.Count(s.Rows)}
-	for _, c := range currencies {
-		footer = append(footer, major(totals[c], c))
+	lines("all", all, func(r table.Row) { t.AppendFooter(r) })
+	if s.Arrived.Rows > 0 {
+		lines("arrived", s.Arrived, func(r table.Row) { t.AppendFooter(r) })
 	}
-	t.AppendFooter(footer)
 	t.Render()
+}
+
+// less is a sum without a part of it, and plus is two sums together.
+func less(a, b batch.Sum) batch.Sum { return combine(a, b, -1) }
+func plus(a, b batch.Sum) batch.Sum { return combine(a, b, +1) }
+
+func combine(a, b batch.Sum, sign int) batch.Sum {
+	out := batch.Sum{Rows: a.Rows + sign*b.Rows, Money: map[string]batch.Part{}}
+	maps.Copy(out.Money, a.Money)
+	for c, p := range b.Money {
+		q := out.Money[c]
+		out.Money[c] = batch.Part{Rows: q.Rows + sign*p.Rows, Minor: q.Minor + int64(sign)*p.Minor}
+	}
+	maps.DeleteFunc(out.Money, func(_ string, p batch.Part) bool { return p == batch.Part{} })
+	return out
+}
+
+// money is the money of a sum for people.
+func money(s batch.Sum) string {
+	list := []payout.Amount{}
+	for _, c := range slices.Sorted(maps.Keys(s.Money)) {
+		list = append(list, payout.Amount{Minor: s.Money[c].Minor, Currency: c})
+	}
+	return amounts(list)
 }
 
 // major is an amount without its currency, which the column's head names.

@@ -1,0 +1,156 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"masspay/batch"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// ending says how a run ended: what was sent now, what was known before and what was
+// not sent, what a person must check, and what to do.
+func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w written, out batch.Outcome, code int) error {
+	earlier, err := sentEarlier(ctx, s, w.Summary)
+	if err != nil {
+		return err
+	}
+	a.say("masspay: %s", sums(w.Summary, earlier))
+	if n := b.InState(payout.StateCancelled); n > 0 {
+		a.say("masspay: %s of this batch cancelled, and not sent", count(n, "payout"))
+	}
+	if out.Elsewhere > 0 {
+		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
+	}
+	if n := w.N(batch.WordCheck); n > 0 {
+		a.say("masspay: %s must be checked by a person: see result.note where result.state is check", count(n, "payout"))
+	}
+	if n := b.Open() - b.Waiting() - openChecks(b); n > 0 {
+		a.say("masspay: %s of the open ones can only be settled by a person (masspay resolve): see result.note", count(n, "payout"))
+	}
+	a.conclusion(b, w, out, code, earlier)
+	if w.path != "" {
+		a.say("result: %s", w.path)
+	}
+	return nil
+}
+
+// conclusion says in one or two lines what it comes to, and what to do.
+func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, earlier string) {
+	again := a.onBatch(b.Short())
+	unsent := b.Unsent()
+	stopped := func(why string) {
+		if why != "" {
+			a.say("masspay: %s", why)
+		}
+		if n := w.N(batch.WordOpen) - unsent; n > 0 {
+			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
+		}
+		a.say("masspay: %s not sent", count(unsent, "payout"))
+	}
+	switch {
+	case out.Interrupted:
+		stopped("interrupted; what was sent is remembered")
+		a.say("hint: %s goes on where it stopped", again)
+	case out.Fenced != "":
+		stopped(out.Fenced)
+		a.say("hint: %s goes on; leave the files beside the store alone", again)
+	case out.Refused != "":
+		stopped(out.Refused)
+		a.say("hint: %s says what is wrong; then %s", a.withConfig("masspay ping"), again)
+	case out.NoMoney+out.Alike != "":
+		stopped(out.NoMoney + out.Alike)
+		a.say("hint: when the cause is gone, %s goes on", again)
+	case unsent > 0 && out.Unreached != "":
+		stopped("")
+		a.say("masspay: the gate was not reached: %s", out.Unreached)
+		a.say("hint: when the gate can be reached, %s sends the rest", again)
+	case code == exitOpen:
+		if n := w.N(batch.WordOpen); n > 0 {
+			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
+			a.say("hint: %s polls again later", again)
+		}
+	case code == exitNotAllPaid:
+		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
+	case w.N(batch.WordOpen) > 0:
+		a.say("masspay: done: the gate accepted every payout; outcomes come later")
+	default:
+		a.say("masspay: done: %s", allPaid(w.Summary, earlier))
+	}
+}
+
+// allPaid says that every row is paid, and when that was.
+func allPaid(s batch.Summary, earlier string) string {
+	before := s.Before.Rows
+	switch {
+	case before == 0:
+		return "every row was paid"
+	case s.Now.Rows > 0:
+		return fmt.Sprintf("what was sent now (%s) was paid; %s were sent before%s, and are paid", count(s.Now.Rows, "payout"), payout.Count(before), behind(", ", earlier))
+	case s.SettledNow > 0:
+		return fmt.Sprintf("nothing was sent now: all %s were sent before%s, and are paid", payout.Count(before), behind(", ", earlier))
+	}
+	return fmt.Sprintf("nothing was sent: all %s were paid before%s", payout.Count(before), behind(", ", earlier))
+}
+
+// sums says what was sent now, known before and not sent.
+func sums(s batch.Summary, earlier string) string {
+	part := func(what string, sum batch.Sum) string {
+		return fmt.Sprintf("%s %s, %s", what, count(sum.Rows, "payout"), money(sum))
+	}
+	var parts []string
+	if s.Now.Rows > 0 {
+		parts = append(parts, part("sent now:", s.Now))
+	} else {
+		parts = append(parts, "sent now: nothing")
+	}
+	if s.Before.Rows > 0 {
+		parts = append(parts, part("known before:", s.Before)+strings.TrimSuffix(" ("+earlier+")", " ()"))
+	}
+	if s.Unsent.Rows > 0 {
+		parts = append(parts, part("not sent:", s.Unsent))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// sentEarlier says when rows were sent before, and by which file.
+func sentEarlier(ctx context.Context, s store.Store, sum batch.Summary) (string, error) {
+	if len(sum.Earlier) == 0 {
+		return "", nil
+	}
+	files := map[uint32]string{}
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return "", err
+		}
+		files[b.Number] = b.Name
+	}
+	newest := sum.Earlier[0]
+	text := ""
+	if !newest.Last.IsZero() {
+		text = "on " + newest.Last.Local().Format(time.DateOnly)
+	}
+	if name := files[newest.Batch]; name != "" {
+		text += " by " + printable(name)
+	}
+	if more := len(sum.Earlier) - 1; more > 0 {
+		text += " and " + count(more, "other file")
+	}
+	return strings.TrimSpace(text), nil
+}
+
+// absolute is a path that another process finds from anywhere; empty stays empty.
+func absolute(path string) string {
+	if path == "" {
+		return ""
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return ""
+	}
+	return abs
+}
