@@ -251,11 +251,21 @@ func (k *checking) lookup() error {
 	if err != nil {
 		return err
 	}
+	firsts, err := k.firsts()
+	if err != nil {
+		return err
+	}
 	var buf []byte
 	for i, d := range k.pending {
 		was := found[i]
 		if was.Number == 0 {
-			k.fresh++
+			barred, err := k.barred(d, k.numbers[i], firsts)
+			if err != nil {
+				return err
+			}
+			if !barred {
+				k.fresh++
+			}
 			continue
 		}
 		buf = d.canonical(buf[:0])
@@ -274,6 +284,63 @@ func (k *checking) lookup() error {
 	clear(k.pending) // lets go of the cells
 	k.pending, k.numbers, k.digests = k.pending[:0], k.numbers[:0], k.digests[:0]
 	return nil
+}
+
+// firsts are the first ids of the pending rows that are retries, as far as the store
+// knows them.
+func (k *checking) firsts() (map[payout.Key]bool, error) {
+	var keys []payout.Key
+	var ids []payout.Digest
+	for _, d := range k.pending {
+		if first, _, ok := payout.RetryOf(d.key.PaymentID); ok {
+			key := payout.Key{ProjectID: d.key.ProjectID, PaymentID: first}
+			keys, ids = append(keys, key), append(ids, k.Store.DigestID(key))
+		}
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	found, err := k.Store.Lookup(k.ctx, ids)
+	if err != nil {
+		return nil, err
+	}
+	known := map[payout.Key]bool{}
+	for i, p := range found {
+		known[keys[i]] = p.Number != 0
+	}
+	return known, nil
+}
+
+// barred reports a row that would pay once more what may be paid.
+func (k *checking) barred(d draft, number int, firsts map[payout.Key]bool) (bool, error) {
+	first, n, ok := payout.RetryOf(d.key.PaymentID)
+	if !ok || n == 2 && !firsts[payout.Key{ProjectID: d.key.ProjectID, PaymentID: first}] {
+		return false, nil
+	}
+	by, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.t.columns, d.cells))
+	if err != nil || by.Number == 0 {
+		return false, err
+	}
+	text := "it would pay once more what " + ShellWord(by.Key.PaymentID) + " pays, which is " + stateInWords(by) + ": take the row out; masspay show " + ShellWord(by.Key.PaymentID) + " says more"
+	k.rules.problem(d.line, "general.payment_id", d.key.PaymentID, text)
+	k.skip[number] = "general.payment_id: " + text
+	k.add(d.amount, -1)
+	return true, nil
+}
+
+// stateInWords is what a person must know of a payout before it is paid once more.
+func stateInWords(p payout.Payout) string {
+	switch {
+	case Action(p) == ActNever:
+		return "refused for fraud or compliance"
+	case p.State == payout.StateNew && !p.NeedsCheck():
+		return "not sent yet and will be"
+	case Word(p) == WordOpen:
+		return "open and may be paid"
+	case Word(p) == WordCheck:
+		return "to be checked by a person"
+	}
+	return Word(p)
 }
 
 // knew counts a row whose payout is known with the same content.

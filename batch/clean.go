@@ -75,6 +75,9 @@ func (p *piece) check(in row) error {
 	if !ok || p.rules.problems.count > 0 {
 		return errUnclean
 	}
+	if _, _, retry := payout.RetryOf(d.key.PaymentID); retry {
+		return errUnclean // its first payout is to be looked up
+	}
 	p.ids = append(p.ids, seen{id: p.k.Store.DigestID(d.key), line: uint32(d.line)})
 	p.sums[d.amount.Currency] += d.amount.Minor // a chunk's rows cannot add up to an overflow
 	return nil

@@ -15,7 +15,7 @@ const maxInstead = 3
 // first as paid after all, one of them is the second payment. It looks through all
 // payouts.
 func instead(ctx context.Context, s store.Store, l store.Line, columns []string) (ids []string, err error) {
-	receiver := receiverOf(columns, l.Cells)
+	receiver := payout.Payee(columns, l.Cells)
 	if receiver == "" {
 		return nil, nil
 	}
@@ -31,7 +31,7 @@ func instead(ctx context.Context, s store.Store, l store.Line, columns []string)
 		if err != nil {
 			return nil, err
 		}
-		if receiverOf(columns, row.Cells) != receiver {
+		if payout.Payee(columns, row.Cells) != receiver {
 			continue
 		}
 		if ids = append(ids, p.Key.PaymentID+" ("+Word(p)+")"); len(ids) == maxInstead {
@@ -39,18 +39,6 @@ func instead(ctx context.Context, s store.Store, l store.Line, columns []string)
 		}
 	}
 	return ids, nil
-}
-
-// receiverOf is the account, card or customer of a row, the first that it has.
-func receiverOf(columns, cells []string) string {
-	for _, column := range []string{payout.FieldAccount, "card.pan", payout.FieldCustomer} {
-		for i, c := range columns[:min(len(columns), len(cells))] {
-			if c == column && cells[i] != "" {
-				return column + " " + cells[i]
-			}
-		}
-	}
-	return ""
 }
 
 // unpaidAfterAll reports whether a person found a payout unpaid, and the gate says

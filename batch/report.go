@@ -134,6 +134,15 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, b.Number, batches)
+		if l.Skip == "" && l.Payout.State == payout.StateNew {
+			by, err := retryBar(ctx, s, l, b.Columns)
+			if err != nil {
+				return sum, nil, err
+			}
+			if by.Number != 0 {
+				record[len(record)-1] += "; it would pay once more what " + by.Key.PaymentID + " pays, which is " + stateInWords(by)
+			}
+		}
 		if l.Skip == "" && unpaidAfterAll(l.Payout) {
 			ids, err := instead(ctx, s, l, b.Columns)
 			if err != nil {

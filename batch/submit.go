@@ -126,11 +126,20 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 	return nil
 }
 
+// barred leaves a retry alone for the rest of this run: its row may be paid already.
+func (r *running) barred(key payout.Key, by payout.Payout) {
+	if r.spent.has(key) {
+		return
+	}
+	r.spent.add(key, r.Attempts, r.Attempts)
+	r.notify("%s not sent: it would pay once more what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, Word(by))
+}
+
 // take claims up to n payouts.
 func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
 	return patiently(ctx, r.Notify, func(ctx context.Context) ([]store.Claimed, error) {
 		return r.Store.Claim(ctx, store.Claim{
-			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.spent.has,
+			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.spent.has, Barred: r.barred,
 		})
 	})
 }

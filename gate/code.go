@@ -58,6 +58,9 @@ var codes = sync.OnceValue(func() map[string]code {
 	return m
 })
 
+// NeverAgain reports whether a code refuses a payee for good, for fraud or compliance.
+func NeverAgain(code string) bool { return GroupOf(code) == GroupNever }
+
 // GroupOf is the group of a code, GroupOther for one that nobody documented.
 func GroupOf(c string) Group {
 	if k, ok := codes()[c]; ok {

@@ -12,6 +12,10 @@ type Rules struct {
 	StatusAfter time.Duration // wait this long for a callback before polling the status; default 15 s
 	QuietPeriod time.Duration // before a second "not seen" frees an unknown payout; default 15 min
 	Aliases     []string      // identities of gates that are one platform, because it moved; see SameGate
+
+	// NeverAgain reports codes of a refusal for good: who was refused so is not paid
+	// under another id either. nil: there are none.
+	NeverAgain func(code string) bool
 }
 
 // The defaults of Rules, and how far the interval between questions grows.

@@ -64,6 +64,17 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("line %d: payment_id %q is already known with other content", e.Row.Line, e.Row.Key.PaymentID)
 }
 
+// RetryError says that a row pays once more, under the id of a retry, what By pays or
+// may pay, or what was refused for good.
+type RetryError struct {
+	Row Row
+	By  payout.Payout
+}
+
+func (e *RetryError) Error() string {
+	return fmt.Sprintf("line %d: payment_id %q would pay once more what %q pays or may pay", e.Row.Line, e.Row.Key.PaymentID, e.By.Key.PaymentID)
+}
+
 // Batch is a file of payouts, known by the SHA-256 of its bytes.
 type Batch struct {
 	ID        string          `json:"id"`     // SHA-256, 64 hex digits
@@ -168,11 +179,12 @@ type Loaded struct {
 
 // Claim asks for payouts to send.
 type Claim struct {
-	Batch    string                // id
-	N        int                   // at most so many
-	Host     string                // gate host that they will be sent to
-	Skip     func(payout.Key) bool // leave these out; may be nil
-	AskFirst bool                  // the gate is asked about each before it is sent, because the store is a restored copy
+	Batch    string                                 // id
+	N        int                                    // at most so many
+	Host     string                                 // gate host that they will be sent to
+	Skip     func(payout.Key) bool                  // leave these out; may be nil
+	Barred   func(key payout.Key, by payout.Payout) // hears of retries that must wait; may be nil. It may be told of one more than once
+	AskFirst bool                                   // the gate is asked about each before it is sent, because the store is a restored copy
 }
 
 // Claimed is a payout that this process may send, with its row.
@@ -275,10 +287,16 @@ type Store interface {
 
 	// Load takes a whole file or nothing. It streams: memory is 24 bytes a row.
 	// An error from rows undoes the load and is returned; so does a
-	// *ConflictError, and ErrDoubled. The batch and its ids count only from the moment Load
+	// *ConflictError, a *RetryError, and ErrDoubled. The batch and its ids count only from the moment Load
 	// returns. Callbacks that were kept for its ids are applied. One load runs
 	// at a time; others wait.
 	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)
+
+	// RetryBar returns the payout that keeps a row with the id of a retry (payout.RetryOf)
+	// from being paid: one of the same row, under its first id or an earlier retry's,
+	// with the same amount and payee (payout.Payee), that payout.BarsRetry names. Where
+	// there is none it has Number 0.
+	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (payout.Payout, error)
 
 	// Claim moves up to N payouts of a batch from New to Sending, in line
 	// order, in one durable commit, for this process, which holds them while
@@ -286,7 +304,8 @@ type Store interface {
 	// nothing to send. When the process is dead its payouts become Unknown, not
 	// New: they may have been sent. In a restored store it returns ErrRestored,
 	// or, with AskFirst, makes the payouts Unknown instead, until the gate has
-	// twice denied them.
+	// twice denied them. A retry that RetryBar names a payout for is left as it is,
+	// because what barred it may have changed since it was loaded.
 	Claim(ctx context.Context, c Claim) ([]Claimed, error)
 
 	// Apply runs events through payout.Next in one durable commit. An event of

@@ -150,7 +150,7 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 	})
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
-		a.reportCommand(), a.showCommand(), a.logCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
+		a.reportCommand(), a.showCommand(), a.logCommand(), a.retryCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
 		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
 	)
 	return root
@@ -201,7 +201,7 @@ func (c *config) storeOptions() (bolt.Options, error) {
 	key, err := c.storeKey()
 	return bolt.Options{
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
-		Rules:         payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases()},
+		Rules:         payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), NeverAgain: gate.NeverAgain},
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
 	}, err
 }

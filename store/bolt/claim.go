@@ -224,6 +224,18 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if _, _, retry := payout.RetryOf(r.Key.PaymentID); retry && e.Kind == payout.Claimed {
+		by, err := s.w.retryBar(r.Key, r.Amount, payout.Payee(s.header.Columns, cells))
+		if err != nil {
+			return false, err
+		}
+		if by.Number != 0 {
+			if s.c.Barred != nil {
+				s.c.Barred(r.Key, by)
+			}
+			return true, nil
+		}
+	}
 	change, err := s.w.apply(&r, &e)
 	if err != nil {
 		return false, err

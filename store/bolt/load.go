@@ -220,6 +220,9 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	if err != nil {
 		return 0, err
 	}
+	if err := l.retryRow(w, row); err != nil && n == 0 {
+		return 0, err // one that is known already is asked again when it is claimed
+	}
 	var prev uint64
 	if n != 0 {
 		r, err := w.get(n)

@@ -225,6 +225,8 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"hosts of open payouts", testHosts},
 		{"batches by prefix", testBatchPrefix},
 		{"runs are recorded", testRuns},
+		{"a retry waits for what it repeats", testRetries},
+		{"what the gate writes is masked", testMasked},
 		{"rows are sealed", testSealed},
 		{"many appliers agree", testApplyConcurrent},
 		{"lookups", testLookup},
@@ -717,6 +719,99 @@ func testBatchPrefix(t *testing.T, _ World, s store.Store) {
 	for _, id := range []string{"", "abc", "zzzz", b.ID + "0", strings.Repeat("0", 64)} {
 		_, err := s.Batch(t.Context(), id)
 		require.ErrorIs(t, err, store.ErrNoBatch, id)
+	}
+}
+
+func testRetries(t *testing.T, _ World, s store.Store) {
+	first := Row(s, "x", 1000, 2)
+	a := Load(t, s, "a", []store.Row{first})
+	bar := func(row store.Row) uint64 {
+		by, err := s.RetryBar(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
+		require.NoError(t, err)
+		return by.Number
+	}
+	again := Row(s, "x-r2", 1000, 2)
+	require.NotZero(t, bar(again), "it is still to be sent")
+	_, err := s.Load(t.Context(), BatchOf("r2", []store.Row{again}), All([]store.Row{again}))
+	var retry *store.RetryError
+	require.ErrorAs(t, err, &retry)
+	require.Equal(t, first.Key, retry.By.Key)
+	require.Zero(t, bar(Row(s, "x-r2", 999, 2)), "another amount")
+	other := Row(s, "x-r2", 1000, 2)
+	other.Cells[6] = "996555000000"
+	require.Zero(t, bar(other), "another payee")
+	require.Zero(t, bar(Row(s, "y-r2", 1000, 2)), "nothing is known of y")
+
+	// Declined: it may be paid again. While that waits, the gate says that it was paid.
+	c := Claim(t, s, a, 1)
+	Apply(t, s, answer(c[0], payout.Accepted))
+	verdict := func(key payout.Key, outcome payout.State, status string) {
+		Apply(t, s, payout.Event{
+			Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Status: status, Customer: "c-x", Account: account,
+		})
+	}
+	verdict(first.Key, payout.StateDeclined, "decline")
+	require.Zero(t, bar(again))
+	b := Load(t, s, "r2", []store.Row{again})
+	verdict(first.Key, payout.StatePaid, "success")
+	var barred []payout.Key
+	claim := func() []store.Claimed {
+		got, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 10, Host: host, Barred: func(key payout.Key, by payout.Payout) {
+			require.Equal(t, first.Key, by.Key)
+			barred = append(barred, key)
+		}})
+		require.NoError(t, err)
+		return got
+	}
+	require.Empty(t, claim())
+	require.Equal(t, []payout.Key{again.Key}, barred)
+	rec, err := s.Get(t.Context(), again.Key)
+	require.NoError(t, err)
+	require.Equal(t, payout.StateNew, rec.State)
+	require.Zero(t, rec.Tries)
+
+	// A person has looked: it was not paid after all.
+	Apply(t, s, payout.Event{Key: first.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Person: "p", Reason: "r"})
+	require.Len(t, claim(), 1)
+	// The next retry waits for the one before it.
+	third := Row(s, "x-r3", 1000, 2)
+	require.NotZero(t, bar(third))
+	_, err = s.Load(t.Context(), BatchOf("r3", []store.Row{third}), All([]store.Row{third}))
+	require.ErrorAs(t, err, &retry)
+	require.Equal(t, again.Key, retry.By.Key)
+}
+
+func testMasked(t *testing.T, w World, s store.Store) {
+	text := "no money for SECRETNAME, account " + account
+	b := Load(t, s, "a", Rows(s, "a", 2))
+	c := Claim(t, s, b, 2)
+	Apply(t, s, answer(c[0], payout.Accepted))
+	early := Row(s, "early", 7, 2)
+	for _, e := range []payout.Event{
+		{Key: c[0].Key, Kind: payout.Verdict, Source: payout.FromStatus, Outcome: payout.StateDeclined, Status: "decline"},
+		{Key: c[1].Key, Kind: payout.Refused, Source: payout.FromRun, Attempt: 1, Tries: 1},
+		{Key: early.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StateDeclined, Status: "decline", Customer: "c-early", Account: account},
+	} {
+		e.At, e.Message = time.Now(), text
+		Apply(t, s, e)
+	}
+	clear := func() {
+		for _, file := range w.Files(t) {
+			require.NotContains(t, strings.ToLower(string(file)), "secretname")
+			require.NotContains(t, string(file), account)
+		}
+	}
+	clear()
+	Load(t, s, "early", []store.Row{early})
+	clear()
+	for _, key := range []payout.Key{c[0].Key, c[1].Key, early.Key} {
+		rec, err := s.Get(t.Context(), key)
+		require.NoError(t, err)
+		last := rec.Events[len(rec.Events)-1]
+		require.Equal(t, "no money for SEC***ME, account 996***56", last.Message, key)
+		if last.Match.Ours() || last.Source == payout.FromRun {
+			require.Equal(t, last.Message, rec.Message)
+		}
 	}
 }
 

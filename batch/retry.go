@@ -1,0 +1,195 @@
+package batch
+
+import (
+	"context"
+	"encoding/csv"
+	"errors"
+	"io"
+	"slices"
+	"unicode/utf8"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Retrying says which rows of a batch to pay again, under new ids.
+type Retrying struct {
+	WithFix      bool // also rows with action "fix row", as they are
+	WithResolved bool // also rows that a person found unpaid
+}
+
+// LeftOut is a row that was not paid and is not in a retry file.
+type LeftOut struct {
+	Line      int
+	PaymentID string
+	State     string
+	Action    string
+	Why       string
+}
+
+// Retry is a retry file that was written.
+type Retry struct {
+	Rows    int
+	Sum     Sum
+	LeftOut []LeftOut // the first of them
+	Count   int       // of all that were left out
+}
+
+// maxLeftOut are listed.
+const maxLeftOut = 200
+
+// maxPaymentID is how long the format lets a payment_id be, in characters.
+const maxPaymentID = 255
+
+// Write writes the rows of a batch that were not paid and may be paid again, with their
+// cells unchanged but for the payment_id, as a file that run takes. Nothing is kept of
+// it: as long as it is not loaded, writing it again makes the same.
+func (r Retrying) Write(ctx context.Context, s store.Store, b store.Batch, out io.Writer) (made Retry, err error) {
+	id := slices.Index(b.Columns, gate.ColPaymentID)
+	w := csv.NewWriter(out)
+	w.Comma = []rune(b.Delimiter)[0]
+	if err := w.Write(b.Columns); err != nil {
+		return made, err
+	}
+	done := map[payout.Key]bool{}
+	for l, err := range s.Lines(ctx, b.ID) {
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return made, err
+		}
+		next, why, err := r.next(ctx, s, l, b.Columns)
+		if err != nil {
+			return made, err
+		}
+		if why == "" && next != "" {
+			key := payout.Key{ProjectID: l.Payout.Key.ProjectID, PaymentID: next}
+			if done[key] {
+				continue // the batch has the row and its retry: one file, one new id
+			}
+			done[key] = true
+			cells := slices.Clone(l.Cells)
+			cells[id] = next
+			if err := w.Write(cells); err != nil {
+				return made, err
+			}
+			made.Rows++
+			made.Sum.Add(1, l.Payout.Amount)
+			continue
+		}
+		if why != "" {
+			made.leave(l, b.Columns, why)
+		}
+	}
+	w.Flush()
+	return made, w.Error()
+}
+
+func (made *Retry) leave(l store.Line, columns []string, why string) {
+	if made.Count++; made.Count > maxLeftOut {
+		return
+	}
+	word, action := wordsOfLine(&l)
+	out := LeftOut{Line: l.Line, PaymentID: l.Payout.Key.PaymentID, State: word, Action: action, Why: why}
+	if i := slices.Index(columns, gate.ColPaymentID); l.Skip != "" && i < len(l.Cells) {
+		out.PaymentID = l.Cells[i]
+	}
+	made.LeftOut = append(made.LeftOut, out)
+}
+
+// next is the id under which a row is paid again, or why it is not; both are empty for
+// a row that was paid.
+func (r Retrying) next(ctx context.Context, s store.Store, l store.Line, columns []string) (id, why string, err error) {
+	if l.Skip != "" {
+		return "", "left out before it was sent: correct it, and pay it under the id that it has", nil
+	}
+	if why := r.refuses(l.Payout); why != "" || l.Payout.State == payout.StatePaid {
+		return "", why, nil
+	}
+	last, n, err := latest(ctx, s, l)
+	if err != nil {
+		return "", "", err
+	}
+	if why := r.refuses(last); why != "" || last.State == payout.StatePaid {
+		if last.Key != l.Payout.Key && why != "" {
+			why = "paid again as " + last.Key.PaymentID + ": " + why
+		}
+		return "", why, nil
+	}
+	first, _, ok := payout.RetryOf(l.Payout.Key.PaymentID)
+	if !ok {
+		first = l.Payout.Key.PaymentID
+	}
+	id = payout.RetryID(first, n+1)
+	if utf8.RuneCountInString(id) > maxPaymentID {
+		return "", "its payment_id would be too long", nil
+	}
+	by, err := s.RetryBar(ctx, payout.Key{ProjectID: l.Payout.Key.ProjectID, PaymentID: id}, l.Payout.Amount, payout.Payee(columns, l.Cells))
+	if err != nil {
+		return "", "", err
+	}
+	if by.Number != 0 {
+		return "", "it would pay once more what " + by.Key.PaymentID + " pays, which is " + stateInWords(by), nil
+	}
+	return id, "", nil
+}
+
+// latest is the newest payout of a row, and which it is: 1 is the first.
+func latest(ctx context.Context, s store.Store, l store.Line) (last payout.Payout, n int, err error) {
+	last, n = l.Payout, 1
+	first, at, ok := payout.RetryOf(last.Key.PaymentID)
+	if ok {
+		n = at
+	} else {
+		first = last.Key.PaymentID
+	}
+	for {
+		rec, err := s.Get(ctx, payout.Key{ProjectID: last.Key.ProjectID, PaymentID: payout.RetryID(first, n+1)})
+		if errors.Is(err, store.ErrUnknown) || err == nil && rec.State == payout.StateCancelled {
+			return last, n, nil
+		}
+		if err != nil {
+			return last, n, err
+		}
+		if n++; rec.Amount == l.Payout.Amount && rec.Masked == l.Payout.Masked {
+			last = rec.Payout
+		}
+	}
+}
+
+// refuses says why a payout is not paid again under a new id.
+func (r Retrying) refuses(p payout.Payout) string {
+	switch act := Action(p); {
+	case p.State == payout.StatePaid && act == ActNothing:
+		return ""
+	case p.State == payout.StateCancelled:
+		return "cancelled: put it into another file, under the id that it has"
+	case act == ActNewID && p.Resolution.As != 0 && !r.WithResolved:
+		return "a person found that it was not paid: --with-resolved takes it"
+	case act == ActNewID:
+		return ""
+	case act == ActFix && !r.WithFix:
+		return "correct it first; --with-fix takes it as it is"
+	case act == ActFix:
+		return ""
+	case act == ActNever:
+		return "refused for fraud or compliance: it is never paid again"
+	case act == ActWait && p.State == payout.StateNew:
+		return "not sent yet: masspay run sends it"
+	case act == ActWait:
+		return "open, perhaps paid: masspay run or masspay reconcile polls it"
+	case p.State == payout.StatePartial:
+		return "part of it arrived: a person decides about the rest"
+	}
+	return "a person must look first: masspay show says at what"
+}
+
+// retryBar is the payout that keeps a row that is a retry from being sent.
+func retryBar(ctx context.Context, s store.Store, l store.Line, columns []string) (by payout.Payout, err error) {
+	if _, _, ok := payout.RetryOf(l.Payout.Key.PaymentID); !ok {
+		return by, nil
+	}
+	return s.RetryBar(ctx, l.Payout.Key, l.Payout.Amount, payout.Payee(columns, l.Cells))
+}

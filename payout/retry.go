@@ -1,0 +1,55 @@
+package payout
+
+import (
+	"strconv"
+	"strings"
+)
+
+// A row that was not paid is paid again under an id of its own: that of its first
+// payout with -r2 behind it, then -r3, and so on.
+
+// RetryID is the id of the nth payout of a row, n from 2.
+func RetryID(first string, n int) string { return first + "-r" + strconv.Itoa(n) }
+
+// RetryOf takes such an id apart. ok is false for every other id.
+func RetryOf(id string) (first string, n int, ok bool) {
+	i := len(id)
+	for i > 0 && id[i-1] >= '0' && id[i-1] <= '9' {
+		i--
+	}
+	const mostDigits = 4
+	digits := id[i:]
+	if digits == "" || digits[0] == '0' || len(digits) > mostDigits || !strings.HasSuffix(id[:i], "-r") || i == len("-r") {
+		return "", 0, false
+	}
+	if n, err := strconv.Atoi(digits); err == nil && n >= 2 {
+		return id[:i-len("-r")], n, true
+	}
+	return "", 0, false
+}
+
+// BarsRetry reports whether a payout must not be paid once more under another id: it
+// is paid or may be, may still be sent, waits for a person's check, or was refused for
+// good.
+func (p *Payout) BarsRetry(r Rules) bool {
+	switch {
+	case p.NeedsCheck() || p.State.Open() || p.State == StatePaid || p.State == StatePartial:
+		return true
+	case p.State == StateDeclined || p.State == StateRejected:
+		return p.Resolution.As == 0 && r.NeverAgain != nil && r.NeverAgain(p.Code)
+	}
+	return false
+}
+
+// Payee is whom a row pays, as far as two rows can be compared: the account, card or
+// customer, the first that it has.
+func Payee(columns, cells []string) string {
+	for _, column := range []string{FieldAccount, "card.pan", FieldCustomer} {
+		for i, c := range columns[:min(len(columns), len(cells))] {
+			if c == column && cells[i] != "" {
+				return column + " " + cells[i]
+			}
+		}
+	}
+	return ""
+}

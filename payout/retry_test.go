@@ -1,0 +1,69 @@
+package payout
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestRetryOf(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		id, first string
+		n         int
+	}{
+		{"payment_47-r2", "payment_47", 2},
+		{"payment_47-r2-r10", "payment_47-r2", 10},
+		{"x-r9999", "x", 9999},
+		{"payment_47", "", 0}, {"payment_47-r1", "", 0}, {"payment_47-r0", "", 0}, {"payment_47-r02", "", 0},
+		{"payment_47-r", "", 0}, {"-r2", "", 0}, {"r2", "", 0}, {"2", "", 0}, {"", "", 0}, {"x-R2", "", 0}, {"x-r10000", "", 0}, {"x-r２", "", 0},
+	} {
+		first, n, ok := RetryOf(tt.id)
+		require.Equal(t, tt.n != 0, ok, tt.id)
+		require.Equal(t, tt.first, first, tt.id)
+		require.Equal(t, tt.n, n, tt.id)
+		if ok {
+			require.Equal(t, tt.id, RetryID(first, n))
+		}
+	}
+}
+
+func TestBarsRetry(t *testing.T) {
+	t.Parallel()
+	r := Rules{NeverAgain: func(code string) bool { return code == "402" }}
+	for _, tt := range []struct {
+		name string
+		p    Payout
+		want bool
+	}{
+		{"not sent yet", Payout{State: StateNew}, true},
+		{"sending", Payout{State: StateSending}, true},
+		{"unknown", Payout{State: StateUnknown}, true},
+		{"accepted", Payout{State: StateAccepted}, true},
+		{"paid", Payout{State: StatePaid}, true},
+		{"partly paid", Payout{State: StatePartial}, true},
+		{"to be checked", Payout{State: StateDeclined, Flags: Contradicted}, true},
+		{"the check was seen", Payout{State: StateDeclined, Flags: Contradicted, Closed: Contradicted}, false},
+		{"declined", Payout{State: StateDeclined, Code: "20000"}, false},
+		{"declined for good", Payout{State: StateDeclined, Code: "402"}, true},
+		{"rejected for good", Payout{State: StateRejected, Code: "402"}, true},
+		{"a person found it unpaid", Payout{State: StateDeclined, Code: "402", Resolution: Resolution{As: StateDeclined}}, false},
+		{"returned", Payout{State: StateReturned}, false},
+		{"cancelled", Payout{State: StateCancelled}, false},
+	} {
+		require.Equal(t, tt.want, tt.p.BarsRetry(r), tt.name)
+	}
+}
+
+func TestWithoutCells(t *testing.T) {
+	t.Parallel()
+	columns := []string{"general.payment_id", "account.number", "customer.first_name", "customer.last_name", "customer.email", "payment.amount", "unheard.of"}
+	cells := []string{"p-1", "996555123420", "Айбек", "Айбеков", "a.i+b@example.com", "100000", "Secret"}
+	got := WithoutCells("айбеков АЙБЕК (A.I+B@Example.com) 996555123420: p-1 of 100000, secret", columns, cells)
+	for _, cell := range append(cells[1:5], cells[6]) {
+		require.NotContains(t, strings.ToLower(got), strings.ToLower(cell))
+	}
+	require.Contains(t, got, "p-1 of 100000")
+	require.Empty(t, WithoutCells("", columns, cells))
+}
