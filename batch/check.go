@@ -30,7 +30,7 @@ type Expect struct {
 
 // Checker checks files.
 type Checker struct {
-	Store    store.Store
+	Store    Known
 	Projects func(uint32) bool // whether a project is configured
 	Expect   Expect
 	Skip     bool // leave out rows with problems of their own
@@ -557,6 +557,9 @@ func (k *checking) result() (*Checked, error) {
 	if k.problems.count == 0 && k.rows == 0 {
 		k.problems.add(Problem{Text: "the file has a header and no rows", structure: true})
 	}
+	if err := k.ending(); err != nil {
+		return nil, err
+	}
 	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
 		for _, p := range k.Expect.problems(k.rows, totals) {
 			k.problems.add(p)
@@ -584,6 +587,23 @@ func (k *checking) result() (*Checked, error) {
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
 		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, clean: k.chunked, projects: k.Projects,
 	}, nil
+}
+
+// ending looks at the end of the last line. Where it is missing the file may be cut
+// off; where it is cut off within an amount, nothing else would tell.
+func (k *checking) ending() error {
+	last, err := k.in.last()
+	if err != nil || k.rows == 0 || last == '\n' || last == '\r' {
+		return err
+	}
+	amountLast := k.t.columns[len(k.t.columns)-1] == gate.ColAmount && last != '"'
+	if amountLast && k.Expect.Rows == 0 && len(k.Expect.Totals) == 0 {
+		k.problems.add(Problem{Text: "the last line has no end, and ends with its amount: if the file is cut off, the amount is too small. " +
+			"End the line, if the file is whole, or give its control total (--expect-total)", structure: true})
+		return nil
+	}
+	k.warnings.add(0, "the last line has no end: is the file whole?")
+	return nil
 }
 
 // problems compares a file with its control totals.

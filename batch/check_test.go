@@ -154,6 +154,47 @@ func TestFilesThatAreRefused(t *testing.T) {
 }
 
 // Files that are odd and all the same unmistakable.
+// A file that ends within its last amount looks like a whole one with a smaller amount.
+func TestAFileThatEndsWithinAnAmount(t *testing.T) {
+	t.Parallel()
+	text := "operation_type;general.project_id;method;general.payment_id;payment.currency;account.number;account.bank_code;customer.id;customer.ip_address;customer.first_name;customer.last_name;customer.email;payment.amount\n" +
+		"payout;1234;sbp-p2p;p1;KGS;996555123420;mbank;c-1;198.51.100.7;Aibek;Asanov;aibek@example.com;"
+	const cut = "the last line has no end, and ends with its amount"
+	total := batch.Expect{Totals: []payout.Amount{{Minor: 1000, Currency: "KGS"}}}
+	for _, tt := range []struct {
+		name, end string
+		expect    batch.Expect
+		problem   string
+		warnings  int
+	}{
+		{"with its end", "1000\n", batch.Expect{}, "", 0},
+		{"without", "1000", batch.Expect{}, cut, 0},
+		{"with its total", "1000", total, "", 1},
+		{"with the number of rows", "1000", batch.Expect{Rows: 1}, "", 1},
+		{"quoted", `"1000"`, batch.Expect{}, "", 1},
+		{"CR alone", "1000\r", batch.Expect{}, "", 0},
+	} {
+		c := checker(t)
+		c.Expect = tt.expect
+		k, err := c.Check(t.Context(), input(t, "file.csv", text+tt.end))
+		if tt.problem != "" {
+			require.Contains(t, problemsOf(t, err), tt.problem, tt.name)
+			continue
+		}
+		require.NoError(t, err, tt.name)
+		require.Len(t, k.Warnings, tt.warnings, tt.name)
+	}
+}
+
+func TestFilesThatAreTooLarge(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "sparse.csv")
+	require.NoError(t, os.WriteFile(path, []byte(header), 0o600))
+	require.NoError(t, os.Truncate(path, 5<<30))
+	_, err := batch.OpenInput(path, nil)
+	require.Contains(t, problemsOf(t, err), "the file is larger than 4 GB")
+}
+
 func TestFilesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	good := line("p1", 100, 20)
@@ -169,7 +210,7 @@ func TestFilesThatAreAccepted(t *testing.T) {
 		{"byte order mark", "\ufeff" + header + good, "the file begins with a byte order mark"},
 		{"CRLF", strings.ReplaceAll(header+good, "\n", "\r\n"), ""},
 		{"blank lines at the end", header + good + "\n\n\n", ""},
-		{"no last newline", strings.TrimSuffix(header+good, "\n"), ""},
+		{"no last newline", strings.TrimSuffix(header+good, "\n"), "the last line has no end: is the file whole?"},
 		{"columns in any order", reverse(header) + reverse(good), ""},
 		{"quoted", quoted(header) + quoted(good), ""},
 		{"commas", strings.ReplaceAll(header+good, ";", ","), "the file is divided by ','"},
@@ -193,10 +234,10 @@ func TestFilesThatAreAccepted(t *testing.T) {
 				require.Len(t, k.Warnings, 1)
 				require.Contains(t, k.Warnings[0].String(), tt.warning)
 			}
-			l, err := k.Load(t.Context(), c.Store, in)
+			l, err := k.Load(t.Context(), whole(c), in)
 			require.NoError(t, err)
 			var out bytes.Buffer
-			sum, err := batch.Reporting{}.To(t.Context(), c.Store, l.Batch, &out)
+			sum, err := batch.Reporting{}.To(t.Context(), whole(c), l.Batch, &out)
 			require.NoError(t, err)
 			require.Equal(t, 1, sum.Rows)
 		})
@@ -346,9 +387,9 @@ func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 		k, err := c.Check(t.Context(), in)
 		require.NoError(t, err)
 		require.NoError(t, change(path))
-		_, err = k.Load(t.Context(), c.Store, in)
+		_, err = k.Load(t.Context(), whole(c), in)
 		require.ErrorIs(t, err, batch.ErrChanged, name)
-		for range c.Store.Batches(t.Context()) {
+		for range whole(c).Batches(t.Context()) {
 			t.Fatal("something was loaded")
 		}
 		require.NoError(t, in.Close())
@@ -374,16 +415,16 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	in := input(t, "file.csv", text)
 	k, err := c.Check(t.Context(), in)
 	require.NoError(t, err)
-	l, err := k.Load(t.Context(), c.Store, in)
+	l, err := k.Load(t.Context(), whole(c), in)
 	require.NoError(t, err)
-	_, err = c.Store.Apply(t.Context(), payout.Event{
+	_, err = whole(c).Apply(t.Context(), payout.Event{
 		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Verdict, Outcome: payout.StateDeclined, Source: payout.FromCallback,
 		Status: "decline", Code: "20000", Message: "=HYPERLINK(1)", Operation: "+1", Provider: "@x",
 		Customer: "c-p1", Amount: payout.Amount{Minor: 100, Currency: "KGS"}, Made: time.Now(),
 	})
 	require.NoError(t, err)
 	var out bytes.Buffer
-	_, err = batch.Reporting{}.To(t.Context(), c.Store, l.Batch, &out)
+	_, err = batch.Reporting{}.To(t.Context(), whole(c), l.Batch, &out)
 	require.NoError(t, err)
 	row := parse(t, &out)[0]
 	require.Equal(t, "'=HYPERLINK(1)", row["result.message"])

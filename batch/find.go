@@ -154,8 +154,5 @@ func Shown(columns, cells []string) []string {
 	return shown
 }
 
-// Why is what result.note says of a row, with the batches' names by number.
-func Why(l store.Line, batch uint32, names map[uint32]string) string { return note(l, batch, names) }
-
 // Names maps the numbers of batches to what people call them.
 func Names(ctx context.Context, s store.Store) (map[uint32]string, error) { return names(ctx, s) }

@@ -50,7 +50,19 @@ func OpenInput(path string, stdin io.Reader) (*Input, error) {
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
+	if st.Size() > maxFile {
+		return nil, errors.Join(tooLarge(filepath.Base(path)), f.Close())
+	}
 	return &Input{Name: filepath.Base(path), f: f}, nil
+}
+
+// maxFile is how large a file may be: some 40 million rows. What is larger is sparse,
+// endless, or no file of payouts.
+const maxFile = 4 << 30
+
+func tooLarge(name string) error {
+	p := Problem{Text: "the file is larger than 4 GB: is it a file of payouts? Divide it", structure: true, fatal: true}
+	return &FileError{Name: name, Problems: []Problem{p}, Count: 1}
 }
 
 func spool(r io.Reader) (*Input, error) {
@@ -61,8 +73,12 @@ func spool(r io.Reader) (*Input, error) {
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	if _, err := io.Copy(f, r); err != nil {
+	n, err := io.Copy(f, io.LimitReader(r, maxFile+1))
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("standard input: %w", err), f.Close())
+	}
+	if n > maxFile {
+		return nil, errors.Join(tooLarge("stdin"), f.Close())
 	}
 	return &Input{Name: "stdin", f: f}, nil
 }
@@ -74,6 +90,17 @@ func (in *Input) Size() int64 {
 		return 0
 	}
 	return st.Size()
+}
+
+// last is the file's last byte; 0 for an empty file.
+func (in *Input) last() (byte, error) {
+	size := in.Size()
+	if size == 0 {
+		return 0, nil
+	}
+	var b [1]byte
+	_, err := in.f.ReadAt(b[:], size-1)
+	return b[0], err
 }
 
 // Close closes the file.

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"iter"
 	"maps"
 	"os"
 	"slices"
@@ -37,7 +38,8 @@ func ResultColumns() []string { return slices.Clone(resultColumns) }
 
 // Reporting says how a result is written. The zero value writes a whole one.
 type Reporting struct {
-	Sent *Sent // what a run sent, for the summary; nil: no run asks
+	Rules payout.Rules // as the store has them
+	Sent  *Sent        // what a run sent, for the summary; nil: no run asks
 
 	// States and Actions choose rows by result.state and result.action; empty: all. What
 	// they leave is a selection and no result: rows are missing.
@@ -111,6 +113,7 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 	if err != nil {
 		return sum, nil, err
 	}
+	notes := Notes{Batch: b.Number, Names: batches, Rules: r.Rules}
 	out := bufio.NewWriterSize(f, 256<<10)
 	if b.BOM {
 		_, _ = out.WriteString(byteOrderMark) // its error comes with the flush
@@ -133,7 +136,7 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 			continue
 		}
 		cells.row(l.Cells)
-		record = appendResult(append(record[:0], l.Cells...), l, b.Number, batches)
+		record = appendResult(append(record[:0], l.Cells...), l, notes)
 		if l.Skip == "" && l.Payout.State == payout.StateNew {
 			by, err := retryBar(ctx, s, l, b.Columns)
 			if err != nil {
@@ -175,7 +178,9 @@ func wordsOfLine(l *store.Line) (word, action string) {
 }
 
 // names maps the numbers of batches to what people call them.
-func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
+func names(ctx context.Context, s interface {
+	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
+}) (map[uint32]string, error) {
 	m := map[uint32]string{}
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
@@ -187,10 +192,10 @@ func names(ctx context.Context, s store.Store) (map[uint32]string, error) {
 }
 
 // appendResult appends the cells of resultColumns.
-func appendResult(record []string, l store.Line, batch uint32, batches map[uint32]string) []string {
+func appendResult(record []string, l store.Line, notes Notes) []string {
 	p := l.Payout
 	if l.Skip != "" {
-		return append(record, WordSkipped, "", "", "", ActFix, "", "", "0", "", "", "", "0", "", "", note(l, batch, batches))
+		return append(record, WordSkipped, "", "", "", ActFix, "", "", "0", "", "", "", "0", "", "", notes.Of(l))
 	}
 	amount := ""
 	if p.Got != (payout.Amount{}) {
@@ -206,7 +211,7 @@ func appendResult(record []string, l store.Line, batch uint32, batches map[uint3
 	return append(record,
 		Word(p), harmless(p.GateStatus), harmless(p.Code), harmless(p.Message), Action(p),
 		amount, harmless(p.Got.Currency), arrived, harmless(p.Operation), harmless(p.Provider), harmless(p.Request),
-		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), note(l, batch, batches),
+		strconv.Itoa(p.Tries), stamp(p.FirstSent), stamp(p.SettledAt), notes.Of(l),
 	)
 }
 

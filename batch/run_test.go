@@ -221,7 +221,7 @@ func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 	require.Zero(t, out.Asked)
 	for _, row := range w.result(b) {
 		require.Equal(t, "open", row["result.state"], "accepted is not paid")
-		require.Equal(t, "accepted by the gate, not paid yet", row["result.note"])
+		require.Contains(t, row["result.note"], "accepted by the gate, not paid yet; polled again from ")
 	}
 	w.check(b, text)
 }

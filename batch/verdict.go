@@ -92,8 +92,15 @@ func afterRefusal(g gate.Group) string {
 	return ActNewID
 }
 
-// note is result.note: every oddity of a line, in words.
-func note(l store.Line, batch uint32, names map[uint32]string) string {
+// Notes writes result.note.
+type Notes struct {
+	Batch uint32            // number of the batch
+	Names map[uint32]string // of all batches, by number; see Names
+	Rules payout.Rules
+}
+
+// Of is result.note: every oddity of a row, in words, and what it waits for.
+func (n Notes) Of(l store.Line) string {
 	if l.Skip != "" {
 		return "left out, not sent: " + l.Skip
 	}
@@ -105,8 +112,8 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 		}
 	}
 	f := func(flag payout.Flags) bool { return p.Flags&flag != 0 }
-	if p.SentBy != 0 && p.SentBy != batch {
-		add(true, "sent by batch "+names[p.SentBy])
+	if p.SentBy != 0 && p.SentBy != n.Batch {
+		add(true, "sent by batch "+n.Names[p.SentBy])
 	}
 	notes = appendResolution(notes, p)
 	if f(payout.PaidTwice) {
@@ -114,7 +121,7 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	}
 	add(f(payout.Contradicted), "the gate reported two outcomes that cannot both be true")
 	if f(payout.AmountDiffers) {
-		add(true, "the gate's amount is not what was asked for ("+p.Amount.String()+")")
+		add(true, "the gate's amount is not what was asked for: it reports "+p.Got.String()+", the row asks for "+p.Amount.String())
 	}
 	if f(payout.NotOurs) {
 		add(true, "the gate reports a payment of this id that is not this row's: "+p.Field+" differs; nothing it says of that payment was taken")
@@ -151,7 +158,29 @@ func note(l store.Line, batch uint32, names map[uint32]string) string {
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
 	add(act == ActFix || act == ActNewID, "a new payout needs a new id")
+	add(act == ActNever, "refused for fraud or compliance (code "+p.Code+"): not to be paid again, under any id")
+	if act == ActCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
+		add(true, "code "+p.Code+" does not say that it may be paid again: ask the platform first")
+	}
+	if act == ActCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
+		add(true, "the platform waits for a person, or does not say what it does: ask it")
+	}
+	if when := n.polled(p); when != "" {
+		add(true, when)
+	}
 	return strings.Join(notes, "; ")
+}
+
+// polled says when an open payout is polled again, and by when it is decided.
+func (n Notes) polled(p payout.Payout) string {
+	if p.State != payout.StateUnknown && p.State != payout.StateAccepted || p.AskAt.IsZero() || p.NeedsCheck() {
+		return ""
+	}
+	text := "polled again from " + stamp(p.AskAt) + " on"
+	if p.State == payout.StateUnknown && !p.Seen && p.Bar == (payout.Bar{}) && !p.EndedAt.IsZero() {
+		text += ", decided by the second poll after " + stamp(p.EndedAt.Add(n.Rules.Quiet())) + " at the latest"
+	}
+	return text
 }
 
 // appendResolution says what a person decided, and why. It is said for ever, also

@@ -257,8 +257,8 @@ func keepsSecrets(t testing.TB, path, log string) {
 		require.NoError(t, errors.Join(err, f.Close()))
 	}
 	for name, text := range texts {
-		for _, leak := range []string{secret, "99655512342", "Asanov", "aibek@"} {
-			require.False(t, bytes.Contains(text, []byte(leak)), "%s has %q in the clear", name, leak)
+		for _, leak := range []string{secret, "99655512342", "asanov", "aibek@"} {
+			require.False(t, bytes.Contains(bytes.ToLower(text), []byte(leak)), "%s has %q in the clear", name, leak)
 		}
 	}
 }

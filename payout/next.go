@@ -32,6 +32,9 @@ func (r Rules) statusAfter() time.Duration {
 	return DefaultStatusAfter
 }
 
+// Quiet is QuietPeriod, or its default.
+func (r Rules) Quiet() time.Duration { return r.quietPeriod() }
+
 func (r Rules) quietPeriod() time.Duration {
 	if r.QuietPeriod > 0 {
 		return r.QuietPeriod

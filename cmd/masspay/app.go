@@ -201,9 +201,13 @@ func (c *config) storeOptions() (bolt.Options, error) {
 	key, err := c.storeKey()
 	return bolt.Options{
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
-		Rules:         payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), NeverAgain: gate.NeverAgain},
+		Rules:         c.rules(),
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
 	}, err
+}
+
+func (c *config) rules() payout.Rules {
+	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), NeverAgain: gate.NeverAgain}
 }
 
 // gateClient makes the client and its limiter; close releases both.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,8 +21,11 @@ func (a *app) checkCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Read and check a file; send nothing, write nothing",
-		Long:  "Read and check a file, or standard input for -. Sends nothing and writes nothing.",
-		Args:  args(1, 1, "one file, or - for standard input"),
+		Long: `Read and check a file, or standard input for -. Sends nothing and writes nothing.
+
+It works on any desk: without a configuration, a store, its key or a secret it checks
+what can be checked without them, and says what it did not look at.`,
+		Args: args(1, 1, "one file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.check(cmd.Context(), args[0], expect, asJSON)
 		},
@@ -32,28 +36,88 @@ func (a *app) checkCommand() *cobra.Command {
 }
 
 func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON bool) error {
-	c, s, err := a.open(ctx)
+	d, err := a.checkBasis(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = s.Close() }()
+	defer d.close()
 	in, err := batch.OpenInput(path, a.w.stdin)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	k, err := a.checked(ctx, c, s, in, expect, false)
+	k, err := a.checked(ctx, d.config, d.known, in, expect, false)
 	if asJSON {
-		return errors.Join(err, a.checkJSON(in.Name, k, err))
+		return errors.Join(err, a.checkJSON(in.Name, k, d.without, err))
+	}
+	if d.without != "" {
+		a.say("not looked at, because %s: payment_ids that were used before, retries%s", d.without, map[bool]string{true: ", projects"}[d.anyProject()])
 	}
 	if err != nil {
 		return err
 	}
-	a.found(c, k)
-	if err := a.wouldRun(ctx, c, s); err != nil {
+	a.found(d, k)
+	if d.store == nil {
+		return nil
+	}
+	if err := a.wouldRun(ctx, d.config, d.store); err != nil {
 		a.say("warning: run would stop: %s", oneLine(explain(err).Error()))
 	}
 	return nil
+}
+
+// checkBasis is what a check has to go by: a configuration and a store where they are
+// there.
+type checkBasis struct {
+	config  *config
+	store   *bolt.Store // nil: there is none here
+	known   batch.Known
+	without string // why there is none
+}
+
+func (d *checkBasis) close() {
+	if d.store != nil {
+		_ = d.store.Close()
+	}
+}
+
+// anyProject reports whether no configuration says which projects there are.
+func (d *checkBasis) anyProject() bool { return d.config.file == "" }
+
+// checkBasis opens what is there. A store that is there and cannot be used is an error: a
+// check must not look whole that was not.
+func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
+	d := &checkBasis{known: batch.NothingKnown()}
+	file, err := findConfig(a.configFlag, a.env)
+	if err != nil {
+		c := defaultConfig()
+		d.config, d.without = &c, "there is no configuration here"
+		return d, nil
+	}
+	if d.config, err = loadConfig(file, a.env); err != nil {
+		return nil, err
+	}
+	o, err := d.config.storeOptions()
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, errNoKey):
+		d.without = "the store's key is not here"
+		return d, nil
+	case err != nil:
+		return nil, err
+	}
+	s, err := bolt.Open(ctx, o)
+	switch {
+	case errors.Is(err, store.ErrMissing):
+		d.without = "there is no store at " + o.Path
+		return d, nil
+	case errors.Is(err, fs.ErrPermission):
+		d.without = "the store may not be read by this user"
+		return d, nil
+	case err != nil:
+		return nil, err
+	}
+	d.store, d.known = s, s
+	return d, nil
 }
 
 // wouldRun says what would keep run from sending, apart from the file.
@@ -65,7 +129,7 @@ func (a *app) wouldRun(ctx context.Context, c *config, s *bolt.Store) error {
 }
 
 // checked checks a file and tells its warnings.
-func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.Input, expect expectFlags, skip bool) (*batch.Checked, error) {
+func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.Input, expect expectFlags, skip bool) (*batch.Checked, error) {
 	want, err := expect.expect(c)
 	if err != nil {
 		return nil, err
@@ -73,7 +137,11 @@ func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.I
 	if a.w.alone {
 		roomForFile(in.Size())
 	}
-	k, err := (&batch.Checker{Store: s, Projects: c.hasProject, Expect: want, Skip: skip}).Check(ctx, in)
+	projects := c.hasProject
+	if c.file == "" {
+		projects = func(uint32) bool { return true } // nobody says which there are
+	}
+	k, err := (&batch.Checker{Store: s, Projects: projects, Expect: want, Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -84,11 +152,11 @@ func (a *app) checked(ctx context.Context, c *config, s store.Store, in *batch.I
 }
 
 // found says what is in a good file.
-func (a *app) found(c *config, k *batch.Checked) {
+func (a *app) found(d *checkBasis, k *batch.Checked) {
 	a.say("%s: %s, %s; no problems, nothing was sent", printable(k.Name), count(k.Rows, "payout"), amounts(k.Totals))
 	a.wouldSend(k)
-	if n := k.ToSend.Rows; n > 0 {
-		a.say("%s", forecast(n, c.Gate.Rate, time.Now()))
+	if n := k.ToSend.Rows; n > 0 && d.config.file != "" {
+		a.say("%s", forecast(n, d.config.Gate.Rate, time.Now()))
 	}
 }
 
@@ -113,6 +181,7 @@ type checkReport struct {
 	ToSend   sumJSON       `json:"to_send"`
 	Known    int           `json:"known"`
 	Totals   []moneyJSON   `json:"totals"`
+	Without  string        `json:"not_looked_at_because,omitempty"` // payment_ids that were used before, and retries
 	Count    int           `json:"problem_count"`
 	Problems []problemJSON `json:"problems"`
 	Warnings []string      `json:"warnings"`
@@ -139,8 +208,8 @@ func moneyList(list []payout.Amount) []moneyJSON {
 	return out
 }
 
-func (a *app) checkJSON(name string, k *batch.Checked, err error) error {
-	r := checkReport{File: name, OK: err == nil, Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
+func (a *app) checkJSON(name string, k *batch.Checked, without string, err error) error {
+	r := checkReport{File: name, Without: without, OK: err == nil, Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
 	var file *batch.FileError
 	if errors.As(err, &file) {
 		r.Count = file.Count

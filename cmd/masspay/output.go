@@ -56,7 +56,7 @@ func (f *outputFlags) register(c *cobra.Command) {
 }
 
 func (a *app) output(c *config, f outputFlags, inputs ...string) *output {
-	return &output{app: a, name: f.name, force: f.force, config: c, inputs: inputs}
+	return &output{app: a, name: f.name, force: f.force, config: c, inputs: inputs, reporting: batch.Reporting{Rules: c.rules()}}
 }
 
 // kept says why a file must not be replaced.

@@ -34,7 +34,7 @@ which is no result, because rows are missing.`,
 			}
 			defer func() { _ = s.Close() }()
 			o := a.output(c, f)
-			o.reporting = batch.Reporting{States: states, Actions: actions}
+			o.reporting.States, o.reporting.Actions = states, actions
 			if err := o.check(cmd.Context(), s); err != nil {
 				return err
 			}

@@ -50,11 +50,11 @@ func secretFailure(what string, err error) error {
 	case errors.As(err, &f):
 		return f
 	case errors.Is(err, fs.ErrNotExist) && what == "store.key_file":
-		return failf(exitConfig, "put back the key that was made with this store, from its copy; a new one does not open it; for a first run, masspay init makes one", "%s: %v; nothing was sent", what, err)
+		return failf(exitConfig, "put back the key that was made with this store, from its copy; a new one does not open it; for a first run, masspay init makes one", "%s: %w; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrNotExist):
-		return failf(exitConfig, "put it there with mode 600", "%s: %v; nothing was sent", what, err)
+		return failf(exitConfig, "put it there with mode 600", "%s: %w; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrPermission):
-		return failf(exitConfig, "give the file to the user that runs masspay", "%s: %v; nothing was sent", what, err)
+		return failf(exitConfig, "give the file to the user that runs masspay", "%s: %w; nothing was sent", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -71,6 +71,9 @@ func (c *config) credential(name string) string {
 	return path
 }
 
+// errNoKey says that nothing names the store's key.
+var errNoKey = errors.New("the store's key is not configured")
+
 // storeKey reads the key of the store.
 func (c *config) storeKey() (bolt.Key, error) {
 	text, path := c.env[envStoreKey], c.Store.KeyFile
@@ -79,7 +82,7 @@ func (c *config) storeKey() (bolt.Key, error) {
 			path = c.credential("store.key")
 		}
 		if path == "" {
-			return bolt.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "the store's key is not configured; nothing was sent")
+			return bolt.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "%w; nothing was sent", errNoKey)
 		}
 		var err error
 		if text, err = readSecret(path); err != nil {

@@ -62,7 +62,7 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 			return err
 		}
 	}
-	v, err := a.viewer(ctx, s, f)
+	v, err := a.viewer(ctx, s, c.rules(), f)
 	if err != nil {
 		return err
 	}
@@ -91,13 +91,14 @@ type viewer struct {
 	a     *app
 	s     store.Store
 	f     showFlags
+	rules payout.Rules
 	names map[uint32]store.Batch
 	short map[uint32]string
 	runs  map[uint64]store.Run
 }
 
-func (a *app) viewer(ctx context.Context, s store.Store, f showFlags) (*viewer, error) {
-	v := &viewer{a: a, s: s, f: f, names: map[uint32]store.Batch{}, short: map[uint32]string{}, runs: map[uint64]store.Run{}}
+func (a *app) viewer(ctx context.Context, s store.Store, rules payout.Rules, f showFlags) (*viewer, error) {
+	v := &viewer{a: a, s: s, f: f, rules: rules, names: map[uint32]store.Batch{}, short: map[uint32]string{}, runs: map[uint64]store.Run{}}
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
 			return nil, err
@@ -253,10 +254,14 @@ func (v *viewer) byRows(ctx context.Context, q batch.Search) (all []shown, err e
 
 // leftOut is a row that was never to be sent.
 func (v *viewer) leftOut(f batch.Found) shown {
-	p := shown{State: batch.WordSkipped, Action: batch.ActFix, Why: batch.Why(f.Line, f.Batch.Number, v.short), Rows: []shownRow{}, Events: []shownEvent{}}
+	p := shown{State: batch.WordSkipped, Action: batch.ActFix, Why: v.notes(f.Batch.Number).Of(f.Line), Rows: []shownRow{}, Events: []shownEvent{}}
 	p.Rows = append(p.Rows, v.row(f.Batch, f.Batch.Columns, f.Line))
 	p.PaymentID = p.Rows[0].cell("general.payment_id")
 	return p
+}
+
+func (v *viewer) notes(number uint32) batch.Notes {
+	return batch.Notes{Batch: number, Names: v.short, Rules: v.rules}
 }
 
 func (r shownRow) cell(column string) string {
@@ -293,7 +298,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 			return one, err
 		}
 		if i == 0 {
-			one.Why = batch.Why(l, at.Batch, v.short)
+			one.Why = v.notes(at.Batch).Of(l)
 		}
 		one.Rows = append(one.Rows, v.row(v.names[at.Batch], columns, l))
 	}

@@ -46,6 +46,7 @@ type payment struct {
 	suffix   string
 	account  string
 	customer string
+	who      string // as the platform's texts name people: with whatever the request had
 	amount   payout.Amount
 	request  string
 	accepted time.Time
@@ -184,7 +185,10 @@ type incoming struct {
 		Signature string `json:"signature"`
 	} `json:"general"`
 	Customer struct {
-		ID string `json:"id"`
+		ID    string `json:"id"`
+		First string `json:"first_name"`
+		Last  string `json:"last_name"`
+		Email string `json:"email"`
 	} `json:"customer"`
 	Account struct {
 		Number string `json:"number"`
@@ -209,6 +213,21 @@ func (in incoming) destination() string {
 		return in.Account.Number
 	}
 	return in.Card.PAN
+}
+
+// who is what a text of the platform may say of a customer, in other capitals than the
+// request: whatever keeps or prints such a text must mask it.
+func (in incoming) who() string {
+	who := strings.TrimSpace(strings.ToUpper(in.Customer.First) + " " + in.Customer.Last)
+	return strings.Join(slices.DeleteFunc([]string{who, strings.ToUpper(in.Customer.Email), in.destination()}, func(s string) bool { return s == "" }), ", ")
+}
+
+// text is the platform's text for a code, of a refusal with whom it is about.
+func text(code, who string) string {
+	if code == "0" || code == "9999" || who == "" {
+		return gate.MessageOf(code)
+	}
+	return gate.MessageOf(code) + " (" + who + ")"
 }
 
 func (in incoming) suffix() string {
@@ -382,10 +401,12 @@ func (s *Sim) read(w http.ResponseWriter, r *http.Request) (incoming, bool) {
 	return in, true
 }
 
-func refuse(w http.ResponseWriter, status int, code string) {
+func refuse(w http.ResponseWriter, status int, code string) { refuseWho(w, status, code, "") }
+
+func refuseWho(w http.ResponseWriter, status int, code, who string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintf(w, `{"status":"error","code":%q,"message":%q}`, code, gate.MessageOf(code))
+	_, _ = fmt.Fprintf(w, `{"status":"error","code":%q,"message":%q}`, code, text(code, who))
 }
 
 func bodySum(body []byte) string {
@@ -410,6 +431,7 @@ func (s *Sim) payment(in incoming) *payment {
 	if p.method == "" { // only told of so far
 		p.method = strings.TrimSuffix(strings.TrimPrefix(in.path, "/v2/payment/"), "/payout")
 		p.suffix, p.account, p.customer = in.suffix(), in.destination(), in.Customer.ID
+		p.who = in.who()
 		p.amount = payout.Amount{Minor: minor(in), Currency: in.Payment.Currency}
 	}
 	return p
@@ -456,7 +478,7 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 
 func (s *Sim) answer(w http.ResponseWriter, in incoming, code string) {
 	if code != "0" {
-		refuse(w, http.StatusBadRequest, code)
+		refuseWho(w, http.StatusBadRequest, code, in.who())
 		return
 	}
 	s.success(w, in, http.StatusOK)
@@ -592,7 +614,7 @@ func (p *payment) body(st step) map[string]any {
 		b["account"] = map[string]any{"number": p.account}
 	}
 	if st.errors {
-		b["errors"] = []any{map[string]any{"code": st.code, "message": gate.MessageOf(st.code)}}
+		b["errors"] = []any{map[string]any{"code": st.code, "message": text(st.code, p.who)}}
 		return b
 	}
 	code := st.code
@@ -621,7 +643,7 @@ func (p *payment) operation(part int, status, code string, sum map[string]any, n
 	return map[string]any{
 		"id": id, "type": "payout", "status": status, "date": now, "created_date": made.UTC().Format("2006-01-02T15:04:05-0700"),
 		"request_id": p.request, "sum_initial": sum, "sum_converted": sum,
-		"code": code, "message": gate.MessageOf(code),
+		"code": code, "message": text(code, p.who),
 		"provider": map[string]any{"id": 12345, "payment_id": fmt.Sprintf("prov-%06d-%d", p.n, part), "auth_code": ""},
 	}
 }
