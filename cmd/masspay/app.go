@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -198,6 +200,9 @@ func (a *app) engine(s store.Store) store.Store {
 }
 
 func (c *config) storeOptions() (bolt.Options, error) {
+	if err := notForAll("the store's folder", filepath.Dir(c.Store.Path)); err != nil {
+		return bolt.Options{}, err
+	}
 	key, err := c.storeKey()
 	return bolt.Options{
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
@@ -258,6 +263,9 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := proxyError(os.Environ()); err != nil {
+		return nil, nil, err
+	}
 	limiter, err := bolt.OpenLimiter(c.Store.Path, c.Gate.Rate, c.Gate.Burst)
 	if err != nil {
 		return nil, nil, err
@@ -270,6 +278,29 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 		return nil, nil, errors.Join(err, limiter.Close())
 	}
 	return client, func() { client.Close(); _ = limiter.Close() }, nil
+}
+
+// proxyError says that the environment names a proxy that cannot be read: Go leaves it
+// out without a word, and requests would leave by another way than was meant.
+func proxyError(environ []string) error {
+	for _, kv := range environ {
+		name, value, _ := strings.Cut(kv, "=")
+		switch strings.ToUpper(name) {
+		case "HTTPS_PROXY", "HTTP_PROXY":
+		default:
+			continue
+		}
+		if value == "" || readableProxy(value) || !strings.Contains(value, "://") && readableProxy("http://"+value) {
+			continue
+		}
+		return failf(exitConfig, "as in "+name+"=http://proxy.example:3128, or take it out", "%s is no address of a proxy; nothing was sent", name)
+	}
+	return nil
+}
+
+func readableProxy(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Hostname() != "" && (strings.Contains(u.Host, "[") || !strings.Contains(u.Hostname(), ":")) && !wrongPort(u) && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }
 
 // record keeps who runs what.

@@ -92,7 +92,7 @@ func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
 	if err != nil {
 		c := defaultConfig()
 		d.config, d.without = &c, "there is no configuration here"
-		return d, nil
+		return d, nil //nolint:nilerr // that there is none is said with what was found
 	}
 	if d.config, err = loadConfig(file, a.env); err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -71,7 +70,7 @@ type resultConfig struct {
 func (r resultConfig) perm() (fs.FileMode, error) {
 	n, err := strconv.ParseUint(r.Mode, 8, 32)
 	if err != nil || n > 0o777 || n&0o600 != 0o600 || n&0o111 != 0 {
-		return 0, fmt.Errorf("result.mode %q: want permissions as 0640, with which its owner reads and writes it", r.Mode)
+		return 0, fmt.Errorf("result.mode %s: want permissions as 0640, with which its owner reads and writes it", said(r.Mode))
 	}
 	return fs.FileMode(n), nil
 }
@@ -133,7 +132,7 @@ func masspayEnv(environ []string) map[string]string {
 	env := map[string]string{}
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")
-		if strings.HasPrefix(name, "MASSPAY_") || name == "CREDENTIALS_DIRECTORY" {
+		if value != "" && (strings.HasPrefix(name, "MASSPAY_") || name == "CREDENTIALS_DIRECTORY") { // an empty one is none
 			env[name] = value
 		}
 	}
@@ -167,33 +166,26 @@ func loadConfig(file string, env map[string]string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := notForAll("the configuration", file); err != nil {
+		return nil, err
+	}
 	d := yaml.NewDecoder(bytes.NewReader(text))
 	d.KnownFields(true)
 	var problems []string
 	if err := d.Decode(&c); err != nil && !errors.Is(err, io.EOF) {
-		problems = append(problems, yamlProblems(err)...)
+		wrong, syntax := yamlProblems(err, string(text))
+		if syntax {
+			return nil, configError(file, wrong) // nothing else was read
+		}
+		problems = append(problems, wrong...)
 	}
+	problems = append(problems, leadingZeros(string(text))...)
 	problems = append(problems, overlay(reflect.ValueOf(&c).Elem(), "MASSPAY", env)...)
 	problems = append(problems, unknownEnv(env)...)
+	problems = append(problems, c.tildes()...)
 	c.resolvePaths()
 	problems = append(problems, c.validate()...)
 	return &c, configError(file, problems)
-}
-
-// yamlProblems makes the decoder's errors readable.
-func yamlProblems(err error) []string {
-	var e *yaml.TypeError
-	if !errors.As(err, &e) {
-		return []string{strings.TrimPrefix(err.Error(), "yaml: ")}
-	}
-	var out []string
-	for _, s := range e.Errors {
-		if i := strings.Index(s, " not found in type "); i > 0 {
-			s = strings.Replace(s[:i], "field ", "unknown key ", 1)
-		}
-		out = append(out, s)
-	}
-	return out
 }
 
 // overlay sets what the environment names: MASSPAY_GATE_RATE is gate.rate.
@@ -214,7 +206,7 @@ func overlay(v reflect.Value, prefix string, env map[string]string) (problems []
 			continue
 		}
 		if err := set(f, text); err != nil {
-			problems = append(problems, fmt.Sprintf("%s=%q: %v", name, text, err))
+			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
 		}
 	}
 	return problems
@@ -341,11 +333,11 @@ func (c *config) validate() (problems []string) {
 		bad("store.path is missing")
 	}
 	if c.Store.FileSystem != "" && c.Store.FileSystem != anyFileSystem {
-		bad("store.filesystem %q: want any, or nothing", c.Store.FileSystem)
+		bad("store.filesystem %s: want any, or nothing", said(c.Store.FileSystem))
 	}
 	for _, alias := range g.Aliases {
 		if _, err := payout.GateIdentity(alias); err != nil {
-			bad("gate.aliases: an entry is no address: %v", err)
+			bad("gate.aliases: %s", wrongURL(alias))
 		}
 	}
 	if _, err := c.Result.perm(); err != nil {
@@ -353,13 +345,13 @@ func (c *config) validate() (problems []string) {
 	}
 	if c.Limits.RunTotal != "" {
 		if _, err := payout.ParseTotal(c.Limits.RunTotal); err != nil {
-			bad("limits.run_total %q: %v", c.Limits.RunTotal, err)
+			bad("limits.run_total %s: want an amount with its currency, as in 5000000.00KGS", said(c.Limits.RunTotal))
 		}
 	}
 	problems = append(problems, c.Callbacks.validate()...)
 	if c.Admin.Listen != "" {
-		if _, _, err := net.SplitHostPort(c.Admin.Listen); err != nil {
-			bad("admin.listen %q: want host:port", c.Admin.Listen)
+		if wrong := wrongListen("admin.listen", c.Admin.Listen); wrong != "" {
+			bad("%s", wrong)
 		}
 	}
 	return problems
@@ -375,14 +367,17 @@ func (c *config) validateURL(bad func(string, ...any)) (loopback bool) {
 	if err == nil {
 		_, err = payout.GateIdentity(c.Gate.BaseURL)
 	}
+	if err == nil && wrongPort(u) {
+		err = errors.New("port")
+	}
 	if err != nil {
-		bad("gate.base_url: want an address such as https://api.gate.example") // not shown: it may hold a password
+		bad("gate.base_url: %s", wrongURL(c.Gate.BaseURL)) // not shown: it may hold a password
 		return false
 	}
 	ip, err := netip.ParseAddr(u.Hostname())
 	loopback = u.Hostname() == "localhost" || err == nil && ip.IsLoopback()
 	if u.Scheme == "http" && !loopback {
-		bad("gate.base_url %q: only https, or http to a loopback address", c.Gate.BaseURL)
+		bad("gate.base_url %s: only https, or http to a loopback address", said(c.Gate.BaseURL))
 	}
 	return loopback
 }
@@ -425,17 +420,17 @@ func (c *config) validateProjects() (problems []string) {
 
 func (c callbacksConfig) validate() (problems []string) {
 	if c.Listen != "" {
-		if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-			problems = append(problems, fmt.Sprintf("callbacks.listen %q: want host:port", c.Listen))
+		if wrong := wrongListen("callbacks.listen", c.Listen); wrong != "" {
+			problems = append(problems, wrong)
 		}
 	}
 	if !strings.HasPrefix(c.Path, "/") {
-		problems = append(problems, fmt.Sprintf("callbacks.path %q: want a path such as /callbacks", c.Path))
+		problems = append(problems, fmt.Sprintf("callbacks.path %s: want a path such as /callbacks", said(c.Path)))
 	}
 	for key, list := range map[string][]string{"allow": c.Allow, "trusted_proxies": c.TrustedProxies} {
 		for _, s := range list {
 			if _, err := parsePrefix(s); err != nil {
-				problems = append(problems, fmt.Sprintf("callbacks.%s %q: want an address or a range such as 203.0.113.0/24", key, s))
+				problems = append(problems, fmt.Sprintf("callbacks.%s %s: want an address or a range such as 203.0.113.0/24", key, said(s)))
 			}
 		}
 	}

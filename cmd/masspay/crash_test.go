@@ -201,7 +201,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 // Ctrl-C: claiming stops, what is in flight is recorded, exit 130, and a result.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM} {
+	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
 		n := newNight(t, 50, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
 		n.file("payouts.csv", 60)
 		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
@@ -210,6 +210,7 @@ func TestInterrupted(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		n.after(5)
 		require.NoError(t, cmd.Process.Signal(signal))
+		require.NoError(t, cmd.Process.Signal(signal), "timeout(1) sends two, which are one")
 		var exit *exec.ExitError
 		require.ErrorAs(t, cmd.Wait(), &exit)
 		require.Equal(t, exitInterrupted, exit.ExitCode(), said.String())
@@ -218,6 +219,26 @@ func TestInterrupted(t *testing.T) {
 		require.Equal(t, 0, n.masspay("run", "payouts.csv", "-o", "result.csv"))
 		n.check("payouts.csv", "result.csv")
 	}
+}
+
+// Who is told to ignore a hangup, as nohup does, goes on; a reader of standard error
+// that left ends nothing.
+func TestWhatEndsNothing(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 50, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n.file("payouts.csv", 40)
+	run := n.command("run", "payouts.csv", "-o", "result.csv")
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	require.NoError(t, read.Close())
+	cmd := exec.Command("sh", append([]string{"-c", `trap "" HUP; exec "$0" "$@"`}, run.Args...)...)
+	cmd.Path, cmd.Dir, cmd.Env, cmd.Stderr = "/bin/sh", run.Dir, run.Env, write
+	require.NoError(t, cmd.Start())
+	require.NoError(t, write.Close())
+	n.after(5)
+	require.NoError(t, cmd.Process.Signal(syscall.SIGHUP))
+	require.NoError(t, cmd.Wait())
+	n.check("payouts.csv", "result.csv")
 }
 
 // Cron overlap: three processes with one file.
@@ -293,7 +314,7 @@ func TestInterruptedTwice(t *testing.T) {
 		require.NoError(t, cmd.Process.Signal(signal))
 		// The first one is heard when claiming has stopped; the requests that hang
 		// keep the process alive for the two seconds of their timeout.
-		time.AfterFunc(200*time.Millisecond, func() { _ = cmd.Process.Signal(signal) })
+		time.AfterFunc(sameSignal+200*time.Millisecond, func() { _ = cmd.Process.Signal(signal) })
 		_ = cmd.Wait()
 		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		require.True(t, status.Signaled() && status.Signal() == signal, "it left at once, without the result: %v", cmd.ProcessState)

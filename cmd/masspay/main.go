@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"masspay/store"
 )
@@ -22,6 +24,7 @@ type world struct {
 	stdout io.Writer
 	stderr io.Writer
 	env    []string // as os.Environ
+	hangup *hangup  // what a SIGHUP does; nil: it is not for us to say
 	alone  bool     // this is a process of its own, whose memory is ours to tune
 
 	// through stands between the engine and its store; nil: nothing does. Tests
@@ -34,9 +37,60 @@ func main() { programWith(nil) }
 // programWith runs the program with something between the engine and its store.
 func programWith(through func(store.Store) store.Store) {
 	tuneMemory()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal ends the work in order; a second one ends the process,
-	// which is as safe as any crash.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], world{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), alone: true, through: through}))
+	signal.Ignore(syscall.SIGPIPE) // a reader that left is an error of what it read, and ends nothing else
+	hangup := &hangup{}
+	ctx := untilSignal(hangup)
+	os.Exit(run(ctx, os.Args[1:], world{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Environ(), alone: true, through: through, hangup: hangup,
+	}))
+}
+
+// sameSignal is how soon after the first one a signal is the same: timeout(1) sends
+// two.
+const sameSignal = time.Second
+
+// untilSignal is a context that ends with the first signal that ends a process, so that
+// the work ends in order. A second one ends the process, which is as safe as any crash.
+// A SIGHUP that was ignored at the start, as under nohup, stays ignored.
+func untilSignal(h *hangup) context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	got := make(chan os.Signal, len(signals))
+	signal.Notify(got, signals...)
+	go func() {
+		var first time.Time
+		for s := range got {
+			switch number, _ := s.(syscall.Signal); {
+			case number == syscall.SIGHUP && h.call():
+			case first.IsZero():
+				first = time.Now()
+				cancel()
+			case time.Since(first) >= sameSignal:
+				signal.Reset(s)
+				_ = syscall.Kill(os.Getpid(), number)
+			}
+		}
+	}()
+	return ctx
+}
+
+// hangup is what a SIGHUP does instead of ending the process.
+type hangup struct{ do atomic.Pointer[func()] }
+
+func (h *hangup) set(do func()) {
+	if h != nil {
+		h.do.Store(&do)
+	}
+}
+
+func (h *hangup) call() bool {
+	do := h.do.Load()
+	if do == nil {
+		return false
+	}
+	(*do)()
+	return true
 }

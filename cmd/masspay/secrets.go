@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"masspay/gate"
@@ -22,25 +23,68 @@ const (
 	envStoreKey = "MASSPAY_STORE_KEY" // the text of the store's key
 )
 
-// readSecret reads a file that nobody else may read. A line end behind the
-// secret is not part of it.
-func readSecret(path string) (string, error) {
+// readSecret reads a file that nobody else may read or change. A line end behind the
+// secret is not part of it; whatever else does not look like one secret is refused,
+// because a wrong one only shows when the gate refuses it.
+func (c *config) readSecret(path string) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
-	if st.Mode().Perm()&0o007 != 0 {
-		return "", failf(exitConfig, "chmod 600 "+path, "%s: every user of this machine can read the secret (mode %04o); nothing was sent", path, st.Mode().Perm())
+	given := c.env["CREDENTIALS_DIRECTORY"] != "" && filepath.Dir(path) == filepath.Clean(c.env["CREDENTIALS_DIRECTORY"])
+	mode := st.Mode().Perm()
+	switch owner, ok := ownerOf(st); {
+	case mode&0o007 != 0:
+		return "", failf(exitConfig, "chmod 600 "+shellWord(path), "%s: every user of this machine can read the secret (mode %04o); nothing was sent", path, mode)
+	case mode&0o020 != 0:
+		return "", failf(exitConfig, "chmod g-w "+shellWord(path), "%s: its group can change the secret (mode %04o); nothing was sent", path, mode)
+	case ok && !given && owner != 0 && owner != os.Geteuid():
+		return "", failf(exitConfig, "chown it to the user that runs masspay", "%s: the secret belongs to another user, who can change it; nothing was sent", path)
 	}
 	b, err := os.ReadFile(path) //nolint:gosec // the configured path
 	if err != nil {
 		return "", err
 	}
 	s := strings.TrimRight(string(b), "\r\n")
-	if s == "" {
-		return "", failf(exitConfig, "put the secret into it", "%s: the secret is empty; nothing was sent", path)
+	if odd := oddSecret(s); odd != "" {
+		return "", failf(exitConfig, "put the secret alone into it, on one line", "%s: the secret %s; nothing was sent", path, odd)
 	}
 	return s, nil
+}
+
+// oddSecret says what does not look like one secret.
+func oddSecret(s string) string {
+	switch {
+	case s == "":
+		return "is empty"
+	case strings.HasPrefix(s, "\ufeff"), strings.HasPrefix(s, "\xff\xfe"), strings.HasPrefix(s, "\xfe\xff"):
+		return "begins with a byte order mark, which an editor has written"
+	case strings.ContainsAny(s, "\r\n"):
+		return "has more than one line"
+	case strings.TrimSpace(s) != s:
+		return "has spaces around it"
+	case len(s) > 1 && (s[0] == '"' || s[0] == '\'') && s[len(s)-1] == s[0]:
+		return "has quotes around it"
+	}
+	return ""
+}
+
+// ownerOf is the user that a file belongs to, where the system tells.
+func ownerOf(st fs.FileInfo) (uid int, ok bool) {
+	sys, ok := st.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(sys.Uid), true
+}
+
+// notForAll refuses a file or folder that every user of the machine can change.
+func notForAll(what, path string) error {
+	st, err := os.Stat(path)
+	if err != nil || st.Mode().Perm()&0o002 == 0 {
+		return nil //nolint:nilerr // whoever opens it will say what is wrong
+	}
+	return failf(exitConfig, "chmod o-w "+shellWord(path), "%s %s can be changed by every user of this machine (mode %04o); nothing was sent", what, path, st.Mode().Perm())
 }
 
 // secretFailure says which secret cannot be had.
@@ -51,6 +95,9 @@ func secretFailure(what string, err error) error {
 		return f
 	case errors.Is(err, fs.ErrNotExist) && what == "store.key_file":
 		return failf(exitConfig, "put back the key that was made with this store, from its copy; a new one does not open it; for a first run, masspay init makes one", "%s: %w; nothing was sent", what, err)
+	case errors.Is(err, fs.ErrNotExist) && secretInstead(err):
+		return failf(exitConfig, "put the secret into a file with mode 600, and the file's name into secret_file",
+			"%s: there is no such file; its name is not shown, because it may be the secret itself; nothing was sent", what)
 	case errors.Is(err, fs.ErrNotExist):
 		return failf(exitConfig, "put it there with mode 600", "%s: %w; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrPermission):
@@ -71,6 +118,13 @@ func (c *config) credential(name string) string {
 	return path
 }
 
+// secretInstead reports whether the name of a file that is missing may be a secret that
+// was written in its place: it has no extension, as files of secrets have.
+func secretInstead(err error) bool {
+	var path *fs.PathError
+	return errors.As(err, &path) && filepath.Ext(path.Path) == ""
+}
+
 // errNoKey says that nothing names the store's key.
 var errNoKey = errors.New("the store's key is not configured")
 
@@ -85,7 +139,7 @@ func (c *config) storeKey() (bolt.Key, error) {
 			return bolt.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "%w; nothing was sent", errNoKey)
 		}
 		var err error
-		if text, err = readSecret(path); err != nil {
+		if text, err = c.readSecret(path); err != nil {
 			return bolt.Key{}, secretFailure("store.key_file", err)
 		}
 	}
@@ -116,6 +170,13 @@ func (c *config) secrets() (*keyring, error) {
 	return k, k.read()
 }
 
+// reload reads every secret now.
+func (k *keyring) reload() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.read()
+}
+
 // read reads every secret anew; on an error the old ones stay.
 func (k *keyring) read() error {
 	keys, stamps := map[uint32][]gate.Secret{}, map[string]time.Time{}
@@ -131,13 +192,13 @@ func (k *keyring) read() error {
 		}
 		if current == "" {
 			var err error
-			if current, err = stampedSecret(path, stamps); err != nil {
+			if current, err = k.c.stampedSecret(path, stamps); err != nil {
 				return secretFailure("secret of project "+id, err)
 			}
 		}
 		keys[p.ID] = []gate.Secret{gate.NewSecret(current)}
 		if p.PreviousSecretFile != "" {
-			previous, err := stampedSecret(p.PreviousSecretFile, stamps)
+			previous, err := k.c.stampedSecret(p.PreviousSecretFile, stamps)
 			if errors.Is(err, fs.ErrNotExist) && k.keys != nil {
 				continue // the rotation is over
 			}
@@ -151,13 +212,13 @@ func (k *keyring) read() error {
 	return nil
 }
 
-func stampedSecret(path string, stamps map[string]time.Time) (string, error) {
+func (c *config) stampedSecret(path string, stamps map[string]time.Time) (string, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		return "", err
 	}
 	stamps[path] = st.ModTime()
-	return readSecret(path)
+	return c.readSecret(path)
 }
 
 // Signing returns the key that a project's requests are signed with.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,4 +87,50 @@ func TestSecretsFromTheEnvironmentAndCredentials(t *testing.T) {
 	c.Projects = append(c.Projects, projectConfig{ID: 8})
 	_, err = c.secrets()
 	require.ErrorContains(t, err, "project 8 has no secret; nothing was sent")
+}
+
+func TestOddSecrets(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ text, says string }{
+		{"secret\n", ""}, {"secret\r\n", ""}, {"se cret", ""}, {`se"cret"`, ""}, {"'", ""},
+		{"", "is empty"}, {"\n", "is empty"},
+		{"\ufeffsecret", "byte order mark"}, {"\xff\xfes\x00", "byte order mark"},
+		{"one\ntwo\n", "more than one line"}, {" secret", "spaces around it"}, {"secret \n", "spaces around it"}, {"\tsecret", "spaces around it"},
+		{`"secret"`, "quotes around it"}, {"'secret'\n", "quotes around it"},
+	} {
+		path := filepath.Join(t.TempDir(), "a.secret")
+		require.NoError(t, os.WriteFile(path, []byte(tt.text), 0o600))
+		got, err := (&config{}).readSecret(path)
+		if tt.says == "" {
+			require.NoError(t, err, "%q", tt.text)
+			require.Equal(t, strings.TrimRight(tt.text, "\r\n"), got)
+			continue
+		}
+		require.ErrorContains(t, err, tt.says, "%q", tt.text)
+		require.NotContains(t, err.Error(), "secret\"", "it does not repeat the secret")
+	}
+}
+
+func TestSecretsThatOthersCanChange(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "a.secret")
+	require.NoError(t, os.WriteFile(path, []byte("s"), 0o600))
+	for mode, says := range map[os.FileMode]string{0o600: "", 0o640: "", 0o400: "", 0o660: "its group can change the secret", 0o604: "every user of this machine can read"} {
+		require.NoError(t, os.Chmod(path, mode))
+		_, err := (&config{}).readSecret(path)
+		if says == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.ErrorContains(t, err, says)
+	}
+	if os.Geteuid() != 0 {
+		return // only root can give a file away
+	}
+	require.NoError(t, os.Chmod(path, 0o600))
+	require.NoError(t, os.Chown(path, 65534, 65534))
+	_, err := (&config{}).readSecret(path)
+	require.ErrorContains(t, err, "belongs to another user")
+	_, err = (&config{env: map[string]string{"CREDENTIALS_DIRECTORY": filepath.Dir(path)}}).readSecret(path)
+	require.NoError(t, err, "systemd has put it there")
 }

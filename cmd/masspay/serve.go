@@ -19,7 +19,7 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Take callbacks",
 		Long: `Take the gate's callbacks on callbacks.listen and write what they say into the
 store. Answers 200 only when it is on disk. Sends nothing: no HTTP request can
-start a payout. Stop it with SIGTERM or Ctrl-C.`,
+start a payout. Stop it with SIGTERM or Ctrl-C; SIGHUP reads the secrets again.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
 	}
@@ -48,6 +48,13 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	log := a.log()
 	keys.warn = func(text string) { log.Warn("secrets not read again, the old ones stay in force", "reason", text) }
+	a.w.hangup.set(func() {
+		if err := keys.reload(); err != nil {
+			keys.warn(err.Error())
+			return
+		}
+		log.Info("secrets read again")
+	})
 	committer := web.NewCommitter(a.engine(s))
 	mux := http.NewServeMux()
 	mux.Handle(c.Callbacks.Path, &web.Callbacks{

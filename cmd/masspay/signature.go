@@ -38,7 +38,7 @@ configuration; to compare with what the platform's support computes.`,
 			if keyFile == "" {
 				return nil
 			}
-			key, err := readSecret(keyFile)
+			key, err := (&config{env: a.env}).readSecret(keyFile)
 			if err != nil {
 				return secretFailure("--key-file", err)
 			}
