@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +43,26 @@ func (c *Callbacks) warn(log *slog.Logger, text string, args ...any) {
 	if write {
 		log.Warn(text, args...)
 	}
+}
+
+// Mux serves callbacks at a path, also with a slash behind it. What is sent elsewhere
+// is answered 404 and logged with the right path: mostly a slip in what the platform was
+// told.
+func (c *Callbacks) Mux(path string) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle(path, c)
+	if !strings.HasSuffix(path, "/") {
+		mux.Handle(path+"/{$}", c)
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			const longest = 200
+			c.warn(c.Log.With("from", clientIP(r, c.Proxies).String()), "something was posted to another path and not taken; callbacks are taken at the right one",
+				"path", r.URL.Path[:min(longest, len(r.URL.Path))], "right", path)
+		}
+		http.NotFound(w, r)
+	})
+	return mux
 }
 
 // sampled lets so many lines through in a second, and counts the others.

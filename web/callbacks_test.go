@@ -170,6 +170,39 @@ func TestOnlyPosts(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
 }
 
+// What is sent to another path is not taken, and the log names the right one; a slash
+// behind the path is none.
+func TestOtherPaths(t *testing.T) {
+	t.Parallel()
+	a := &applier{}
+	var log bytes.Buffer
+	c := &Callbacks{Keys: keys{}, Committer: NewCommitter(a), Log: slog.New(slog.NewJSONHandler(&log, nil))}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Committer.Run(ctx) })
+	defer func() { stop(); wg.Wait() }()
+	mux := c.Mux("/callbacks")
+	ask := func(method, path string) int {
+		r := httptest.NewRecorder()
+		mux.ServeHTTP(r, httptest.NewRequest(method, path, strings.NewReader(signed("p"))))
+		return r.Code
+	}
+	require.Equal(t, 200, ask(http.MethodPost, "/callbacks"))
+	require.Equal(t, 200, ask(http.MethodPost, "/callbacks/"))
+	require.Equal(t, 2, a.seen())
+	require.Equal(t, 404, ask(http.MethodPost, "/callback"))
+	require.Contains(t, log.String(), `"path":"/callback","right":"/callbacks"`)
+	require.Equal(t, 404, ask(http.MethodPost, "/callbacks/x"))
+	log.Reset()
+	require.Equal(t, 404, ask(http.MethodGet, "/favicon.ico"))
+	require.Empty(t, log.String())
+	for range 100 {
+		ask(http.MethodPost, "/flood")
+	}
+	require.LessOrEqual(t, strings.Count(log.String(), "/flood"), 2*maxRefusalLines)
+	require.Equal(t, 2, a.seen())
+}
+
 func TestAStoreThatCannotWriteIsNot200(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{errors.New("no space left on device"), store.ErrBusy} {

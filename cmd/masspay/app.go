@@ -8,9 +8,11 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -58,7 +60,7 @@ func run(ctx context.Context, args []string, w world) int {
 	root.SetIn(w.stdin)
 	root.SetOut(w.stdout)
 	root.SetErr(w.stderr)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	var e *ended
 	switch {
 	case err == nil:
@@ -67,12 +69,21 @@ func run(ctx context.Context, args []string, w world) int {
 		return a.recordEnd(e.code, "")
 	}
 	f := a.explain(err)
+	if neverSends[command.Name()] {
+		f.err = errors.New(sentNothing.ReplaceAllString(f.err.Error(), ""))
+	}
 	if ctx.Err() != nil && f.code == exitUnexpected {
 		f.code = exitInterrupted
 	}
 	f.print(w)
 	return a.recordEnd(f.code, oneLine(f.err.Error()))
 }
+
+// neverSends are commands of which nobody expects a payment: that nothing was sent says
+// nothing there, and sounds as if something could have been.
+var neverSends = map[string]bool{"serve": true, "backup": true, "demo": true, "man": true, "version": true, "signature": true, "completion": true}
+
+var sentNothing = regexp.MustCompile(`(; |, )nothing (more )?was sent( by this run)?$`)
 
 // recordEnd keeps how a recorded run ended, and returns its exit code. That it could
 // not be kept is no reason to call the run's work undone.
@@ -188,6 +199,9 @@ func (a *app) open(ctx context.Context) (*config, *bolt.Store, error) {
 		return nil, nil, err
 	}
 	s, err := bolt.Open(ctx, o)
+	if err == nil {
+		a.w.hangup.suspendBetween(s.Between)
+	}
 	return c, s, err
 }
 
@@ -387,7 +401,22 @@ func (e *expectFlags) expect(c *config) (batch.Expect, error) {
 	return out, nil
 }
 
-// say writes a line for people.
+// say writes a line for people. What comes from files and from the gate cannot steer
+// their terminals.
 func (a *app) say(format string, args ...any) {
-	_, _ = fmt.Fprintf(a.w.stderr, format+"\n", args...)
+	_, _ = fmt.Fprintln(a.w.stderr, withoutControls(fmt.Sprintf(format, args...)))
+}
+
+// withoutControls replaces what a terminal obeys instead of showing it, but for the
+// ends of lines.
+func withoutControls(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case unicode.IsControl(r), r >= 0x202a && r <= 0x202e, r >= 0x2066 && r <= 0x2069:
+			return '\ufffd'
+		}
+		return r
+	}, s)
 }

@@ -241,6 +241,31 @@ func TestWhatEndsNothing(t *testing.T) {
 	n.check("payouts.csv", "result.csv")
 }
 
+// A run that is suspended with Ctrl-Z keeps nobody waiting for the store.
+func TestSuspendedByHand(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n.file("payouts.csv", 80)
+	cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+	require.NoError(t, cmd.Start())
+	stat := fmt.Sprintf("/proc/%d/stat", cmd.Process.Pid)
+	if _, err := os.Stat(stat); err != nil {
+		t.Skip("no /proc here")
+	}
+	n.after(10)
+	for range 5 {
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTSTP))
+		require.Eventually(t, func() bool {
+			b, err := os.ReadFile(stat)
+			return err == nil && strings.Contains(string(b), ") T ")
+		}, time.Minute, time.Millisecond, "it is suspended")
+		require.Equal(t, 0, n.masspay("status"))
+		require.NoError(t, cmd.Process.Signal(syscall.SIGCONT))
+	}
+	require.NoError(t, cmd.Wait())
+	n.check("payouts.csv", "result.csv")
+}
+
 // Cron overlap: three processes with one file.
 func TestThreeProcessesOnOneFile(t *testing.T) {
 	t.Parallel()

@@ -160,12 +160,13 @@ func verdictCode(b store.Batch, accepted bool) int {
 
 // print tells a person what went wrong: the message, and a command that works.
 func (f *failure) print(w world) {
-	_, _ = fmt.Fprintf(w.stderr, "masspay: %s\n", oneLine(f.err.Error()))
+	a := &app{w: w}
+	a.say("masspay: %s", oneLine(f.err.Error()))
 	for _, l := range f.lines {
-		_, _ = fmt.Fprintln(w.stderr, l)
+		a.say("%s", l)
 	}
 	if f.hint != "" {
-		_, _ = fmt.Fprintf(w.stderr, "hint: %s\n", f.hint)
+		a.say("hint: %s", f.hint)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -30,6 +31,28 @@ callbacks:
   listen: 127.0.0.1:8080             # masspay serve takes callbacks here
   path: /callbacks
 `
+
+// systemConfig is what init writes under /etc: for a service with a user of its own.
+const systemConfig = `# masspay configuration. Every key is explained in the README.
+gate:
+  base_url: https://gate.example     # the platform tells you its address; masspay ping tries it
+  rate: 5                            # requests per second, as agreed with the platform
+projects:
+  - id: 1234                         # your project
+    secret_file: /etc/masspay/1234.secret   # a file with the project's secret, mode 600, owner masspay
+store:
+  path: /var/lib/masspay/masspay.db
+  key_file: /var/lib/masspay/store.key   # keep a copy of it away from here
+callbacks:
+  listen: 127.0.0.1:8080             # masspay serve takes callbacks here
+  path: /callbacks
+`
+
+// systemWide reports whether a configuration is one for the whole machine.
+func systemWide(file string) bool {
+	abs, err := filepath.Abs(file)
+	return err == nil && strings.HasPrefix(abs, "/etc/")
+}
 
 func (a *app) initCommand() *cobra.Command {
 	var trust, yes bool
@@ -59,10 +82,13 @@ func (a *app) initialize(ctx context.Context) error {
 		file = "masspay.yaml"
 	}
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		if err := writeNew(file, starterConfig); err != nil {
+		if err := a.writeStarter(file); err != nil {
 			return err
 		}
-		a.say("wrote %s: put in the gate's address, your project and its secret", file)
+	}
+	if systemWide(file) && os.Geteuid() == 0 {
+		a.stepsForRoot(file)
+		return nil
 	}
 	// Secrets are not needed yet, and a starter's values are not right yet.
 	c, err := loadConfig(file, a.env)
@@ -91,6 +117,35 @@ func (a *app) initialize(ctx context.Context) error {
 	}
 	a.say("made the store %s", o.Path)
 	return nil
+}
+
+// writeStarter writes a configuration to start from.
+func (a *app) writeStarter(file string) error {
+	text, perm := starterConfig, fs.FileMode(0o600)
+	if systemWide(file) {
+		text, perm = systemConfig, 0o644                               // it holds no secret, and the service reads it
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil { //nolint:gosec // as every folder under /etc
+			return err
+		}
+	}
+	if err := writeNew(file, text); err != nil {
+		return err
+	}
+	if err := os.Chmod(file, perm); err != nil {
+		return err
+	}
+	a.say("wrote %s: put in the gate's address, your project and its secret", file)
+	return nil
+}
+
+// stepsForRoot says what root does for the user that will run masspay: a store that
+// root makes is one that only root can use.
+func (a *app) stepsForRoot(file string) {
+	a.say("no store was made: it belongs to the user that runs masspay, and you are root. As root:")
+	a.say("  useradd --system --home-dir /var/lib/masspay --shell /usr/sbin/nologin masspay   # unless it is there")
+	a.say("  install -d -o masspay -g masspay -m 700 /var/lib/masspay")
+	a.say("  install -o masspay -g masspay -m 600 /dev/null /etc/masspay/1234.secret          # then put the secret into it")
+	a.say("hint: then, as that user: runuser -u masspay -- masspay init --config %s", shellWord(file))
 }
 
 // initStore looks after a store that is there: it brings one of an older masspay to

@@ -24,7 +24,7 @@ type world struct {
 	stdout io.Writer
 	stderr io.Writer
 	env    []string // as os.Environ
-	hangup *hangup  // what a SIGHUP does; nil: it is not for us to say
+	hangup *hangup  // what a SIGHUP and a suspension do; nil: that is not for us to say
 	alone  bool     // this is a process of its own, whose memory is ours to tune
 
 	// through stands between the engine and its store; nil: nothing does. Tests
@@ -58,13 +58,18 @@ func untilSignal(h *hangup) context.Context {
 	if !signal.Ignored(syscall.SIGHUP) {
 		signals = append(signals, syscall.SIGHUP)
 	}
-	got := make(chan os.Signal, len(signals))
+	got := make(chan os.Signal, len(signals)+1)
+	if !signal.Ignored(syscall.SIGTSTP) {
+		signals = append(signals, syscall.SIGTSTP) // Ctrl-Z
+	}
 	signal.Notify(got, signals...)
 	go func() {
 		var first time.Time
 		for s := range got {
 			switch number, _ := s.(syscall.Signal); {
 			case number == syscall.SIGHUP && h.call():
+			case number == syscall.SIGTSTP:
+				h.suspend()
 			case first.IsZero():
 				first = time.Now()
 				cancel()
@@ -77,8 +82,29 @@ func untilSignal(h *hangup) context.Context {
 	return ctx
 }
 
-// hangup is what a SIGHUP does instead of ending the process.
-type hangup struct{ do atomic.Pointer[func()] }
+// hangup is what a SIGHUP does instead of ending the process, and what a suspension
+// waits for.
+type hangup struct {
+	do      atomic.Pointer[func()]
+	between atomic.Pointer[func(func())]
+}
+
+// suspendBetween lets a suspension by Ctrl-Z wait until the store is let go of.
+func (h *hangup) suspendBetween(between func(func())) {
+	if h != nil {
+		h.between.Store(&between)
+	}
+}
+
+// suspend suspends the process as Ctrl-Z does, without the store's turn: others go on.
+func (h *hangup) suspend() {
+	stop := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+	if between := h.between.Load(); between != nil {
+		(*between)(stop)
+		return
+	}
+	stop()
+}
 
 func (h *hangup) set(do func()) {
 	if h != nil {

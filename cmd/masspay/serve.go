@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"log/slog"
-	"net/http"
 	"time"
 
 	"github.com/lmittmann/tint"
@@ -56,12 +55,11 @@ func (a *app) serve(ctx context.Context) error {
 		log.Info("secrets read again")
 	})
 	committer := web.NewCommitter(a.engine(s))
-	mux := http.NewServeMux()
-	mux.Handle(c.Callbacks.Path, &web.Callbacks{
+	callbacks := &web.Callbacks{
 		Keys: keys, Committer: committer, Log: log,
 		Allow: prefixes(c.Callbacks.Allow), Proxies: prefixes(c.Callbacks.TrustedProxies),
-	})
-	public, err := web.Open(ctx, c.Callbacks.Listen, mux)
+	}
+	public, err := web.Open(ctx, c.Callbacks.Listen, callbacks.Mux(c.Callbacks.Path))
 	if err != nil {
 		return err
 	}

@@ -481,12 +481,7 @@ func reported(status, code, message string) string {
 	return strings.Join(parts, ", ")
 }
 
-// printable shows a text of others without control characters.
+// printable is a text of others on one line, as it may be shown.
 func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return ' '
-		}
-		return r
-	}, s)
+	return withoutControls(strings.ReplaceAll(s, "\n", " "))
 }

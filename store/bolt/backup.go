@@ -69,7 +69,7 @@ func (s *Store) backup(ctx context.Context, f *os.File) error {
 		if err != nil || generation == 0 {
 			return err
 		}
-		return writeMarker(s.o.marker(), generation, false)
+		return s.mark(generation, false)
 	})
 }
 

@@ -229,6 +229,11 @@ func (s *Store) mine(tx *bbolt.Tx) error {
 	return nil
 }
 
+// Between runs do while this process is not at the store's file: who is suspended then
+// keeps nobody waiting. It blocks until a burst under way is through, some milliseconds
+// mostly.
+func (s *Store) Between(do func()) { s.turn.between(do) }
+
 // view runs a read burst.
 func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 	return s.burst(ctx, func(db *bbolt.DB) error { return db.View(fn) })
@@ -352,7 +357,7 @@ func (s *Store) distrust() error {
 	if err != nil {
 		return nil //nolint:nilerr // no marker: nothing is sent either
 	}
-	return errors.Join(writeMarker(s.o.marker(), generation+1_000_000, restored), syncFile(s.o.marker()))
+	return errors.Join(s.mark(generation+1_000_000, restored), syncFile(s.o.marker()))
 }
 
 // uncut makes sure that the file has all the pages that are in use.

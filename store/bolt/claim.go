@@ -95,7 +95,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		// The store's number first, the marker after it: a crash between leaves
 		// the marker behind, which is harmless; the other way round would make
 		// this store look like a copy.
-		if err := writeMarker(s.o.marker(), generation, copied); err != nil {
+		if err := s.mark(generation, copied); err != nil {
 			return errors.Join(err, s.write(db, func(tx *bbolt.Tx) error { return s.release(tx, out) }))
 		}
 		if !s.marked {
@@ -302,7 +302,7 @@ func (s *Store) AskFirst(ctx context.Context) error {
 			return err
 		}
 		s.asking = true
-		return errors.Join(writeMarker(s.o.marker(), generation, true), syncFile(s.o.marker()), syncFolder(s.o.marker()))
+		return errors.Join(s.mark(generation, true), syncFile(s.o.marker()), syncFolder(s.o.marker()))
 	})
 }
 
@@ -426,8 +426,15 @@ func (s *Store) Trust(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return errors.Join(writeMarker(s.o.marker(), generation, false), syncFile(s.o.marker()))
+		return errors.Join(s.mark(generation, false), syncFile(s.o.marker()))
 	})
+}
+
+// mark writes the store's marker, for the store's owner.
+func (s *Store) mark(generation uint64, restored bool) error {
+	err := writeMarker(s.o.marker(), generation, restored)
+	adopt(s.o.marker(), s.o.Path)
+	return err
 }
 
 // The marker is the generation in ASCII and, in a restored copy, the word for it. It is

@@ -77,6 +77,7 @@ func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
 	if err != nil {
 		return nil, err
 	}
+	adopt(path, RealPath(storePath))
 	return &Limiter{
 		// Requests that are late by so much can make a second as full as one that is
 		// longer by so much.

@@ -29,6 +29,7 @@ const loadCommit = 10_000
 // end, and one last commit makes the batch count.
 func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (store.Loaded, error) {
 	one, err := lock(ctx, s.o.Path+".load")
+	adopt(s.o.Path+".load", s.o.Path)
 	if err != nil {
 		return store.Loaded{}, err
 	}

@@ -59,7 +59,9 @@ func (t *turn) take(ctx context.Context) error {
 	}
 	queue, err := lock(ctx, t.path+".queue")
 	if err == nil {
+		adopt(t.path+".queue", t.path)
 		t.held, err = lock(ctx, t.path+".turn")
+		adopt(t.path+".turn", t.path)
 		err = errors.Join(err, queue.Unlock())
 	}
 	if err != nil {
@@ -99,6 +101,14 @@ func (t *turn) open() error {
 	}
 	t.file = f
 	return nil
+}
+
+// between runs do while this process does not have the turn, and keeps it from taking
+// it meanwhile.
+func (t *turn) between(do func()) {
+	t.inside <- struct{}{}
+	defer func() { <-t.inside }()
+	do()
 }
 
 func (t *turn) release() error {

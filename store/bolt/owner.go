@@ -75,6 +75,7 @@ func (s *Store) own() (uint64, error) {
 	if !ok {
 		return 0, fmt.Errorf("lock file %s: %w", l.Path(), store.ErrBusy)
 	}
+	adopt(l.Path(), s.o.Path)
 	// Its name must outlive a power cut: a missing file would prove nothing of a process
 	// that is surely dead.
 	if err := syncFolder(l.Path()); err != nil {

@@ -696,6 +696,7 @@ func (s *Store) Probe(ctx context.Context) (release func() error, err error) {
 		}
 		return nil, fmt.Errorf("lock file %s: %w", l.Path(), err)
 	}
+	adopt(l.Path(), s.o.Path)
 	return l.Unlock, nil
 }
 
