@@ -102,9 +102,17 @@ $(BIN)/vegeta: tools/go.mod tools/go.sum
 man: build
 	$(BIN)/masspay man $(BIN)/man
 
-install: build
-	install -d $(DESTDIR)/usr/local/bin
-	install -m 755 $(BIN)/masspay $(DESTDIR)/usr/local/bin/masspay
+# It builds nothing: make build as yourself, then sudo make install.
+PREFIX ?= /usr/local
+
+install:
+	@test -x $(BIN)/masspay || { echo "make build first, as yourself; then sudo make install" >&2; exit 1; }
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 $(BIN)/masspay $(DESTDIR)$(PREFIX)/bin/masspay
+	$(BIN)/masspay man $(DESTDIR)$(PREFIX)/share/man/man1
+	$(BIN)/masspay completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/masspay
+	$(BIN)/masspay completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_masspay
+	$(BIN)/masspay completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/masspay.fish
 
 clean:
 	rm -rf $(BIN)

@@ -113,7 +113,7 @@ func accountColumn(column string) bool {
 		return false
 	}
 	switch lastPart(column) {
-	case "number", "account_number", "pan", "iban", "wallet_id", "phone":
+	case "number", "account_number", "pan", "iban", "wallet_id", "wallet_address", "phone":
 		return true
 	}
 	return false

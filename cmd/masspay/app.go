@@ -166,6 +166,11 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 		a.reportCommand(), a.showCommand(), a.logCommand(), a.retryCommand(), a.cancelCommand(), a.resolveCommand(), a.serveCommand(), a.backupCommand(), a.doctorCommand(),
 		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(),
 	)
+	for _, c := range root.Commands() {
+		if e := examples[c.Name()]; e != "" {
+			c.Example = "  " + strings.ReplaceAll(e, "\n", "\n  ")
+		}
+	}
 	return root
 }
 

@@ -27,7 +27,7 @@ func (a *app) demoCommand() *cobra.Command {
 	var seed uint64
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "The whole story against a simulator, no configuration needed",
+		Short: "An end-to-end demo against a simulator, no configuration needed",
 		Long: `Pay a sample file of 50 rows, some of which go wrong, through a simulated gate
 on this machine: this program as it is, a real store, real HTTP, real signed
 callbacks. No money moves. Takes some ten seconds.
@@ -46,7 +46,7 @@ end the gate's ledger stands beside the result. Takes about a minute.`,
 	}
 	c.Flags().BoolVar(&hostile, "hostile", false, "a gate that misbehaves, and a program that is killed")
 	c.Flags().Uint64Var(&seed, "seed", 0, "with --hostile: the `SEED` of the night (default: another one each time)")
-	c.Flags().StringVar(&folder, "folder", "", "work in this new `FOLDER` (default: a temporary one)")
+	c.Flags().StringVar(&folder, "folder", "", "work in this new `FOLDER` and keep it (default: a temporary one, which is removed)")
 	return c
 }
 
@@ -55,7 +55,9 @@ type demo struct {
 	a      *app
 	folder string
 	self   string // this program
-	sim    *gatesim.Sim
+
+	temporary bool // the folder goes with the performance
+	sim       *gatesim.Sim
 }
 
 const demoSecret = "demo-secret"
@@ -87,12 +89,29 @@ func (a *app) demo(ctx context.Context, folder string) error {
 		return err
 	}
 	defer end()
-	return d.play(ctx)
+	return d.leave(d.play(ctx))
+}
+
+// leave removes a temporary folder, unless something in it is worth a look.
+func (d *demo) leave(err error) error {
+	if !d.temporary {
+		return err
+	}
+	var e *ended
+	if err != nil && !errors.As(err, &e) && !errors.Is(err, context.Canceled) {
+		d.a.say("folder: %s", d.folder)
+		return err
+	}
+	if removed := os.RemoveAll(d.folder); removed != nil {
+		return errors.Join(err, removed)
+	}
+	d.a.say("hint: masspay demo --folder demo keeps it all: the configuration, the store, the result")
+	return err
 }
 
 // stage sets up a folder and a simulator; settings are those of the gate.
 func (a *app) stage(folder string, input []byte, settings string, cfg gatesim.Config) (d *demo, end func(), err error) {
-	d = &demo{a: a, folder: folder}
+	d = &demo{a: a, folder: folder, temporary: folder == ""}
 	if folder == "" {
 		if d.folder, err = os.MkdirTemp("", "masspay-demo-"); err != nil {
 			return nil, nil, err
@@ -134,7 +153,10 @@ func (d *demo) write(input []byte, config string) error {
 }
 
 func (d *demo) play(ctx context.Context) error {
-	d.a.say("masspay demo: 50 payouts through a simulated gate; no money moves\nfolder: %s", d.folder)
+	d.a.say("masspay demo: 50 payouts through a simulated gate; no money moves")
+	if !d.temporary {
+		d.a.say("folder: %s", d.folder)
+	}
 	if err := d.step(ctx, "init"); err != nil {
 		return err
 	}
@@ -177,7 +199,9 @@ func (d *demo) judge(sent int) error {
 	for _, l := range lines {
 		d.a.say("  %s", l)
 	}
-	d.a.say("result: %s", result)
+	if !d.temporary {
+		d.a.say("result: %s", result)
+	}
 	j, err := d.judged("again.csv")
 	if err != nil {
 		return err

@@ -74,13 +74,13 @@ func (a *app) demoHostile(ctx context.Context, folder string, seed uint64) error
 		return err
 	}
 	defer end()
-	a.say("masspay demo --hostile --seed %d: %d payouts; no money moves\nfolder: %s\n", seed, hostileRows, d.folder)
+	a.say("masspay demo --hostile --seed %d: %d payouts; no money moves\n", seed, hostileRows)
 	a.say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gate.Rates), hostileKills)
 	h := &hostileNight{demo: d, rng: rng, seed: seed, begun: time.Now()}
 	if err := h.play(ctx); err != nil {
-		return err
+		return d.leave(err)
 	}
-	return h.judge(ctx)
+	return d.leave(h.judge(ctx))
 }
 
 // hostileNight is one performance.
@@ -279,7 +279,9 @@ func (h *hostileNight) judge(ctx context.Context) error {
 	if err := h.step(ctx, "doctor"); err != nil {
 		return err
 	}
-	h.a.say("\nresult: %s", filepath.Join(h.folder, "result.csv"))
+	if !h.temporary {
+		h.a.say("\nresult: %s", filepath.Join(h.folder, "result.csv"))
+	}
 	if !j.OK() || j.Open > 0 || st.OtherBody > 0 {
 		return failf(exitUnexpected, fmt.Sprintf("masspay demo --hostile --seed %d plays it again; please report it", h.seed),
 			"the ledger shows what must never happen")

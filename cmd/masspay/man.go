@@ -20,7 +20,61 @@ func (a *app) manCommand() *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
+			root.Long += manFiles
+			for _, c := range append(root.Commands(), root) {
+				if c.Long == "" {
+					c.Long = c.Short + "."
+				}
+				c.Long += manExitCodes
+			}
 			return doc.GenManTree(root, &doc.GenManHeader{Title: "MASSPAY", Section: "1", Source: "masspay " + version}, args[0])
 		},
 	}
 }
+
+// examples are shown by --help and in the man pages.
+var examples = map[string]string{
+	"init":      "masspay init",
+	"ping":      "masspay ping",
+	"check":     "masspay check payouts.csv\nmasspay check payouts.csv --expect-rows 50 --expect-total 103653.75KGS",
+	"run":       "masspay run payouts.csv -o result.csv\nmasspay run payouts.csv -o result.csv --wait 0\nmasspay run --batch payouts.csv -o result.csv",
+	"status":    "masspay status\nmasspay status payouts.csv",
+	"reconcile": "masspay reconcile --results",
+	"report":    "masspay report payouts.csv -o result.csv\nmasspay report payouts.csv -o declined.csv --state declined",
+	"show":      "masspay show payment_47\nmasspay show --account 996555123420\nmasspay show --name 'Aibek Asanov'",
+	"log":       "masspay log --since 7d\nmasspay log --batch payouts.csv --json",
+	"retry":     "masspay retry payouts.csv -o again.csv\nmasspay check again.csv\nmasspay run again.csv -o again.result.csv",
+	"cancel":    "masspay cancel payouts.csv --row payment_47",
+	"resolve":   "masspay resolve payment_47 --as seen --reason 'the platform confirmed the amount by telephone'",
+	"backup":    "masspay backup /backup/masspay-2026-11-26.db",
+	"serve":     "masspay serve",
+	"demo":      "masspay demo\nmasspay demo --hostile",
+}
+
+const manExitCodes = `
+
+# EXIT STATUS
+**0** everything asked for is done and paid, or accepted where no wait was asked for
+
+**1** something unexpected; safe to run again
+
+**3** done, and some rows were not paid
+
+**4** done, and some outcomes are open, or a person must check
+
+**10** the file has problems; nothing was sent
+
+**11** the store is busy; nothing was sent by this run
+
+**12** configuration, usage, missing or wrong store or key, or the gate refuses the project
+
+**130** interrupted; safe to run again
+`
+
+const manFiles = `
+
+# FILES
+**masspay.yaml**, **/etc/masspay/masspay.yaml** the configuration; **--config** and **MASSPAY_CONFIG** name another one
+
+**store.path** the store, and beside it its marker (**.marker**), the shared rate (**.rate**) and locks (**.queue**, **.turn**, **.load**, **.probe**, **.owner-...**): leave them alone while masspay runs
+`
