@@ -210,7 +210,6 @@ func TestInterrupted(t *testing.T) {
 		require.NoError(t, cmd.Start())
 		n.after(5)
 		require.NoError(t, cmd.Process.Signal(signal))
-		require.NoError(t, cmd.Process.Signal(signal), "timeout(1) sends two, which are one")
 		var exit *exec.ExitError
 		require.ErrorAs(t, cmd.Wait(), &exit)
 		require.Equal(t, exitInterrupted, exit.ExitCode(), said.String())
@@ -329,25 +328,38 @@ func TestAPortThatIsTaken(t *testing.T) {
 func TestInterruptedTwice(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
-		n := newNight(t, 100, gatesim.Config{
-			VerdictAfter: 20 * time.Millisecond, HangFor: time.Minute, Rates: map[gatesim.Fault]float64{gatesim.HangAfter: 0.5},
-		})
-		n.file("payouts.csv", 20)
-		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
-		require.NoError(t, cmd.Start())
-		n.after(10)
-		require.NoError(t, cmd.Process.Signal(signal))
-		// The first one is heard when claiming has stopped; the requests that hang
-		// keep the process alive for the two seconds of their timeout.
-		time.AfterFunc(sameSignal+200*time.Millisecond, func() { _ = cmd.Process.Signal(signal) })
-		_ = cmd.Wait()
-		status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
-		require.True(t, status.Signaled() && status.Signal() == signal, "it left at once, without the result: %v", cmd.ProcessState)
-		require.NoFileExists(t, filepath.Join(n.folder, "result.csv"))
-		for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
-			require.Less(t, try, 5)
+		for _, tt := range []struct {
+			second time.Duration
+			leaves bool
+		}{
+			{200 * time.Millisecond, false}, // timeout(1) sends two: they are one
+			{sameSignal + 200*time.Millisecond, true},
+		} {
+			n := newNight(t, 100, gatesim.Config{
+				VerdictAfter: 20 * time.Millisecond, HangFor: time.Minute, Rates: map[gatesim.Fault]float64{gatesim.HangAfter: 0.5},
+			})
+			n.file("payouts.csv", 20)
+			cmd := n.command("run", "payouts.csv", "-o", "result.csv")
+			require.NoError(t, cmd.Start())
+			n.after(10)
+			require.NoError(t, cmd.Process.Signal(signal))
+			// The first one is heard when claiming has stopped; the requests that hang
+			// keep the process alive for the two seconds of their timeout.
+			time.AfterFunc(tt.second, func() { _ = cmd.Process.Signal(signal) })
+			_ = cmd.Wait()
+			status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
+			if tt.leaves {
+				require.True(t, status.Signaled() && status.Signal() == signal, "it left at once, without the result: %v", cmd.ProcessState)
+				require.NoFileExists(t, filepath.Join(n.folder, "result.csv"))
+			} else {
+				require.Equal(t, exitInterrupted, status.ExitStatus(), "%v", cmd.ProcessState)
+				require.FileExists(t, filepath.Join(n.folder, "result.csv"))
+			}
+			for try := 0; n.masspay("run", "payouts.csv", "-o", "result.csv", "--wait", "20s") != 0; try++ {
+				require.Less(t, try, 5)
+			}
+			n.check("payouts.csv", "result.csv")
 		}
-		n.check("payouts.csv", "result.csv")
 	}
 }
 

@@ -1,0 +1,72 @@
+package batch
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+)
+
+func TestArrived(t *testing.T) {
+	t.Parallel()
+	kgs := func(minor int64) payout.Amount { return payout.Amount{Minor: minor, Currency: "KGS"} }
+	for _, tt := range []struct {
+		name    string
+		p       payout.Payout
+		minor   int64
+		unknown bool
+	}{
+		{"paid", payout.Payout{State: payout.StatePaid, Got: kgs(100)}, 100, false},
+		{"paid, the gate named no amount", payout.Payout{State: payout.StatePaid}, 100, false},
+		{"paid, a person says so", payout.Payout{State: payout.StatePaid, Got: kgs(7), Resolution: payout.Resolution{As: payout.StatePaid}}, 100, false},
+		{"partly", payout.Payout{State: payout.StatePartial, Got: kgs(40)}, 40, false},
+		{"partly, nobody knows which part", payout.Payout{State: payout.StatePartial}, 0, true},
+		{"declined", payout.Payout{State: payout.StateDeclined, Got: kgs(100)}, 0, false},
+		{"rejected", payout.Payout{State: payout.StateRejected}, 0, false},
+		{"returned", payout.Payout{State: payout.StateReturned, Got: kgs(100)}, 0, false},
+		{"cancelled", payout.Payout{State: payout.StateCancelled}, 0, false},
+		{"to be checked", payout.Payout{State: payout.StatePaid, Got: kgs(101), Flags: payout.AmountDiffers}, 0, true},
+		{"not sent", payout.Payout{State: payout.StateNew}, 0, true},
+		{"accepted", payout.Payout{State: payout.StateAccepted, Got: kgs(100)}, 0, true},
+		{"in doubt", payout.Payout{State: payout.StateUnknown}, 0, true},
+	} {
+		tt.p.Amount = kgs(100)
+		a, known := Arrived(&tt.p)
+		require.Equal(t, !tt.unknown, known, tt.name)
+		require.Equal(t, tt.minor, a.Minor, tt.name)
+	}
+}
+
+// What was sent now, what was known before, and what was not sent are told apart.
+func TestSummaryTellsRunsApart(t *testing.T) {
+	t.Parallel()
+	begun := time.Date(2026, 11, 26, 2, 0, 0, 0, time.UTC)
+	sent := newSent(begun)
+	row := func(number uint64, state payout.State, settled time.Duration) *payout.Payout {
+		p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 10, Currency: "KGS"})
+		p.Number, p.State, p.SentBy, p.FirstSent = number, state, 3, begun.Add(-time.Hour)
+		if settled != 0 {
+			p.SettledAt = begun.Add(settled)
+		}
+		return &p
+	}
+	sent.add(1)
+	sent.add(64)
+	var s Summary
+	s.payout(row(1, payout.StatePaid, time.Minute), sent)
+	s.payout(row(64, payout.StateNew, 0), sent) // turned away: it was tried and not sent
+	s.payout(row(65, payout.StatePaid, -time.Minute), sent)
+	s.payout(row(66, payout.StatePaid, time.Minute), sent)
+	s.payout(row(67, payout.StateAccepted, 0), sent)
+	s.payout(row(68, payout.StateCancelled, -time.Minute), sent)
+	s.Add(WordSkipped, 1, payout.Amount{})
+	require.Equal(t, 1, s.Now.Rows)
+	require.Equal(t, 1, s.Unsent.Rows)
+	require.Equal(t, 3, s.Before.Rows)
+	require.Equal(t, map[string]int64{"KGS": 30}, s.Before.Minor())
+	require.Equal(t, 2, s.SettledNow, "one has no outcome yet")
+	require.Equal(t, []Earlier{{Batch: 3, Rows: 3, Last: begun.Add(-time.Hour)}}, s.Earlier)
+	require.Equal(t, 7, s.Rows)
+}
