@@ -119,28 +119,40 @@ func sums(s batch.Summary, earlier string) string {
 
 // sentEarlier says when rows were sent before, and by which file.
 func sentEarlier(ctx context.Context, s store.Store, sum batch.Summary) (string, error) {
-	if len(sum.Earlier) == 0 {
-		return "", nil
+	all, err := earlierOf(ctx, s, sum)
+	if err != nil || len(all) == 0 {
+		return "", err
 	}
-	files := map[uint32]string{}
-	for b, err := range s.Batches(ctx) {
-		if err != nil {
-			return "", err
-		}
-		files[b.Number] = b.Name
-	}
-	newest := sum.Earlier[0]
-	text := ""
+	newest, text := all[0], ""
 	if !newest.Last.IsZero() {
 		text = "on " + newest.Last.Local().Format(time.DateOnly)
 	}
-	if name := files[newest.Batch]; name != "" {
-		text += " by " + printable(name)
+	if newest.File != "" {
+		text += " by " + printable(newest.File)
 	}
-	if more := len(sum.Earlier) - 1; more > 0 {
+	if more := len(all) - 1; more > 0 {
 		text += " and " + count(more, "other file")
 	}
 	return strings.TrimSpace(text), nil
+}
+
+// earlierOf names the files that sent rows before, the newest first.
+func earlierOf(ctx context.Context, s store.Store, sum batch.Summary) (all []earlierJSON, err error) {
+	if len(sum.Earlier) == 0 {
+		return nil, nil
+	}
+	batches := map[uint32]store.Batch{}
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		batches[b.Number] = b
+	}
+	for _, e := range sum.Earlier {
+		b := batches[e.Batch]
+		all = append(all, earlierJSON{Batch: b.ID, File: b.Name, Rows: e.Rows, Last: e.Last})
+	}
+	return all, nil
 }
 
 // absolute is a path that another process finds from anywhere; empty stays empty.

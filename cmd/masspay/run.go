@@ -308,7 +308,11 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 	}
 	if f.json {
 		o.tell(w, b)
-		return errors.Join(a.printJSON(runReport(b, w.Summary, out, code, w.path)), endWith(code))
+		report := runReport(b, w.Summary, out, code, w.path)
+		if report.Earlier, err = earlierOf(ctx, s, w.Summary); err != nil {
+			return err
+		}
+		return errors.Join(a.printJSON(report), endWith(code))
 	}
 	summaryTable(a.w.stderr, w.Summary)
 	if err := a.ending(ctx, s, b, w, out, code); err != nil {
@@ -336,11 +340,20 @@ type runJSON struct {
 	Asked       int                `json:"questions_asked"`
 	SentNow     sumJSON            `json:"sent_now"`
 	KnownBefore sumJSON            `json:"known_before"`
+	Earlier     []earlierJSON      `json:"known_before_from,omitempty"`
 	NotSent     sumJSON            `json:"not_sent"`
 	Arrived     sumJSON            `json:"arrived"`
 	Stopped     string             `json:"stopped,omitempty"`
 	Interrupted bool               `json:"interrupted,omitempty"`
 	States      map[string]sumJSON `json:"states"`
+}
+
+// earlierJSON is who sent rows that were known before.
+type earlierJSON struct {
+	Batch string    `json:"batch"`
+	File  string    `json:"file"`
+	Rows  int       `json:"rows"`
+	Last  time.Time `json:"last_sent_at,omitzero"`
 }
 
 type sumJSON struct {
