@@ -95,20 +95,21 @@ type checking struct {
 	warnings warnings
 	rules    *rules
 
-	rows    int
-	ids     []seen
-	sums    map[string]int64
-	pending []draft // rows whose ids are to be looked up
-	numbers []int   // their row numbers
-	digests []payout.Digest
-	chunked bool // every row is right, and was read in chunks
-	skip    map[int]string
-	fresh   int
-	known   int
-	unsent  int
-	before  Summary // of the known, those that would not be sent
-	id      string
-	batches map[uint32]string // names by number, once they were needed
+	rows     int
+	ids      []seen
+	sums     map[string]int64
+	pending  []draft // rows whose ids are to be looked up
+	numbers  []int   // their row numbers
+	digests  []payout.Digest
+	chunked  bool // every row is right, and was read in chunks
+	skip     map[int]string
+	fresh    int
+	known    int
+	unsent   int
+	families map[payout.Digest]bool // rows that have a retry, once they were needed
+	before   Summary                // of the known, those that would not be sent
+	id       string
+	batches  map[uint32]string // names by number, once they were needed
 }
 
 // seen is an id of the file: 24 bytes a row.
@@ -251,17 +252,20 @@ func (k *checking) lookup() error {
 	if err != nil {
 		return err
 	}
-	firsts, err := k.firsts()
-	if err != nil {
-		return err
+	if k.families == nil {
+		if k.families, err = k.Store.Families(k.ctx); err != nil {
+			return err
+		}
 	}
 	var buf []byte
 	for i, d := range k.pending {
 		was := found[i]
 		if was.Number == 0 {
-			barred, err := k.barred(d, k.numbers[i], firsts)
-			if err != nil {
-				return err
+			barred := false
+			if _, _, retry := payout.RetryOf(d.key.PaymentID); retry || k.families[k.digests[i]] {
+				if barred, err = k.barred(d, k.numbers[i]); err != nil {
+					return err
+				}
 			}
 			if !barred {
 				k.fresh++
@@ -286,42 +290,20 @@ func (k *checking) lookup() error {
 	return nil
 }
 
-// firsts are the first ids of the pending rows that are retries, as far as the store
-// knows them.
-func (k *checking) firsts() (map[payout.Key]bool, error) {
-	var keys []payout.Key
-	var ids []payout.Digest
-	for _, d := range k.pending {
-		if first, _, ok := payout.RetryOf(d.key.PaymentID); ok {
-			key := payout.Key{ProjectID: d.key.ProjectID, PaymentID: first}
-			keys, ids = append(keys, key), append(ids, k.Store.DigestID(key))
-		}
-	}
-	if len(ids) == 0 {
-		return nil, nil
-	}
-	found, err := k.Store.Lookup(k.ctx, ids)
-	if err != nil {
-		return nil, err
-	}
-	known := map[payout.Key]bool{}
-	for i, p := range found {
-		known[keys[i]] = p.Number != 0
-	}
-	return known, nil
-}
-
-// barred reports a row that would pay once more what may be paid.
-func (k *checking) barred(d draft, number int, firsts map[payout.Key]bool) (bool, error) {
-	first, n, ok := payout.RetryOf(d.key.PaymentID)
-	if !ok || n == 2 && !firsts[payout.Key{ProjectID: d.key.ProjectID, PaymentID: first}] {
-		return false, nil
-	}
-	by, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.t.columns, d.cells))
-	if err != nil || by.Number == 0 {
+// barred reports a row that would pay once more what may be paid. One that differs from
+// it in amount or payee is a warning: perhaps it was corrected, and paid since.
+func (k *checking) barred(d draft, number int) (bool, error) {
+	bar, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.t.columns, d.cells))
+	if err != nil || bar.By.Number == 0 {
 		return false, err
 	}
-	text := "it would pay once more what " + ShellWord(by.Key.PaymentID) + " pays, which is " + stateInWords(by) + ": take the row out; masspay show " + ShellWord(by.Key.PaymentID) + " says more"
+	by := ShellWord(bar.By.Key.PaymentID)
+	if !bar.Same {
+		k.warnings.add(d.line, fmt.Sprintf("general.payment_id %s belongs to the same row as %s, which is %s, with another amount or payee: is it to be paid as well?",
+			ShellWord(d.key.PaymentID), by, stateInWords(bar.By)))
+		return false, nil
+	}
+	text := "it would pay once more what " + by + " pays, which is " + stateInWords(bar.By) + ": take the row out, or, if it is another payout, give it an id that is no retry's; masspay show " + by + " says more"
 	k.rules.problem(d.line, "general.payment_id", d.key.PaymentID, text)
 	k.skip[number] = "general.payment_id: " + text
 	k.add(d.amount, -1)
@@ -333,6 +315,8 @@ func stateInWords(p payout.Payout) string {
 	switch {
 	case Action(p) == ActNever:
 		return "refused for fraud or compliance"
+	case Action(p) == ActCheck && !p.State.Open() && !p.NeedsCheck():
+		return Word(p) + " in a way that a person must look at first"
 	case p.State == payout.StateNew && !p.NeedsCheck():
 		return "not sent yet and will be"
 	case Word(p) == WordOpen:

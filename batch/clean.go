@@ -2,6 +2,7 @@ package batch
 
 import (
 	"bytes"
+	"slices"
 
 	"masspay/payout"
 )
@@ -22,6 +23,14 @@ func (k *checking) clean() error {
 	}
 	k.id, k.chunked = sum, true
 	some, err := k.anyKnown()
+	if err == nil && !some {
+		// An id that comes anew may be of a row that was paid under a retry's.
+		var families map[payout.Digest]bool
+		if families, err = k.Store.Families(k.ctx); err == nil && len(families) > 0 &&
+			slices.ContainsFunc(k.ids, func(s seen) bool { return families[s.id] }) {
+			return errUnclean
+		}
+	}
 	if err != nil || !some {
 		k.fresh = k.rows
 		return err

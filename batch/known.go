@@ -18,7 +18,8 @@ type Known interface {
 	DigestID(payout.Key) payout.Digest
 	DigestContent(method string, canonical []byte) payout.Digest
 	Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error)
-	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (payout.Payout, error)
+	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Bar, error)
+	Families(ctx context.Context) (map[payout.Digest]bool, error)
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
 	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
 }
@@ -55,9 +56,11 @@ func (n *nothing) Lookup(_ context.Context, ids []payout.Digest) ([]payout.Payou
 	return make([]payout.Payout, len(ids)), nil
 }
 
-func (n *nothing) RetryBar(context.Context, payout.Key, payout.Amount, string) (p payout.Payout, err error) {
-	return p, nil
+func (n *nothing) RetryBar(context.Context, payout.Key, payout.Amount, string) (bar store.Bar, err error) {
+	return bar, nil
 }
+
+func (n *nothing) Families(context.Context) (map[payout.Digest]bool, error) { return nil, nil }
 
 func (n *nothing) Row(context.Context, payout.Payout, payout.Place) ([]string, store.Line, error) {
 	return nil, store.Line{}, store.ErrUnknown

@@ -123,6 +123,10 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 	if err := w.Write(append(b.Columns[:len(b.Columns):len(b.Columns)], resultColumns...)); err != nil {
 		return sum, nil, err
 	}
+	families, err := s.Families(ctx)
+	if err != nil {
+		return sum, nil, err
+	}
 	cells := newCellHash()
 	record := make([]string, 0, len(b.Columns)+len(resultColumns))
 	for l, err := range s.Lines(ctx, b.ID) {
@@ -137,13 +141,14 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, notes)
-		if l.Skip == "" && l.Payout.State == payout.StateNew {
-			by, err := retryBar(ctx, s, l, b.Columns)
+		if l.Skip == "" && l.Payout.State == payout.StateNew && mayWait(s, families, l.Payout.Key) {
+			bar, err := s.RetryBar(ctx, l.Payout.Key, l.Payout.Amount, payout.Payee(b.Columns, l.Cells))
 			if err != nil {
 				return sum, nil, err
 			}
-			if by.Number != 0 {
-				record[len(record)-1] += "; it would pay once more what " + by.Key.PaymentID + " pays, which is " + stateInWords(by)
+			if bar.Same {
+				sum.Barred++
+				record[len(record)-1] += "; it would pay once more what " + bar.By.Key.PaymentID + " pays, which is " + stateInWords(bar.By)
 			}
 		}
 		if l.Skip == "" && unpaidAfterAll(l.Payout) {
@@ -167,6 +172,12 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 	slices.SortFunc(sum.Earlier, func(a, b Earlier) int { return b.Last.Compare(a.Last) })
 	w.Flush()
 	return sum, cells.h.Sum(nil), errors.Join(w.Error(), out.Flush())
+}
+
+// mayWait reports whether a row may have to wait for another payout of it.
+func mayWait(s store.Store, families map[payout.Digest]bool, key payout.Key) bool {
+	_, _, retry := payout.RetryOf(key.PaymentID)
+	return retry || len(families) > 0 && families[s.DigestID(key)]
 }
 
 // wordsOfLine are result.state and result.action of a row.

@@ -3,7 +3,6 @@ package batch
 import (
 	"context"
 	"encoding/csv"
-	"errors"
 	"io"
 	"slices"
 	"unicode/utf8"
@@ -60,7 +59,7 @@ func (r Retrying) Write(ctx context.Context, s store.Store, b store.Batch, out i
 		if err != nil {
 			return made, err
 		}
-		next, why, err := r.next(ctx, s, l, b.Columns)
+		next, why, err := r.next(ctx, s, l)
 		if err != nil {
 			return made, err
 		}
@@ -101,62 +100,38 @@ func (made *Retry) leave(l store.Line, columns []string, why string) {
 
 // next is the id under which a row is paid again, or why it is not; both are empty for
 // a row that was paid.
-func (r Retrying) next(ctx context.Context, s store.Store, l store.Line, columns []string) (id, why string, err error) {
+func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, why string, err error) {
 	if l.Skip != "" {
 		return "", "left out before it was sent: correct it, and pay it under the id that it has", nil
 	}
 	if why := r.refuses(l.Payout); why != "" || l.Payout.State == payout.StatePaid {
 		return "", why, nil
 	}
-	last, n, err := latest(ctx, s, l)
+	family, err := s.Family(ctx, l.Payout.Key)
 	if err != nil {
 		return "", "", err
 	}
-	if why := r.refuses(last); why != "" || last.State == payout.StatePaid {
-		if last.Key != l.Payout.Key && why != "" {
-			why = "paid again as " + last.Key.PaymentID + ": " + why
+	n := 1
+	for _, p := range family {
+		if first, at, ok := payout.RetryOf(p.Key.PaymentID); ok && first == payout.FirstOf(first) {
+			n = max(n, at)
 		}
-		return "", why, nil
+		if p.Key == l.Payout.Key || p.State == payout.StateCancelled {
+			continue
+		}
+		// Whatever its cells are by now: somebody has paid the row again, corrected.
+		if p.State == payout.StatePaid && !p.NeedsCheck() {
+			return "", "paid as " + p.Key.PaymentID, nil
+		}
+		if why := r.refuses(p); why != "" {
+			return "", "to be paid as " + p.Key.PaymentID + ": " + why, nil
+		}
 	}
-	first, _, ok := payout.RetryOf(l.Payout.Key.PaymentID)
-	if !ok {
-		first = l.Payout.Key.PaymentID
-	}
-	id = payout.RetryID(first, n+1)
+	id = payout.RetryID(payout.FirstOf(l.Payout.Key.PaymentID), n+1)
 	if utf8.RuneCountInString(id) > maxPaymentID {
 		return "", "its payment_id would be too long", nil
 	}
-	by, err := s.RetryBar(ctx, payout.Key{ProjectID: l.Payout.Key.ProjectID, PaymentID: id}, l.Payout.Amount, payout.Payee(columns, l.Cells))
-	if err != nil {
-		return "", "", err
-	}
-	if by.Number != 0 {
-		return "", "it would pay once more what " + by.Key.PaymentID + " pays, which is " + stateInWords(by), nil
-	}
 	return id, "", nil
-}
-
-// latest is the newest payout of a row, and which it is: 1 is the first.
-func latest(ctx context.Context, s store.Store, l store.Line) (last payout.Payout, n int, err error) {
-	last, n = l.Payout, 1
-	first, at, ok := payout.RetryOf(last.Key.PaymentID)
-	if ok {
-		n = at
-	} else {
-		first = last.Key.PaymentID
-	}
-	for {
-		rec, err := s.Get(ctx, payout.Key{ProjectID: last.Key.ProjectID, PaymentID: payout.RetryID(first, n+1)})
-		if errors.Is(err, store.ErrUnknown) || err == nil && rec.State == payout.StateCancelled {
-			return last, n, nil
-		}
-		if err != nil {
-			return last, n, err
-		}
-		if n++; rec.Amount == l.Payout.Amount && rec.Masked == l.Payout.Masked {
-			last = rec.Payout
-		}
-	}
 }
 
 // refuses says why a payout is not paid again under a new id.
@@ -184,12 +159,4 @@ func (r Retrying) refuses(p payout.Payout) string {
 		return "part of it arrived: a person decides about the rest"
 	}
 	return "a person must look first: masspay show says at what"
-}
-
-// retryBar is the payout that keeps a row that is a retry from being sent.
-func retryBar(ctx context.Context, s store.Store, l store.Line, columns []string) (by payout.Payout, err error) {
-	if _, _, ok := payout.RetryOf(l.Payout.Key.PaymentID); !ok {
-		return by, nil
-	}
-	return s.RetryBar(ctx, l.Payout.Key, l.Payout.Amount, payout.Payee(columns, l.Cells))
 }

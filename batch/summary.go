@@ -17,6 +17,7 @@ type Summary struct {
 	// others, and rows that are still to be sent.
 	Now, Before, Unsent Sum
 	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
+	Barred              int       // of Unsent, rows that would pay once more what may be paid
 	SettledNow          int       // of Before, rows that had no outcome when the run began
 }
 

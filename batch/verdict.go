@@ -63,6 +63,9 @@ func Action(p payout.Payout) string {
 	if p.NeedsCheck() || p.Stuck() {
 		return ActCheck
 	}
+	if p.MayHaveArrived() {
+		return ActCheck
+	}
 	if p.Resolution.As == payout.StateDeclined && p.State == payout.StateDeclined {
 		return ActNewID
 	}
@@ -160,7 +163,11 @@ func (n Notes) Of(l store.Line) string {
 	add(act == ActFix || act == ActNewID, "a new payout needs a new id")
 	add(act == ActNever, "refused for fraud or compliance (code "+p.Code+"): not to be paid again, under any id")
 	if act == ActCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
-		add(true, "code "+p.Code+" does not say that it may be paid again: ask the platform first")
+		if p.MayHaveArrived() {
+			add(true, "the gate has reported that money of it arrived: do not pay it again")
+		} else {
+			add(true, "code "+p.Code+" does not say that it may be paid again: ask the platform first")
+		}
 	}
 	if act == ActCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
 		add(true, "the platform waits for a person, or does not say what it does: ask it")

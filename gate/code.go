@@ -58,8 +58,15 @@ var codes = sync.OnceValue(func() map[string]code {
 	return m
 })
 
-// NeverAgain reports whether a code refuses a payee for good, for fraud or compliance.
-func NeverAgain(code string) bool { return GroupOf(code) == GroupNever }
+// BarsRetry reports whether a code keeps a refused row from being paid under another
+// id: it was refused for good, or a person must look first.
+func BarsRetry(code string) bool {
+	switch GroupOf(code) {
+	case GroupNever, GroupCheck, GroupWait, GroupDuplicate:
+		return true
+	}
+	return false
+}
 
 // GroupOf is the group of a code, GroupOther for one that nobody documented.
 func GroupOf(c string) Group {

@@ -28,17 +28,36 @@ func RetryOf(id string) (first string, n int, ok bool) {
 	return "", 0, false
 }
 
+// FirstOf is the id of a row's first payout: id without what retries have put behind
+// it, also of retries of retries.
+func FirstOf(id string) string {
+	for {
+		first, _, ok := RetryOf(id)
+		if !ok {
+			return id
+		}
+		id = first
+	}
+}
+
 // BarsRetry reports whether a payout must not be paid once more under another id: it
-// is paid or may be, may still be sent, waits for a person's check, or was refused for
-// good.
+// is paid or may be, may still be sent, waits for a person, or was refused for good.
 func (p *Payout) BarsRetry(r Rules) bool {
 	switch {
 	case p.NeedsCheck() || p.State.Open() || p.State == StatePaid || p.State == StatePartial:
 		return true
 	case p.State == StateDeclined || p.State == StateRejected:
-		return p.Resolution.As == 0 && r.NeverAgain != nil && r.NeverAgain(p.Code)
+		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BarsRetry != nil && r.BarsRetry(p.Code)
 	}
 	return false
+}
+
+// MayHaveArrived reports whether a gate has ever reported that money of a refused payout
+// arrived, whatever a person has closed since: it is not paid again without another look.
+func (p *Payout) MayHaveArrived() bool {
+	const arrived = 1<<StatePaid | 1<<StatePartial
+	refused := p.State == StateDeclined || p.State == StateRejected
+	return refused && (p.Outcomes&arrived != 0 || p.Resolution.As == 0 && len(p.Paid) > 0)
 }
 
 // Payee is whom a row pays, as far as two rows can be compared: the account, card or

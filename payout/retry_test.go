@@ -27,11 +27,14 @@ func TestRetryOf(t *testing.T) {
 			require.Equal(t, tt.id, RetryID(first, n))
 		}
 	}
+	for id, first := range map[string]string{"x": "x", "x-r2": "x", "x-r2-r3": "x", "x-r1": "x-r1", "x-r2-r1": "x-r2-r1", "-r2": "-r2"} {
+		require.Equal(t, first, FirstOf(id), id)
+	}
 }
 
 func TestBarsRetry(t *testing.T) {
 	t.Parallel()
-	r := Rules{NeverAgain: func(code string) bool { return code == "402" }}
+	r := Rules{BarsRetry: func(code string) bool { return code == "402" }}
 	for _, tt := range []struct {
 		name string
 		p    Payout
@@ -49,7 +52,10 @@ func TestBarsRetry(t *testing.T) {
 		{"declined for good", Payout{State: StateDeclined, Code: "402"}, true},
 		{"rejected for good", Payout{State: StateRejected, Code: "402"}, true},
 		{"a person found it unpaid", Payout{State: StateDeclined, Code: "402", Resolution: Resolution{As: StateDeclined}}, false},
-		{"returned", Payout{State: StateReturned}, false},
+		{"the gate has reported that it was paid, and a person has seen that", Payout{State: StateDeclined, Outcomes: 1<<StateDeclined | 1<<StatePaid, Flags: Contradicted, Closed: Contradicted}, true},
+		{"found unpaid, and reported as paid later, and seen", Payout{State: StateDeclined, Outcomes: 1<<StateDeclined | 1<<StatePaid, Resolution: Resolution{As: StateDeclined}}, true},
+		{"a part of it went through", Payout{State: StateDeclined, Paid: []Operation{{ID: "1"}}}, true},
+		{"returned", Payout{State: StateReturned, Outcomes: 1<<StatePaid | 1<<StateReturned, Paid: []Operation{{ID: "1"}}}, false},
 		{"cancelled", Payout{State: StateCancelled}, false},
 	} {
 		require.Equal(t, tt.want, tt.p.BarsRetry(r), tt.name)

@@ -64,6 +64,13 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("line %d: payment_id %q is already known with other content", e.Row.Line, e.Row.Key.PaymentID)
 }
 
+// Bar is a payout of the same row as another one, that is paid or may be, or was refused
+// for good.
+type Bar struct {
+	By   payout.Payout // Number 0: there is none
+	Same bool          // it has the same amount and payee, and the other one must not be paid
+}
+
 // RetryError says that a row pays once more, under the id of a retry, what By pays or
 // may pay, or what was refused for good.
 type RetryError struct {
@@ -292,11 +299,20 @@ type Store interface {
 	// at a time; others wait.
 	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)
 
-	// RetryBar returns the payout that keeps a row with the id of a retry (payout.RetryOf)
-	// from being paid: one of the same row, under its first id or an earlier retry's,
-	// with the same amount and payee (payout.Payee), that payout.BarsRetry names. Where
-	// there is none it has Number 0.
-	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (payout.Payout, error)
+	// RetryBar returns the payout that keeps a row from being paid under an id: another
+	// one of the same row, under its first id or a retry's (payout.RetryOf), with the
+	// same amount and payee (payout.Payee), that payout.BarsRetry names. Where there is
+	// none, it returns one that differs only in amount or payee, and where there is none
+	// either, one with Number 0.
+	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (Bar, error)
+
+	// Families are the digests of the first ids of rows that have a retry: no other row
+	// has to wait for one.
+	Families(ctx context.Context) (map[payout.Digest]bool, error)
+
+	// Family returns the payouts of the row that an id is of, as they are: the first one,
+	// if it is known and not cancelled, and its retries in load order.
+	Family(ctx context.Context, key payout.Key) ([]payout.Payout, error)
 
 	// Claim moves up to N payouts of a batch from New to Sending, in line
 	// order, in one durable commit, for this process, which holds them while

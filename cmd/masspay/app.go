@@ -231,7 +231,7 @@ func (c *config) storeOptions() (bolt.Options, error) {
 }
 
 func (c *config) rules() payout.Rules {
-	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), NeverAgain: gate.NeverAgain}
+	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), BarsRetry: gate.BarsRetry}
 }
 
 // gateClient makes the client and its limiter; close releases both.

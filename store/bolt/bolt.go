@@ -55,6 +55,10 @@ var (
 	bucketOwners   = []byte("owners")   // owner -> which process that is, JSON
 	bucketGates    = []byte("gates")    // gate's identity -> when it was proven to be one
 
+	// bucketFamilies is made with the first retry: digest of a first id -> what stands
+	// behind it in those of its retries, divided by spaces.
+	bucketFamilies = []byte("families")
+
 	buckets = [][]byte{
 		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
 		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns, bucketOwners, bucketGates,

@@ -224,14 +224,14 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if _, _, retry := payout.RetryOf(r.Key.PaymentID); retry && e.Kind == payout.Claimed {
-		by, err := s.w.retryBar(r.Key, r.Amount, payout.Payee(s.header.Columns, cells))
+	if e.Kind == payout.Claimed {
+		bar, err := s.w.retryBar(r.Key, r.Amount, payout.Payee(s.header.Columns, cells))
 		if err != nil {
 			return false, err
 		}
-		if by.Number != 0 {
+		if bar.Same {
 			if s.c.Barred != nil {
-				s.c.Barred(r.Key, by)
+				s.c.Barred(r.Key, bar.By)
 			}
 			return true, nil
 		}

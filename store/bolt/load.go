@@ -244,7 +244,7 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 	p.Places = []payout.Place{at}
 	l.next++
 	l.fresh = append(l.fresh, entry{id, p.Number})
-	if err := l.count(w, p); err != nil {
+	if err := errors.Join(l.count(w, p), w.joinFamily(p.Key)); err != nil {
 		return 0, err
 	}
 	r := record{Payout: p, prev: prev}

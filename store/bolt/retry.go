@@ -2,6 +2,8 @@ package bolt
 
 import (
 	"context"
+	"slices"
+	"strings"
 
 	"go.etcd.io/bbolt"
 
@@ -9,65 +11,155 @@ import (
 	"masspay/store"
 )
 
-// RetryBar returns the payout that a retry must wait for; see store.Store.
-func (s *Store) RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (by payout.Payout, err error) {
+// A family is the payouts of one row: its first one and its retries, whose ids are the
+// first one's with -r2 and so on behind it. The bucket knows what stands behind the
+// first id in those that were loaded; it has an entry only for rows that have a retry.
+
+// RetryBar returns the payout that a row must wait for; see store.Store.
+func (s *Store) RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (bar store.Bar, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		by, err = s.writer(tx).retryBar(key, amount, payee)
+		bar, err = s.writer(tx).retryBar(key, amount, payee)
 		return err
 	})
-	return by, err
+	return bar, err
 }
 
-// retryBar looks for the payouts that the id of a retry names: the first and those
-// between. One for the same payee and amount that bars it is returned, else one with
-// Number 0.
-func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (none payout.Payout, err error) {
-	first, n, ok := payout.RetryOf(key.PaymentID)
-	if !ok {
-		return none, nil
-	}
-	id := first
-	for i := 1; i < n; i++ {
-		if i > 1 {
-			id = payout.RetryID(first, i)
+// Families are the rows that have a retry; see store.Store.
+func (s *Store) Families(ctx context.Context) (all map[payout.Digest]bool, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		all = map[payout.Digest]bool{}
+		b := tx.Bucket(bucketFamilies)
+		if b == nil {
+			return nil
 		}
-		number, err := w.find(w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: id}))
+		return b.ForEach(func(k, _ []byte) error {
+			if len(k) == len(payout.Digest{}) {
+				all[payout.Digest(k)] = true
+			}
+			return nil
+		})
+	})
+	return all, err
+}
+
+// Family returns the payouts of a row; see store.Store.
+func (s *Store) Family(ctx context.Context, key payout.Key) (all []payout.Payout, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		all = nil
+		return s.writer(tx).family(key, func(r record) (bool, error) {
+			all = append(all, r.Payout)
+			return true, nil
+		})
+	})
+	return all, err
+}
+
+// family visits the payouts of a row, the first one first.
+func (w *writer) family(key payout.Key, visit func(r record) (more bool, err error)) error {
+	first := payout.Key{ProjectID: key.ProjectID, PaymentID: payout.FirstOf(key.PaymentID)}
+	endings := []string{""}
+	if b := w.tx.Bucket(bucketFamilies); b != nil {
+		id := w.s.DigestID(first)
+		text, err := endingsOf(id[:], b.Get(id[:]))
 		if err != nil {
-			return none, err
+			return err
+		}
+		endings = append(endings, text...)
+	}
+	for _, ending := range endings {
+		number, err := w.find(w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first.PaymentID + ending}))
+		if err != nil {
+			return err
 		}
 		if number == 0 {
 			continue
 		}
 		r, err := w.get(number)
 		if err != nil {
-			return none, err
+			return err
 		}
-		if r.Amount != amount || len(r.Places) == 0 || !r.BarsRetry(w.s.o.Rules) {
-			continue
+		if more, err := visit(r); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+func endingsOf(key, v []byte) ([]string, error) {
+	if v == nil {
+		return nil, nil
+	}
+	text, err := plain("family", key, v)
+	if err != nil {
+		return nil, err
+	}
+	return strings.Fields(string(text)), nil
+}
+
+// retryBar looks through the other payouts of a row. One that bars it, of the same payee
+// and amount, is returned, else one that would bar it if it were, else none.
+func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (bar store.Bar, err error) {
+	if _, _, retry := payout.RetryOf(key.PaymentID); !retry && !w.hasFamilies() {
+		return bar, nil
+	}
+	err = w.family(key, func(r record) (bool, error) {
+		if r.Key == key || len(r.Places) == 0 || !r.BarsRetry(w.s.o.Rules) {
+			return true, nil
 		}
 		header, err := w.header(r.Places[0].Batch)
 		if err != nil {
-			return none, err
+			return false, err
 		}
 		cells, err := w.cells(r.Payout, r.Places[0])
 		if err != nil {
-			return none, err
+			return false, err
 		}
-		if payout.Payee(header.Columns, cells) == payee {
-			return r.Payout, nil
+		same := r.Amount == amount && payout.Payee(header.Columns, cells) == payee
+		if same || bar.By.Number == 0 {
+			bar = store.Bar{By: r.Payout, Same: same}
 		}
+		return !same, nil
+	})
+	return bar, err
+}
+
+// hasFamilies reports whether any row has a retry.
+func (w *writer) hasFamilies() bool {
+	b := w.tx.Bucket(bucketFamilies)
+	if b == nil {
+		return false
 	}
-	return none, nil
+	k, _ := b.Cursor().First()
+	return k != nil
+}
+
+// joinFamily notes a new payout that is a retry.
+func (w *writer) joinFamily(key payout.Key) error {
+	first := payout.FirstOf(key.PaymentID)
+	if first == key.PaymentID {
+		return nil
+	}
+	b, err := w.tx.CreateBucketIfNotExists(bucketFamilies) // stores of before have none
+	if err != nil {
+		return err
+	}
+	id := w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first})
+	endings, err := endingsOf(id[:], b.Get(id[:]))
+	if err != nil {
+		return err
+	}
+	ending := key.PaymentID[len(first):]
+	if slices.Contains(endings, ending) {
+		return nil
+	}
+	return b.Put(id[:], summed(id[:], []byte(strings.Join(append(endings, ending), " "))))
 }
 
 // retryRow refuses a row that pays once more what may be paid.
 func (l *load) retryRow(w *writer, row store.Row) error {
-	if _, _, ok := payout.RetryOf(row.Key.PaymentID); !ok {
-		return nil
-	}
-	by, err := w.retryBar(row.Key, row.Amount, payout.Payee(l.b.Columns, row.Cells))
-	if err == nil && by.Number != 0 {
-		err = &store.RetryError{Row: row, By: by}
+	bar, err := w.retryBar(row.Key, row.Amount, payout.Payee(l.b.Columns, row.Cells))
+	if err == nil && bar.Same {
+		err = &store.RetryError{Row: row, By: bar.By}
 	}
 	return err
 }

@@ -726,9 +726,12 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	first := Row(s, "x", 1000, 2)
 	a := Load(t, s, "a", []store.Row{first})
 	bar := func(row store.Row) uint64 {
-		by, err := s.RetryBar(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
+		bar, err := s.RetryBar(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
 		require.NoError(t, err)
-		return by.Number
+		if !bar.Same {
+			return 0
+		}
+		return bar.By.Number
 	}
 	again := Row(s, "x-r2", 1000, 2)
 	require.NotZero(t, bar(again), "it is still to be sent")
@@ -770,8 +773,8 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	require.Equal(t, payout.StateNew, rec.State)
 	require.Zero(t, rec.Tries)
 
-	// A person has looked: it was not paid after all.
-	Apply(t, s, payout.Event{Key: first.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Person: "p", Reason: "r"})
+	// A person who has found it unpaid frees it; one who has only seen it would not.
+	Apply(t, s, payout.Event{Key: first.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Outcome: payout.StateDeclined, Person: "p", Reason: "r"})
 	require.Len(t, claim(), 1)
 	// The next retry waits for the one before it.
 	third := Row(s, "x-r3", 1000, 2)
@@ -779,6 +782,23 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	_, err = s.Load(t.Context(), BatchOf("r3", []store.Row{third}), All([]store.Row{third}))
 	require.ErrorAs(t, err, &retry)
 	require.Equal(t, again.Key, retry.By.Key)
+
+	// It looks at every payout of the row, whichever was there first: a later retry bars
+	// an earlier one, and the first id, which comes anew after it was cancelled.
+	z, z3 := Row(s, "z", 7, 2), Row(s, "z-r3", 7, 2)
+	Load(t, s, "z3", []store.Row{z3})
+	for _, id := range []string{"z", "z-r2", "z-r2-r2", "z-r4"} {
+		require.NotZero(t, bar(Row(s, id, 7, 2)), id)
+	}
+	_, err = s.Load(t.Context(), BatchOf("z", []store.Row{z}), All([]store.Row{z}))
+	require.ErrorAs(t, err, &retry)
+	require.Equal(t, z3.Key, retry.By.Key)
+	families, err := s.Families(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, map[payout.Digest]bool{s.DigestID(first.Key): true, s.DigestID(z.Key): true}, families)
+	family, err := s.Family(t.Context(), again.Key)
+	require.NoError(t, err)
+	require.Equal(t, []payout.Key{first.Key, again.Key}, []payout.Key{family[0].Key, family[1].Key})
 }
 
 func testMasked(t *testing.T, w World, s store.Store) {
