@@ -83,10 +83,10 @@ func (q Search) in(columns []string) func(cells []string) bool {
 			}
 			return "" // a row that was left out may be short
 		}
-		if q.ID != "" && !slices.ContainsFunc(ids, func(i int) bool { return at(i) == q.ID }) {
+		if q.ID != "" && !slices.ContainsFunc(ids, func(i int) bool { return strings.EqualFold(at(i), q.ID) }) {
 			return false
 		}
-		if account != "" && !slices.ContainsFunc(accounts, func(i int) bool { return digitsOf(at(i)) == account }) {
+		if account != "" && !slices.ContainsFunc(accounts, func(i int) bool { return sameAccount(at(i), account) }) {
 			return false
 		}
 		if len(words) > 0 {
@@ -134,14 +134,29 @@ func nameColumn(column string) bool {
 // digitsOf is an account without what people write between its parts.
 func digitsOf(s string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsSpace(r) || r == '-' || r == '+' {
-			return -1
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToUpper(r)
 		}
-		return unicode.ToUpper(r)
+		return -1
 	}, s)
 }
 
-func wordsOf(s string) []string { return strings.Fields(strings.ToLower(s)) }
+// sameAccount reports whether an account is the one that is searched for, also where
+// that was written without its country, or with a 0 in its place.
+func sameAccount(have, search string) bool {
+	const telling = 7 // digits that are enough to tell accounts apart
+	have = digitsOf(have)
+	if have == search {
+		return true
+	}
+	tail := strings.TrimLeft(search, "0")
+	return len(tail) >= telling && strings.HasSuffix(have, tail)
+}
+
+// wordsOf are the words of a name.
+func wordsOf(s string) []string {
+	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' })
+}
 
 // Shown are the cells of a row as a person may see them: personal ones masked.
 func Shown(columns, cells []string) []string {

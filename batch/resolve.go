@@ -109,12 +109,12 @@ func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duratio
 		return refuse("--as not-paid, when you know whose payment it is; then the row can be paid under a new id",
 			"it has no outcome and will get none: what the gate has under this id is not this row's payment (%s)", p.Field)
 	case r.As == 0:
-		if !p.NeedsCheck() {
-			return refuse("masspay report BATCH shows where each row is", "it is %s, and there is nothing to check", Word(p))
+		if !p.NeedsCheck() && !p.Reviewable() {
+			return refuse("masspay show "+ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s, and there is nothing to check", Word(p))
 		}
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
-		return refuse("masspay report BATCH shows where each row is", "it is %s already: there is nothing to resolve", Word(p))
+		return refuse("masspay show "+ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", Word(p))
 	case p.State == payout.StateNew && !p.OfAnother():
 		return refuse("masspay run sends it; masspay cancel BATCH --row="+ShellWord(p.Key.PaymentID)+" frees its id, if it is not to be sent", "it was not sent yet")
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():

@@ -155,6 +155,10 @@ func (r Retrying) refuses(p payout.Payout) string {
 		return "not sent yet: masspay run sends it"
 	case act == ActWait:
 		return "open, perhaps paid: masspay run or masspay reconcile polls it"
+	case p.State == payout.StateReturned && !p.Reviewable() && r.WithResolved:
+		return ""
+	case p.State == payout.StateReturned && !p.Reviewable():
+		return "it came back, and a person has seen that: --with-resolved takes it"
 	case p.State == payout.StatePartial:
 		return "part of it arrived: a person decides about the rest"
 	}

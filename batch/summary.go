@@ -18,7 +18,10 @@ type Summary struct {
 	Now, Before, Unsent Sum
 	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
 	Barred              int       // of Unsent, rows that would pay once more what may be paid
-	SettledNow          int       // of Before, rows that had no outcome when the run began
+	BeforeOpen          int       // of Before, rows that are open
+	Actions             map[string]int
+	Example             map[string]string // a payment_id for each of Actions
+	SettledNow          int               // of Before, rows that had no outcome when the run began
 }
 
 // Earlier are rows that an earlier run sent.
@@ -82,6 +85,7 @@ func (s *Summary) Add(word string, rows int, a payout.Amount) {
 // payout adds a row with its payout; sent may be nil.
 func (s *Summary) payout(p *payout.Payout, sent *Sent) {
 	s.Add(Word(*p), 1, p.Amount)
+	s.action(Action(*p), p.Key.PaymentID)
 	if a, known := Arrived(p); known && a.Minor > 0 {
 		s.Arrived.Add(1, a)
 	}
@@ -93,10 +97,22 @@ func (s *Summary) payout(p *payout.Payout, sent *Sent) {
 		s.Now.Add(1, p.Amount)
 	default:
 		s.Before.Add(1, p.Amount)
+		if p.State.Open() && !p.NeedsCheck() {
+			s.BeforeOpen++
+		}
 		if sent != nil && (p.SettledAt.IsZero() || p.SettledAt.After(sent.begun)) {
 			s.SettledNow++
 		}
 		s.earlier(p)
+	}
+}
+
+func (s *Summary) action(act, id string) {
+	if s.Actions == nil {
+		s.Actions, s.Example = map[string]int{}, map[string]string{}
+	}
+	if s.Actions[act]++; s.Actions[act] == 1 {
+		s.Example[act] = id
 	}
 }
 
@@ -124,10 +140,13 @@ func Arrived(p *payout.Payout) (a payout.Amount, known bool) {
 	none := payout.Amount{Currency: p.Amount.Currency}
 	switch p.State {
 	case payout.StatePaid:
-		if p.Got.Minor > 0 && p.Resolution.As == 0 {
-			return p.Got, true
+		switch {
+		case p.Got == (payout.Amount{}) || p.Resolution.As != 0:
+			return p.Amount, true
+		case p.Got.Minor < 0:
+			return payout.Amount{}, false // the gate wrote something that is no whole number
 		}
-		return p.Amount, true
+		return p.Got, true
 	case payout.StatePartial:
 		if p.Got.Minor < 0 || p.Got == (payout.Amount{}) {
 			return payout.Amount{}, false // the gate did not say which part

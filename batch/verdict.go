@@ -73,7 +73,10 @@ func Action(p payout.Payout) string {
 	case payout.StatePaid, payout.StateCancelled:
 		return ActNothing
 	case payout.StatePartial, payout.StateReturned:
-		return ActCheck
+		if p.Reviewable() {
+			return ActCheck
+		}
+		return ActNothing
 	case payout.StateDeclined, payout.StateRejected:
 		return afterRefusal(gate.GroupOf(p.Code))
 	}
@@ -172,6 +175,10 @@ func (n Notes) Of(l store.Line) string {
 	if act == ActCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
 		add(true, "the platform waits for a person, or does not say what it does: ask it")
 	}
+	if p.State == payout.StateAccepted && !p.NotSeenAt.IsZero() {
+		add(true, "accepted, but when it was polled on "+stamp(p.NotSeenAt)+" the gate did not know it: ask the platform, then masspay resolve")
+	}
+	add(p.Flags&payout.Reviewed != 0 && p.Closed == 0, "a person has seen this")
 	if when := n.polled(p); when != "" {
 		add(true, when)
 	}

@@ -438,6 +438,7 @@ func secondVerdict(p *Payout, e *Event) Effect {
 		return repeat()
 	case e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial):
 		heard(p, e)
+		p.Flags &^= Reviewed // that was of what arrived
 		p.State = StateReturned
 		p.SettledAt = e.At
 		return Changed
@@ -555,8 +556,11 @@ func lapsed(r Rules, p *Payout, e *Event) Effect {
 func resolved(p *Payout, e *Event) Effect {
 	switch {
 	case e.Outcome == 0:
-		if !p.NeedsCheck() || e.Version != 0 && e.Version != p.Version() {
+		if !p.NeedsCheck() && !p.Reviewable() || e.Version != 0 && e.Version != p.Version() {
 			return Ignored
+		}
+		if p.State == StatePartial || p.State == StateReturned {
+			p.Flags |= Reviewed
 		}
 		p.Closed |= p.Flags & toCheck
 		return Changed
@@ -656,6 +660,9 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 // apart, a person must look. It frees nothing.
 func vanished(r Rules, p *Payout, e *Event) Effect {
 	if p.State == StateAccepted && !p.Unproven || p.AcceptedAttempt != 0 && !p.Unproven || p.Flags.has(Vanished) {
+		if p.State == StateAccepted && p.NotSeenAt.IsZero() {
+			p.NotSeenAt = e.At // told to people; it frees nothing
+		}
 		return silent(r, p, e)
 	}
 	p.Asks++

@@ -134,6 +134,7 @@ const (
 	OddWord                         // the gate reported a word that a person must read; see Words
 	Vanished                        // the gate says that it has the id, and that it does not know it
 	Ended                           // the gate ended it without success, by a word that is no refusal
+	Reviewed                        // a person has seen what arrived of it, or that it came back
 )
 
 // toCheck are the oddities that want a person.
@@ -142,6 +143,12 @@ const toCheck = Contradicted | AmountDiffers | NotOurs | Unproved | PaidTwice | 
 // NeedsCheck reports whether a person must look before anybody trusts the
 // state, and has not yet.
 func (p *Payout) NeedsCheck() bool { return p.Flags&toCheck&^p.Closed != 0 }
+
+// Reviewable reports whether only part of the money arrived or it came back, and no
+// person has seen that yet.
+func (p *Payout) Reviewable() bool {
+	return (p.State == StatePartial || p.State == StateReturned) && p.Flags&Reviewed == 0 && !p.NeedsCheck()
+}
 
 // OfAnother reports whether the gate reported a payment of the id that was not
 // shown to be this row's.

@@ -49,7 +49,7 @@ func (p *Payout) BarsRetry(r Rules) bool {
 	case p.State == StateDeclined || p.State == StateRejected:
 		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BarsRetry != nil && r.BarsRetry(p.Code)
 	}
-	return false
+	return p.State == StateReturned && p.Reviewable()
 }
 
 // MayHaveArrived reports whether a gate has ever reported that money of a refused payout

@@ -55,7 +55,8 @@ func TestBarsRetry(t *testing.T) {
 		{"the gate has reported that it was paid, and a person has seen that", Payout{State: StateDeclined, Outcomes: 1<<StateDeclined | 1<<StatePaid, Flags: Contradicted, Closed: Contradicted}, true},
 		{"found unpaid, and reported as paid later, and seen", Payout{State: StateDeclined, Outcomes: 1<<StateDeclined | 1<<StatePaid, Resolution: Resolution{As: StateDeclined}}, true},
 		{"a part of it went through", Payout{State: StateDeclined, Paid: []Operation{{ID: "1"}}}, true},
-		{"returned", Payout{State: StateReturned, Outcomes: 1<<StatePaid | 1<<StateReturned, Paid: []Operation{{ID: "1"}}}, false},
+		{"returned", Payout{State: StateReturned, Outcomes: 1<<StatePaid | 1<<StateReturned, Flags: Reviewed, Paid: []Operation{{ID: "1"}}}, false},
+		{"returned, and no person has seen it", Payout{State: StateReturned}, true},
 		{"cancelled", Payout{State: StateCancelled}, false},
 	} {
 		require.Equal(t, tt.want, tt.p.BarsRetry(r), tt.name)

@@ -57,11 +57,6 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	if f.clear {
-		if err := a.record(ctx, c, s, "show --clear", "", ""); err != nil {
-			return err
-		}
-	}
 	v, err := a.viewer(ctx, s, c.rules(), f)
 	if err != nil {
 		return err
@@ -69,6 +64,11 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	found, err := v.find(ctx, c)
 	if err != nil {
 		return err
+	}
+	if f.clear {
+		if err := a.record(ctx, c, s, "show --clear"+idsOf(found), "", ""); err != nil {
+			return err
+		}
 	}
 	if f.json {
 		return a.printJSON(found)
@@ -82,8 +82,20 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	for _, p := range found {
 		v.line(p)
 	}
-	a.say("hint: masspay show and one of these payment_ids shows everything that happened to it")
+	a.say("hint: masspay show %s shows everything that happened to the first of them", shellWord(found[0].PaymentID))
 	return nil
+}
+
+// idsOf are the payment_ids of what is shown, for the log.
+func idsOf(found []shown) (ids string) {
+	const most = 20
+	for i, p := range found {
+		if i == most {
+			return ids + " and " + payout.Count(len(found)-most) + " more"
+		}
+		ids += " " + shellWord(p.PaymentID)
+	}
+	return ids
 }
 
 // viewer shows payouts.
@@ -179,8 +191,8 @@ func (v *viewer) find(ctx context.Context, c *config) ([]shown, error) {
 		return found, err
 	}
 	what := strings.TrimSpace(v.f.search.ID + " " + v.f.search.Account + " " + v.f.search.Name)
-	return nil, failf(exitConfig, "masspay status lists the files that this store knows; is it another store (store.path)?",
-		"no row of this store has the payment_id, account or name %q: it was never sent from here", what)
+	return nil, failf(exitConfig, "write an account or a name whole; masspay status lists the files that this store knows",
+		"nothing is found that is written as %q; that proves nothing: it may be written otherwise, or in another store", what)
 }
 
 // byID finds the payouts that have an id, one for each project.
@@ -232,7 +244,7 @@ func (v *viewer) byRows(ctx context.Context, q batch.Search) (all []shown, err e
 			all = append(all, v.leftOut(found))
 			continue
 		}
-		if p := found.Line.Payout; !seen[p.Number] {
+		if p := found.Line.Payout; !seen[p.Number] && (v.f.project == 0 || p.Key.ProjectID == v.f.project) {
 			seen[p.Number] = true
 			rec, err := v.s.Get(ctx, p.Key)
 			if err != nil || rec.Number != p.Number {
@@ -377,7 +389,7 @@ func (v *viewer) line(p shown) {
 	if p.State == batch.WordSkipped {
 		money = "not sent"
 	}
-	v.out("%s  %s  %s  %s  %s (%s)", p.PaymentID, money, p.To, p.State, p.Rows[0].File, p.Rows[0].LoadedAt.Format(time.DateOnly))
+	v.out("%s  %s  %s  %s, %s  %s (%s)", p.PaymentID, money, p.To, p.State, p.Action, p.Rows[0].File, p.Rows[0].LoadedAt.Format(time.DateOnly))
 }
 
 func (v *viewer) out(format string, args ...any) {
