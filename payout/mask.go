@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -36,27 +37,109 @@ func Personal(column string) bool {
 	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "callback.")
 }
 
-// WithoutCells masks what a text of the gate repeats of a row's personal cells, in
-// whatever capitals. Cells of one or two letters are left: they name nobody.
+// WithoutCells masks what a text of the gate repeats of a row's personal cells: in
+// whatever capitals, with other signs between their words or in their numbers, and a part
+// of a number of at least six signs. Short cells are only masked where they stand alone,
+// and single letters are left: they name nobody.
 func WithoutCells(text string, columns, cells []string) string {
 	if text == "" {
 		return ""
 	}
 	var personal []string
 	for i, c := range columns[:min(len(columns), len(cells))] {
-		if utf8.RuneCountInString(cells[i]) > 2 && Personal(c) {
+		if Personal(c) && utf8.RuneCountInString(cells[i]) > 1 {
 			personal = append(personal, cells[i])
 		}
 	}
 	// The longest first: a name must not be masked within a longer one.
 	slices.SortFunc(personal, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	for _, cell := range personal {
-		folded, err := regexp.Compile("(?i)" + regexp.QuoteMeta(cell))
-		if err != nil { // it is no valid UTF-8
-			text = strings.ReplaceAll(text, cell, Mask(cell))
+		text = withoutCell(text, cell)
+	}
+	return withoutParts(text, personal)
+}
+
+// withoutCell masks one cell. What is longer than a message cannot be in it.
+func withoutCell(text, cell string) string {
+	words := strings.FieldsFunc(cell, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	const most = 300
+	if len(words) == 0 || len(cell) > most {
+		return text
+	}
+	between := `(?:[^\p{L}\p{N}]|&nbsp;)*`
+	if number(cell) {
+		words = strings.Split(strings.Join(words, ""), "")
+		between = `[\s.\-]*`
+	}
+	for i, w := range words {
+		words[i] = regexp.QuoteMeta(w)
+	}
+	folded, err := regexp.Compile("(?i)" + strings.Join(words, between))
+	if err != nil { // it is no valid UTF-8
+		return strings.ReplaceAll(text, cell, Mask(cell))
+	}
+	const alone = 5 // letters: shorter cells may be a part of any word
+	short := utf8.RuneCountInString(cell) < alone
+	var out strings.Builder
+	last := 0
+	for _, at := range folded.FindAllStringIndex(text, -1) {
+		before, _ := utf8.DecodeLastRuneInString(text[:at[0]])
+		after, _ := utf8.DecodeRuneInString(text[at[1]:])
+		if short && (inWord(before) || inWord(after)) {
 			continue
 		}
-		text = folded.ReplaceAllStringFunc(text, Mask)
+		out.WriteString(text[last:at[0]])
+		out.WriteString(Mask(text[at[0]:at[1]]))
+		last = at[1]
 	}
-	return text
+	out.WriteString(text[last:])
+	return out.String()
+}
+
+func inWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+
+// number reports whether a cell is mostly digits, as accounts and telephone numbers are.
+func number(cell string) bool {
+	digits, all := 0, 0
+	for _, r := range cell {
+		if inWord(r) {
+			all++
+		}
+		if unicode.IsDigit(r) {
+			digits++
+		}
+	}
+	return digits >= 4 && digits*2 > all
+}
+
+var signs = regexp.MustCompile(`[\p{L}\p{N}]{4,}`)
+
+// withoutParts masks parts of numbers, as an account without its country, and a cell
+// that the end of a message has cut off.
+func withoutParts(text string, personal []string) string {
+	const part, cut = 6, 250
+	long := utf8.RuneCountInString(text) >= cut
+	var out strings.Builder
+	last := 0
+	for _, at := range signs.FindAllStringIndex(text, -1) {
+		sign := strings.ToUpper(text[at[0]:at[1]])
+		hide := false
+		for _, cell := range personal {
+			joined := strings.ToUpper(strings.Map(func(r rune) rune {
+				if inWord(r) {
+					return r
+				}
+				return -1
+			}, cell))
+			hide = hide || len(sign) >= part && number(cell) && strings.Contains(joined, sign) ||
+				long && at[1] == len(text) && strings.HasPrefix(joined, sign)
+		}
+		if hide {
+			out.WriteString(text[last:at[0]])
+			out.WriteString(Mask(text[at[0]:at[1]]))
+			last = at[1]
+		}
+	}
+	out.WriteString(text[last:])
+	return out.String()
 }

@@ -1,7 +1,6 @@
 package payout
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -61,16 +60,4 @@ func TestBarsRetry(t *testing.T) {
 	} {
 		require.Equal(t, tt.want, tt.p.BarsRetry(r), tt.name)
 	}
-}
-
-func TestWithoutCells(t *testing.T) {
-	t.Parallel()
-	columns := []string{"general.payment_id", "account.number", "customer.first_name", "customer.last_name", "customer.email", "payment.amount", "unheard.of"}
-	cells := []string{"p-1", "996555123420", "Айбек", "Айбеков", "a.i+b@example.com", "100000", "Secret"}
-	got := WithoutCells("айбеков АЙБЕК (A.I+B@Example.com) 996555123420: p-1 of 100000, secret", columns, cells)
-	for _, cell := range append(cells[1:5], cells[6]) {
-		require.NotContains(t, strings.ToLower(got), strings.ToLower(cell))
-	}
-	require.Contains(t, got, "p-1 of 100000")
-	require.Empty(t, WithoutCells("", columns, cells))
 }

@@ -272,8 +272,12 @@ type RunEnd struct {
 	ExitCode int       `json:"exit_code"`
 	Sent     int       `json:"sent,omitempty"`   // payout requests
 	Polled   int       `json:"polled,omitempty"` // status requests that were answered
-	Result   string    `json:"result,omitempty"` // absolute path of the result that was written
-	Error    string    `json:"error,omitempty"`
+	Text     string    `json:"text,omitempty"`   // what was sent and what was not, for people
+
+	// The result that was written: its absolute path, and the SHA-256 of its bytes.
+	Result    string `json:"result,omitempty"`
+	ResultSum string `json:"result_sha256,omitempty"`
+	Error     string `json:"error,omitempty"`
 }
 
 // Store keeps payouts. Every method that changes something is durable when it

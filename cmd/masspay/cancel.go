@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,9 +55,9 @@ func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error
 			"%q is no row of batch %s that can be cancelled: it was sent, is cancelled already, or is not in it; nothing was changed", what.Row, b.Short())
 	}
 	if did.Done == 0 {
-		a.say("batch %s: nothing to cancel; nothing was changed", b.Short())
+		a.say("batch %s (%s): nothing to cancel; nothing was changed", b.Short(), printable(b.Name))
 	} else {
-		a.say("batch %s: cancelled %s: not paid and not to be paid by this batch; what was cancelled may come in another file, with the same id", b.Short(), count(did.Done, "payout"))
+		a.say("batch %s (%s, loaded %s): cancelled %s: not paid and not to be paid by this batch; what was cancelled may come in another file, with the same id", b.Short(), printable(b.Name), b.LoadedAt.Format(time.RFC3339), count(did.Done, "payout"))
 	}
 	if did.Shared > 0 {
 		a.say("left as they are: %s that another batch asks for too", count(did.Shared, "payout"))

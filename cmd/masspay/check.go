@@ -51,7 +51,7 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 		return errors.Join(err, a.checkJSON(in.Name, k, d.without, err))
 	}
 	if d.without != "" {
-		a.say("not looked at, because %s: payment_ids that were used before, retries%s", d.without, map[bool]string{true: ", projects"}[d.anyProject()])
+		a.say("not looked at, because %s: payment_ids that were used before, retries%s", d.without, map[bool]string{true: ", projects, limits"}[d.anyProject()])
 	}
 	if err != nil {
 		return err
@@ -175,6 +175,7 @@ func (a *app) wouldSend(k *batch.Checked) {
 type checkReport struct {
 	File     string        `json:"file"`
 	OK       bool          `json:"ok"`
+	Complete bool          `json:"complete"` // false: see not_looked_at_because
 	Batch    string        `json:"batch,omitempty"`
 	Rows     int           `json:"rows"`
 	New      int           `json:"new"`
@@ -209,7 +210,7 @@ func moneyList(list []payout.Amount) []moneyJSON {
 }
 
 func (a *app) checkJSON(name string, k *batch.Checked, without string, err error) error {
-	r := checkReport{File: name, Without: without, OK: err == nil, Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
+	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
 	var file *batch.FileError
 	if errors.As(err, &file) {
 		r.Count = file.Count

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"os"
 	"strconv"
@@ -14,7 +15,7 @@ import (
 
 // confirm asks a person to type a word before something that cannot be undone. With
 // yes nobody is asked; where nobody can be, it is refused, and elsewhere says what to do.
-func (a *app) confirm(yes bool, what, word, elsewhere string) error {
+func (a *app) confirm(ctx context.Context, yes bool, what, word, elsewhere string) error {
 	if yes {
 		return nil
 	}
@@ -22,7 +23,7 @@ func (a *app) confirm(yes bool, what, word, elsewhere string) error {
 		return failf(exitConfig, elsewhere, "%s needs a confirmation, and nobody can be asked here; nothing was changed or sent", what)
 	}
 	_, _ = fmt.Fprintf(a.w.stderr, "type %s to confirm: ", word)
-	typed, err := bufio.NewReader(a.w.stdin).ReadString('\n')
+	typed, err := a.typed(ctx)
 	if strings.TrimSpace(typed) == word {
 		return nil
 	}
@@ -40,7 +41,7 @@ func (a *app) mayAsk() bool {
 
 // confirmSending shows what a run is about to send, and where, and asks once. Where
 // nobody sits, in scripts and under cron, it does not ask.
-func (a *app) confirmSending(c *config, file string, toSend batch.Sum, yes bool) error {
+func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before batch.Sum, yes bool) error {
 	if yes || toSend.Rows == 0 || file == "-" || !a.mayAsk() {
 		return nil
 	}
@@ -52,8 +53,11 @@ func (a *app) confirmSending(c *config, file string, toSend batch.Sum, yes bool)
 	a.say("project   %s", strings.Join(ids, ", "))
 	a.say("file      %s", printable(file))
 	a.say("to send   %s, %s", count(toSend.Rows, "payout"), money(toSend))
+	if before.Rows > 0 {
+		a.say("known     %s, %s: sent before, not sent again", count(before.Rows, "payout"), money(before))
+	}
 	_, _ = fmt.Fprint(a.w.stderr, "send them? [y/N] ")
-	typed, err := bufio.NewReader(a.w.stdin).ReadString('\n')
+	typed, err := a.typed(ctx)
 	switch strings.ToLower(strings.TrimSpace(typed)) {
 	case "y", "yes":
 		return nil
@@ -62,4 +66,23 @@ func (a *app) confirmSending(c *config, file string, toSend batch.Sum, yes bool)
 		a.say("")
 	}
 	return failf(exitConfig, a.again()+" asks again; --yes does not ask", "not confirmed; nothing was sent")
+}
+
+// typed reads a line from a person. Ctrl-C ends the waiting.
+func (a *app) typed(ctx context.Context) (string, error) {
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() { // it ends with the process, if nobody types
+		text, err := bufio.NewReader(a.w.stdin).ReadString('\n')
+		got <- answer{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", ctx.Err()
+	case line := <-got:
+		return line.text, line.err
+	}
 }

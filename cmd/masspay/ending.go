@@ -14,7 +14,7 @@ import (
 
 // ending says how a run ended: what was sent now, what was known before and what was
 // not sent, what a person must check, and what to do.
-func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w written, out batch.Outcome, code int) error {
+func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w written, out batch.Outcome, code int, waited bool) error {
 	earlier, err := sentEarlier(ctx, s, w.Summary)
 	if err != nil {
 		return err
@@ -26,21 +26,46 @@ func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w writte
 	if out.Elsewhere > 0 {
 		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
 	}
-	if n := w.N(batch.WordCheck); n > 0 {
-		a.say("masspay: %s must be checked by a person: see result.note where result.state is check", count(n, "payout"))
-	}
-	if n := b.Open() - b.Waiting() - openChecks(b); n > 0 {
-		a.say("masspay: %s of the open ones can only be settled by a person (masspay resolve): see result.note", count(n, "payout"))
-	}
-	a.conclusion(b, w, out, code, earlier)
+	a.todo(b, w)
+	a.conclusion(b, w, out, code, earlier, waited)
 	if w.path != "" {
 		a.say("result: %s", w.path)
 	}
 	return nil
 }
 
+// todo says what a person has to do, by result.action.
+func (a *app) todo(b store.Batch, w written) {
+	like := func(act string) string { return shellWord(w.Example[act]) }
+	if n := w.Actions[batch.ActCheck]; n > 0 {
+		a.say("masspay: %s must be checked by a person (result.action check first): masspay show %s%s", count(n, "payout"), like(batch.ActCheck), andSoOn(n))
+	}
+	if n := w.Actions[batch.ActNewID]; n > 0 {
+		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o FILE writes the file", count(n, "payout"), b.Short())
+	}
+	if n := w.Actions[batch.ActFix] - b.Skipped; n > 0 {
+		a.say("masspay: %s not paid until the row is corrected (result.action fix row): masspay show %s%s", count(n, "payout"), like(batch.ActFix), andSoOn(n))
+	}
+	if n := w.Actions[batch.ActNever]; n > 0 {
+		a.say("masspay: %s refused for good (result.action never pay again): masspay show %s%s", count(n, "payout"), like(batch.ActNever), andSoOn(n))
+	}
+	if b.Skipped > 0 {
+		a.say("masspay: %s left out (--skip-invalid), not sent: see result.note", count(b.Skipped, "row"))
+	}
+	if n := w.Barred; n > 0 {
+		a.say("masspay: %s not sent: the same row is paid, or may be, under another id; result.note says which; masspay cancel %s --row and its payment_id gives it up", count(n, "payout"), b.Short())
+	}
+}
+
+func andSoOn(n int) string {
+	if n > 1 {
+		return " and so on"
+	}
+	return ""
+}
+
 // conclusion says in one or two lines what it comes to, and what to do.
-func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, earlier string) {
+func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, earlier string, waited bool) {
 	again := a.onBatch(b.Short())
 	unsent := b.Unsent()
 	stopped := func(why string) {
@@ -50,7 +75,14 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		if n := w.N(batch.WordOpen) - unsent; n > 0 {
 			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
 		}
-		a.say("masspay: %s not sent", count(unsent, "payout"))
+		if unsent > 0 {
+			a.say("masspay: %s not sent", count(unsent, "payout"))
+		}
+	}
+	open := w.N(batch.WordOpen) - unsent
+	var later []string
+	if !waited {
+		later = append(later, "-wait") // which is 0, and polls nothing
 	}
 	switch {
 	case out.Interrupted:
@@ -70,14 +102,19 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		a.say("masspay: the gate was not reached: %s", out.Unreached)
 		a.say("hint: when the gate can be reached, %s sends the rest", again)
 	case code == exitOpen:
-		if n := w.N(batch.WordOpen); n > 0 {
-			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(n, "payout"))
-			a.say("hint: %s polls again later", again)
+		if open > 0 {
+			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(open, "payout"))
+			a.say("hint: %s polls again later", a.onBatch(b.Short(), later...))
+		}
+		if n := unsent - w.Barred; n > 0 {
+			a.say("masspay: %s not sent", count(n, "payout"))
+			a.say("hint: %s sends them", again)
 		}
 	case code == exitNotAllPaid:
 		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
-	case w.N(batch.WordOpen) > 0:
-		a.say("masspay: done: the gate accepted every payout; outcomes come later")
+	case open > 0:
+		a.say("masspay: done: the gate accepted every payout that was sent; outcomes come later")
+		a.say("hint: masspay reconcile %s polls them", b.Short())
 	default:
 		a.say("masspay: done: %s", allPaid(w.Summary, earlier))
 	}
@@ -155,14 +192,22 @@ func earlierOf(ctx context.Context, s store.Store, sum batch.Summary) (all []ear
 	return all, nil
 }
 
-// absolute is a path that another process finds from anywhere; empty stays empty.
-func absolute(path string) string {
-	if path == "" {
-		return ""
+// fingerprint says where a result is, for another process from anywhere, and what is in
+// it; nothing of what is no regular file.
+func (o *output) fingerprint(ctx context.Context, name string) (path, sum string) {
+	if name == "" {
+		return "", ""
 	}
-	abs, err := filepath.Abs(path)
+	t, err := lookAt(name)
+	if err != nil || t.info == nil || t.stream() {
+		return "", ""
+	}
+	c, err := t.read(ctx)
 	if err != nil {
-		return ""
+		return "", ""
 	}
-	return abs
+	if path, err = filepath.Abs(t.path); err != nil {
+		return "", ""
+	}
+	return path, c.sum
 }

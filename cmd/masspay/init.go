@@ -222,7 +222,7 @@ func (a *app) trustStore(ctx context.Context, yes bool) error {
 	}
 	defer func() { _ = s.Close() }()
 	a.say("this gives up the protection against a restored copy: what a lost store has sent, and this one believes unsent, will be sent a second time, without asking the gate")
-	if err := a.confirm(yes, "to trust the store", "trust", "first masspay run FILE --ask-first for every file that the lost store may have sent; then the same command on a terminal, where it asks for a word"); err != nil {
+	if err := a.confirm(ctx, yes, "to trust the store", "trust", "first masspay run FILE --ask-first for every file that the lost store may have sent; then the same command on a terminal, where it asks for a word"); err != nil {
 		return err
 	}
 	if err := s.Trust(ctx); err != nil {

@@ -100,7 +100,16 @@ func howItEnded(r store.Run) string {
 	if r.End.Polled > 0 {
 		text += ", " + count(r.End.Polled, "status request")
 	}
-	return text + behind(": ", r.End.Error)
+	if code, ok := codeWords[r.End.ExitCode]; ok {
+		text = strings.Replace(text, fmt.Sprintf("exit code %d", r.End.ExitCode), fmt.Sprintf("exit code %d (%s)", r.End.ExitCode, code), 1)
+	}
+	return text + behind("; ", r.End.Text) + behind("; result: ", r.End.Result) + behind(": ", r.End.Error)
+}
+
+// codeWords are the exit codes in short.
+var codeWords = map[int]string{
+	exitDone: "done", exitUnexpected: "unexpected", exitNotAllPaid: "some rows not paid", exitOpen: "some open or to be checked",
+	exitFile: "the file has problems", exitBusy: "the store was busy", exitConfig: "configuration or usage", exitInterrupted: "interrupted",
 }
 
 // sinceWhen reads a date, or how long ago.

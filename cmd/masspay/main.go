@@ -99,12 +99,30 @@ func (h *hangup) suspendBetween(between func(func())) {
 // suspend suspends the process as Ctrl-Z does, without the store's turn: others go on.
 func (h *hangup) suspend() {
 	stop := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
-	if between := h.between.Load(); between != nil {
-		(*between)(stop)
+	between := h.between.Load()
+	if between == nil {
+		stop()
 		return
 	}
-	stop()
+	// Who is at the store for long, with a backup say, is suspended all the same; and
+	// meanwhile other signals are heard.
+	go func() {
+		free, over := make(chan struct{}), make(chan struct{})
+		go (*between)(func() {
+			close(free)
+			<-over
+		})
+		select {
+		case <-free:
+		case <-time.After(patience):
+		}
+		stop()
+		close(over)
+	}()
 }
+
+// patience is how long a suspension waits for the store to be let go of.
+const patience = 2 * time.Second
 
 func (h *hangup) set(do func()) {
 	if h != nil {

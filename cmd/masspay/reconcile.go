@@ -125,22 +125,27 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 		return code, nil
 	}
 	next, err := s.NextDue(ctx)
-	if err == nil && !next.IsZero() {
-		a.say("the next poll is due at %s", next.Local().Format(time.DateTime))
+	switch {
+	case err != nil || next.IsZero():
+	case next.Before(time.Now()):
+		a.say("the next poll is due now")
+	default:
+		a.say("the next poll is due at %s", next.UTC().Format(time.RFC3339))
 	}
 	return code, err
 }
 
-// rewrite writes the results of batches again, each where its last run wrote it, unless
-// another batch's result is there by now.
+// rewrite writes the results of batches again, each where its last run wrote it. What is
+// there must be what that run has written: neither another batch's result nor one that a
+// person has added to is replaced.
 func (a *app) rewrite(ctx context.Context, c *config, s store.Store, numbers map[uint32]bool) error {
-	last, there := map[string]string{}, map[string]string{} // by batch, and by path
+	last := map[string]store.Run{} // by batch
 	for r, err := range s.Runs(ctx) {
 		if err != nil {
 			return err
 		}
 		if r.End != nil && r.End.Result != "" {
-			last[r.Batch], there[r.End.Result] = r.End.Result, r.Batch
+			last[r.Batch] = r
 		}
 	}
 	var failed error
@@ -148,22 +153,25 @@ func (a *app) rewrite(ctx context.Context, c *config, s store.Store, numbers map
 		if err != nil {
 			return err
 		}
-		path := last[b.ID]
-		if !numbers[b.Number] || path == "" {
+		run, ok := last[b.ID]
+		if !numbers[b.Number] || !ok {
 			continue
 		}
-		if t, err := lookAt(path); there[path] != b.ID || err != nil || t.stream() {
-			a.say("batch %s (%s) changed; its result is not written again: %s has another one by now, or is no file", b.Short(), printable(b.Name), path)
-			a.say("hint: masspay report %s -o FILE writes it", b.Short())
+		was := *run.End
+		o := a.output(c, outputFlags{name: was.Result})
+		if path, sum := o.fingerprint(ctx, was.Result); path != was.Result || sum != was.ResultSum {
+			a.say("batch %s (%s) changed; its result is not written again: %s is not what its run has written there", b.Short(), printable(b.Name), was.Result)
+			a.say("hint: masspay report %s -o %s writes it", b.Short(), shellWord(freeName(was.Result)))
 			continue
 		}
-		o := a.output(c, outputFlags{name: path})
 		if err := errors.Join(o.check(ctx, s), o.loaded(b)); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
 		w, err := o.write(ctx, ctx, s, b)
 		if failed = errors.Join(failed, err); err == nil {
+			_, was.ResultSum = o.fingerprint(ctx, w.path)
+			failed = errors.Join(failed, s.EndRun(ctx, run.Number, was))
 			a.say("result: %s", w.path)
 			o.tell(w, b)
 		}

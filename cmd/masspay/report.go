@@ -33,6 +33,11 @@ which is no result, because rows are missing.`,
 				return err
 			}
 			defer func() { _ = s.Close() }()
+			if len(states)+len(actions) > 0 && !f.force {
+				if t, err := lookAt(f.name); f.name != "" && err == nil && t.info != nil && !t.stream() && t.info.Size() > 0 {
+					return failf(exitConfig, "choose another name with -o, e.g. -o "+shellWord(freeName(f.name))+"; --force replaces it", "%s is there, and a selection is no result to replace it with; nothing was written", f.name)
+				}
+			}
 			o := a.output(c, f)
 			o.reporting.States, o.reporting.Actions = states, actions
 			if err := o.check(cmd.Context(), s); err != nil {

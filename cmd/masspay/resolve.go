@@ -101,7 +101,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return refusedResolve(err)
 	}
 	a.say("%s", consequence(as, rec.Payout))
-	if err := a.confirm(f.yes, "to resolve a payout", key.PaymentID, "run the same command on a terminal, where it asks for the payment_id; --yes in scripts"); err != nil {
+	if err := a.confirm(ctx, f.yes, "to resolve a payout", key.PaymentID, "run the same command on a terminal, where it asks for the payment_id; --yes in scripts"); err != nil {
 		return err
 	}
 	if err := a.record(ctx, c, s, "resolve --as "+f.as+" "+key.PaymentID, "", ""); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -110,6 +111,10 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 			return err
 		}
 	}
+	typed := f.batch
+	if len(files) == 1 {
+		typed = files[0]
+	}
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil || done {
 		return err
@@ -117,7 +122,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err := o.loaded(b); err != nil {
 		return err
 	}
-	if err := a.record(ctx, c, s, "run", b.Name, b.ID); err != nil {
+	if err := a.record(ctx, c, s, "run"+map[bool]string{true: " --batch"}[f.batch != ""], typed, b.ID); err != nil {
 		return err
 	}
 	runner := &batch.Runner{
@@ -171,7 +176,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		if b, err = a.batch(ctx, s, f.batch); err != nil {
 			return b, false, err
 		}
-		return b, f.dryRun, a.known(ctx, c, s, b, f)
+		return b, f.dryRun, a.known(ctx, c, s, b, "", f)
 	}
 	in, err := batch.OpenInput(files[0], a.w.stdin)
 	if err != nil {
@@ -183,7 +188,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		return b, false, err
 	}
 	if b, err = s.Batch(ctx, id); err == nil {
-		return b, f.dryRun, a.known(ctx, c, s, b, f)
+		return b, f.dryRun, a.known(ctx, c, s, b, in.Name, f)
 	}
 	if !errors.Is(err, store.ErrNoBatch) {
 		return b, false, err
@@ -200,7 +205,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), payout.Count(k.Skipped))
 		return b, true, nil
 	}
-	if err := a.confirmSending(c, files[0], k.ToSend, f.yes); err != nil {
+	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.yes); err != nil {
 		return b, false, err
 	}
 	loaded, err := k.Load(ctx, s, in)
@@ -232,7 +237,7 @@ func leftOut(n int) string {
 
 // known goes on with a batch that is loaded already; control totals hold all
 // the same.
-func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, f runFlags) error {
+func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, file string, f runFlags) error {
 	want, err := f.expect.expect(c)
 	if err != nil {
 		return err
@@ -244,11 +249,16 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	if f.dryRun {
 		what = "dry run: " + count(b.Unsent(), "payout") + " would be sent; nothing was written or sent"
 	}
-	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), printable(b.Name), count(b.Rows, "row"), what)
+	named := printable(b.Name)
+	if file != "" && filepath.Base(file) != b.Name {
+		named = "as " + named + ", with the same content"
+	}
+	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), named, count(b.Rows, "row"), what)
 	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
 		return err
 	}
-	return a.confirmSending(c, b.Name, tally(b).Unsent, f.yes)
+	sum := tally(b)
+	return a.confirmSending(ctx, c, b.Name, sum.Unsent, less(knownOf(sum), sum.Unsent), f.yes)
 }
 
 // sayCancelled says which rows of a batch were cancelled: they are not paid by it.
@@ -294,8 +304,12 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 	if err != nil {
 		return fmt.Errorf("the result was not written, masspay report %s writes it again: %w", b.Short(), err)
 	}
-	a.ran.end.Result = absolute(w.path)
+	a.ran.end.Result, a.ran.end.ResultSum = o.fingerprint(ctx, w.path)
+	a.ran.end.Text = sums(w.Summary, "")
 	code := verdictCode(b, f.wait <= 0)
+	if left := b.InState(payout.StateAccepted); f.wait <= 0 && (w.BeforeOpen > 0 || code == exitNotAllPaid && left > 0) {
+		code = exitOpen // accepted is only what was asked for where this run sent it
+	}
 	switch {
 	case out.Interrupted, w.elsewhere != nil && patience.Err() != nil:
 		code = exitInterrupted
@@ -315,11 +329,19 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 		return errors.Join(a.printJSON(report), endWith(code))
 	}
 	summaryTable(a.w.stderr, w.Summary)
-	if err := a.ending(ctx, s, b, w, out, code); err != nil {
+	if err := a.ending(ctx, s, b, w, out, code, f.wait > 0); err != nil {
 		return err
 	}
 	o.tell(w, b)
 	return endWith(code)
+}
+
+// knownOf is all that a summary counts.
+func knownOf(s batch.Summary) (all batch.Sum) {
+	for _, part := range s.ByWord {
+		all = plus(all, part)
+	}
+	return all
 }
 
 func endWith(code int) error {
