@@ -136,6 +136,9 @@ func (k *checking) header() (ok bool, err error) {
 	if t.delimiter != ';' {
 		k.warnings.add(1, fmt.Sprintf("the file is divided by %q, the format by ';'; read all the same", t.delimiter))
 	}
+	if slices.Contains(t.columns, resultColumns[0]) {
+		return false, &Problem{Text: "this is a result of masspay, not a file of payouts: masspay retry and its file's name writes what may be paid again", structure: true, fatal: true}
+	}
 	k.rules = newRules(t.columns, k.Projects, &k.problems, &k.warnings)
 	return k.rules.header(), nil
 }
@@ -564,7 +567,7 @@ func (k *checking) result() (*Checked, error) {
 		k.problems.add(Problem{Text: "every row has a problem, so none is left to send", structure: true})
 	}
 	if k.problems.structure > 0 || k.problems.count > 0 && !k.Skip {
-		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count}
+		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count, Warnings: k.warnings.all()}
 	}
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.t.columns, Delimiter: k.t.delimiter, BOM: k.t.text.bom,

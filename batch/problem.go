@@ -133,6 +133,7 @@ type FileError struct {
 	Name     string
 	Problems []Problem // the first 1,000, in line order
 	Count    int       // all of them
+	Warnings []Warning // what is odd besides
 }
 
 func (e *FileError) Error() string {

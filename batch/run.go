@@ -123,12 +123,13 @@ type running struct {
 	asked    atomic.Int64
 	lastSend atomic.Int64 // nanoseconds since it begun
 
-	tally     tally
-	unreached atomic.Pointer[string]
-	pings     int       // in vain, of whoever claims
-	elsewhere elsewhere // of whoever looks whether the run is done
-	spent     spent
-	composers composers
+	tally         tally
+	unreached     atomic.Pointer[string]
+	toldUnreached atomic.Int64 // nanoseconds since it begun
+	pings         int          // in vain, of whoever claims
+	elsewhere     elsewhere    // of whoever looks whether the run is done
+	spent         spent
+	composers     composers
 }
 
 // lookEvery is how often a run looks whether it is done.

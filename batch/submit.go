@@ -213,6 +213,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		}
 		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
 			r.unreached.Store(&a.Message)
+			r.sayUnreached(a.Message)
 		}
 		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
 			break
@@ -241,6 +242,19 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		r.judge(c.Key, throttled, started) // the pause is its doing
 	}
 	return e, a
+}
+
+// tellUnreached is how often a run says that the gate cannot be reached.
+const tellUnreached = time.Minute
+
+// sayUnreached says that the gate cannot be reached, now and then.
+func (r *running) sayUnreached(why string) {
+	now := int64(time.Since(r.begun)) + 1
+	last := r.toldUnreached.Load()
+	if last != 0 && time.Duration(now-last) < tellUnreached || !r.toldUnreached.CompareAndSwap(last, now) {
+		return
+	}
+	r.notify("%s; trying again", why)
 }
 
 // kindOf is the event that an answer makes. Dangerous to soften: an answer that

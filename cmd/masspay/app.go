@@ -117,6 +117,9 @@ func (a *app) explain(err error) *failure {
 	if (a.line.name == "run" || a.line.name == "check") && len(a.line.args) > 0 {
 		f.hint = strings.ReplaceAll(f.hint, "masspay check FILE", "masspay check "+a.line.args[0])
 	}
+	if a.line.name == "check" {
+		f.hint, _, _ = strings.Cut(f.hint, "; masspay check ")
+	}
 	if a.line.name == "run" && len(a.line.args) > 0 {
 		f.hint = strings.ReplaceAll(f.hint, "masspay run FILE --ask-first", a.again("--ask-first"))
 	}
@@ -349,7 +352,7 @@ func (a *app) batch(ctx context.Context, s store.Store, name string) (store.Batc
 			found = append(found, b)
 		}
 	}
-	missing := failf(exitConfig, "masspay status lists the batches", "%q: %v; nothing was changed or sent", name, err)
+	missing := failf(exitConfig, "masspay status lists the batches", "%q: %w; nothing was changed or sent", name, store.ErrNoBatch)
 	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
 		// What is in it counts, and not what it is called.
 		in, err := batch.OpenInput(name, nil)

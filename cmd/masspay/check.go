@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,7 @@ It works on any desk: without a configuration, a store, its key or a secret it c
 what can be checked without them, and says what it did not look at.`,
 		Args: args(1, 1, "one file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			a.rememberLine(cmd, args)
 			return a.check(cmd.Context(), args[0], expect, asJSON)
 		},
 	}
@@ -147,6 +149,12 @@ func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.I
 	}
 	for _, warning := range k.Warnings {
 		a.say("warning: %s: %s", in.Name, warning)
+	}
+	for _, total := range k.Totals {
+		limited := func(l payout.Amount) bool { return l.Currency == total.Currency }
+		if len(want.Limits) > 0 && !slices.ContainsFunc(want.Limits, limited) {
+			a.say("warning: %s: no limit is set for %s (limits.run_total)", in.Name, total.Currency)
+		}
 	}
 	return k, nil
 }

@@ -99,7 +99,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		a.say("hint: when the cause is gone, %s goes on", again)
 	case unsent > 0 && out.Unreached != "":
 		stopped("")
-		a.say("masspay: the gate was not reached: %s", out.Unreached)
+		a.say("masspay: %s", out.Unreached)
 		a.say("hint: when the gate can be reached, %s sends the rest", again)
 	case code == exitOpen:
 		if open > 0 {

@@ -172,6 +172,9 @@ func (f *failure) print(w world) {
 
 func problemLines(e *batch.FileError) []string {
 	lines := make([]string, 0, len(e.Problems)+1)
+	for _, w := range e.Warnings {
+		lines = append(lines, "warning: "+w.String())
+	}
 	for _, p := range e.Problems {
 		lines = append(lines, p.String())
 	}
