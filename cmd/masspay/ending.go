@@ -41,7 +41,7 @@ func (a *app) todo(b store.Batch, w written) {
 		a.say("masspay: %s must be checked by a person (result.action check first): masspay show %s%s", count(n, "payout"), like(batch.ActCheck), andSoOn(n))
 	}
 	if n := w.Actions[batch.ActNewID]; n > 0 {
-		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o FILE writes the file", count(n, "payout"), b.Short())
+		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s writes the file", count(n, "payout"), b.Short(), shellWord(retryName(b.Name)))
 	}
 	if n := w.Actions[batch.ActFix] - b.Skipped; n > 0 {
 		a.say("masspay: %s not paid until the row is corrected (result.action fix row): masspay show %s%s", count(n, "payout"), like(batch.ActFix), andSoOn(n))
@@ -55,6 +55,12 @@ func (a *app) todo(b store.Batch, w written) {
 	if n := w.Barred; n > 0 {
 		a.say("masspay: %s not sent: the same row is paid, or may be, under another id; result.note says which; masspay cancel %s --row and its payment_id gives it up", count(n, "payout"), b.Short())
 	}
+}
+
+// retryName suggests a name for a retry file.
+func retryName(file string) string {
+	file = filepath.Base(file)
+	return strings.TrimSuffix(file, filepath.Ext(file)) + ".retry.csv"
 }
 
 func andSoOn(n int) string {
