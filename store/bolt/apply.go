@@ -45,15 +45,18 @@ func (s *Store) Apply(ctx context.Context, events ...payout.Event) ([]store.Chan
 // writer changes payouts within one transaction and keeps their indexes and
 // counts in step.
 type writer struct {
-	s        *Store
-	tx       *bbolt.Tx
-	payouts  *bbolt.Bucket
-	at       *bbolt.Cursor        // among the payouts
-	key      [16]byte             // of the moment: bbolt keeps a copy of what it keeps
-	progress map[uint32]*progress // loaded so far; nil: the batch is gone
-	hosts    map[string]int64     // changes
-	unloaded uint64               // payout number from which on payouts are of a load that is not whole; 0: not looked up
-	arena    []byte               // for values, which must live as long as the transaction
+	s                 *Store
+	tx                *bbolt.Tx
+	payouts           *bbolt.Bucket
+	at                *bbolt.Cursor        // among the payouts
+	key               [16]byte             // of the moment: bbolt keeps a copy of what it keeps
+	progress          map[uint32]*progress // loaded so far; nil: the batch is gone
+	hosts             map[string]int64     // changes
+	lookedForFamilies bool
+
+	unloaded uint64        // payout number from which on payouts are of a load that is not whole; 0: not looked up
+	families *bbolt.Bucket // nil: there are none, or not looked for
+	arena    []byte        // for values, which must live as long as the transaction
 }
 
 func (s *Store) writer(tx *bbolt.Tx) *writer {

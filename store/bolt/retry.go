@@ -99,12 +99,19 @@ func endingsOf(key, v []byte) ([]string, error) {
 // retryBar looks through the other payouts of a row. One that bars it, of the same payee
 // and amount, is returned, else one that would bar it if it were, else none.
 func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (bar store.Bar, err error) {
-	if _, _, retry := payout.RetryOf(key.PaymentID); !retry && !w.hasFamilies() {
+	if _, _, retry := payout.RetryOf(key.PaymentID); !retry && !w.hasFamily(key) {
 		return bar, nil
+	}
+	self, err := w.waiting(key)
+	if err != nil {
+		return bar, err
 	}
 	err = w.family(key, func(r record) (bool, error) {
 		if r.Key == key || len(r.Places) == 0 || !r.BarsRetry(w.s.o.Rules) {
 			return true, nil
+		}
+		if self != 0 && self < r.Number && r.State == payout.StateNew && !r.OfAnother() {
+			return true, nil // of two that wait, the first one goes: they must not wait for each other
 		}
 		header, err := w.header(r.Places[0].Batch)
 		if err != nil {
@@ -123,14 +130,29 @@ func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (b
 	return bar, err
 }
 
-// hasFamilies reports whether any row has a retry.
-func (w *writer) hasFamilies() bool {
-	b := w.tx.Bucket(bucketFamilies)
-	if b == nil {
+// waiting is the number of the payout with an id that is still to be sent, or 0.
+func (w *writer) waiting(key payout.Key) (uint64, error) {
+	n, err := w.find(w.s.DigestID(key))
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	r, err := w.get(n)
+	if err != nil || r.State != payout.StateNew {
+		return 0, err
+	}
+	return n, nil
+}
+
+// hasFamily reports whether the row with this first id has a retry. Mostly no row has.
+func (w *writer) hasFamily(first payout.Key) bool {
+	if !w.lookedForFamilies {
+		w.families, w.lookedForFamilies = w.tx.Bucket(bucketFamilies), true
+	}
+	if w.families == nil {
 		return false
 	}
-	k, _ := b.Cursor().First()
-	return k != nil
+	id := w.s.DigestID(first)
+	return w.families.Get(id[:]) != nil
 }
 
 // joinFamily notes a new payout that is a retry.
@@ -143,6 +165,7 @@ func (w *writer) joinFamily(key payout.Key) error {
 	if err != nil {
 		return err
 	}
+	w.families, w.lookedForFamilies = b, true
 	id := w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first})
 	endings, err := endingsOf(id[:], b.Get(id[:]))
 	if err != nil {

@@ -793,9 +793,21 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	_, err = s.Load(t.Context(), BatchOf("z", []store.Row{z}), All([]store.Row{z}))
 	require.ErrorAs(t, err, &retry)
 	require.Equal(t, z3.Key, retry.By.Key)
+	// Of two that wait, in one file, one goes, whichever order they come in.
+	for _, ids := range [][]string{{"v", "v-r2"}, {"w-r2", "w"}} {
+		both := Load(t, s, ids[0], []store.Row{Row(s, ids[0], 8, 2), Row(s, ids[1], 8, 3)})
+		got, err := s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host})
+		require.NoError(t, err)
+		require.Len(t, got, 1)
+		require.Equal(t, ids[0], got[0].Key.PaymentID)
+		again, err := s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host})
+		require.NoError(t, err)
+		require.Empty(t, again)
+	}
 	families, err := s.Families(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, map[payout.Digest]bool{s.DigestID(first.Key): true, s.DigestID(z.Key): true}, families)
+	require.Equal(t, map[payout.Digest]bool{s.DigestID(first.Key): true, s.DigestID(z.Key): true,
+		s.DigestID(Row(s, "v", 8, 2).Key): true, s.DigestID(Row(s, "w", 8, 2).Key): true}, families)
 	family, err := s.Family(t.Context(), again.Key)
 	require.NoError(t, err)
 	require.Equal(t, []payout.Key{first.Key, again.Key}, []payout.Key{family[0].Key, family[1].Key})
