@@ -41,6 +41,7 @@ type Answers struct {
 	Paused   time.Time // until when requests are paused, so that not all were asked about
 	TooEarly int       // payouts that were sent a moment ago and not asked about
 
+	Became  map[string]int  // by result.state as it is now, payouts with news
 	Batches map[uint32]bool // numbers of the batches that have payouts with news
 
 	Elsewhere map[string]int // payouts that were sent to other gates, by identity, and not polled
@@ -52,7 +53,17 @@ func (a *Answers) add(b Answers) {
 	a.Freed += b.Freed
 	a.TooEarly += b.TooEarly
 	a.changed(b.Batches)
+	for word, n := range b.Became {
+		a.became(word, n)
+	}
 	a.Refused, a.Paused = b.Refused, b.Paused
+}
+
+func (a *Answers) became(word string, n int) {
+	if a.Became == nil {
+		a.Became = map[string]int{}
+	}
+	a.Became[word] += n
 }
 
 func (a *Answers) changed(batches map[uint32]bool) {
@@ -99,6 +110,9 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 		sum.News += there.News
 		sum.TooEarly += there.TooEarly
 		sum.changed(there.Batches)
+		for word, n := range there.Became {
+			sum.became(word, n)
+		}
 		if there.Refused != "" && q.Notify != nil {
 			q.Notify(there.Refused)
 		}
@@ -287,6 +301,7 @@ func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (
 	for _, c := range changes {
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
 			sum.News++
+			sum.became(Word(c.After), 1)
 			for _, at := range c.After.Places {
 				sum.changed(map[uint32]bool{at.Batch: true})
 			}

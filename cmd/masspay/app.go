@@ -138,10 +138,10 @@ func (a *app) root() *cobra.Command {
 wrong with it, sends each row once to the Gate API, waits for the verdicts, and
 writes a result: every input row, in order, with what became of it.
 
-Try it:      masspay demo
-Begin:       masspay init, then put your project and its secret into masspay.yaml,
-             then masspay ping
-Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
+    Try it:      masspay demo
+    Begin:       masspay init, then put your project and its secret into masspay.yaml,
+                 then masspay ping
+    Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 		SilenceUsage: true, SilenceErrors: true,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -152,7 +152,7 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 			if like := c.SuggestionsFor(args[0]); len(like) > 0 {
 				hint = "did you mean masspay " + like[0] + "? " + hint
 			}
-			return failf(exitConfig, hint, "masspay %s: no such command; nothing was sent", args[0])
+			return failf(exitConfig, hint, "%q: no such command; nothing was sent", args[0])
 		},
 		SuggestionsMinimumDistance: 2,
 	}
@@ -181,7 +181,7 @@ Every day:   masspay check FILE, then masspay run FILE -o RESULT.csv`,
 func args(least, most int, want string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) < least || len(args) > most {
-			return failf(exitConfig, "usage: "+c.UseLine(), "%s: want %s; nothing was sent", c.CommandPath(), want)
+			return failf(exitConfig, "usage: "+c.UseLine(), "%s: want %s; nothing was sent", c.Name(), want)
 		}
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/store"
 )
 
 func (a *app) cancelCommand() *cobra.Command {
@@ -51,8 +52,11 @@ func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error
 		return err
 	}
 	if what.Row != "" && did.Done+did.Shared == 0 {
-		return failf(exitConfig, "masspay report "+b.Short()+" shows where each row is",
-			"%q is no row of batch %s that can be cancelled: it was sent, is cancelled already, or is not in it; nothing was changed", what.Row, b.Short())
+		why, err := notCancelled(ctx, s, b, what.Row)
+		if err != nil {
+			return err
+		}
+		return failf(exitConfig, "masspay status "+b.Short()+" shows where its rows are", "%q of batch %s cannot be cancelled: %s; nothing was changed", what.Row, b.Short(), why)
 	}
 	if did.Done == 0 {
 		a.say("batch %s (%s): nothing to cancel; nothing was changed", b.Short(), printable(b.Name))
@@ -70,4 +74,21 @@ func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error
 		return endWith(exitOpen)
 	}
 	return nil
+}
+
+// notCancelled says why a row of a batch was not cancelled.
+func notCancelled(ctx context.Context, s store.Store, b store.Batch, id string) (string, error) {
+	for rec, err := range s.List(ctx, store.Filter{Batch: b.ID}) {
+		if err != nil {
+			return "", err
+		}
+		switch {
+		case rec.Key.PaymentID != id:
+		case rec.State.Open():
+			return "it may have been sent, and the gate may know it", nil
+		default:
+			return "it is " + batch.Word(rec.Payout), nil
+		}
+	}
+	return "the batch has no such row", nil
 }

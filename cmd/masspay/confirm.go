@@ -41,7 +41,7 @@ func (a *app) mayAsk() bool {
 
 // confirmSending shows what a run is about to send, and where, and asks once. Where
 // nobody sits, in scripts and under cron, it does not ask.
-func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before batch.Sum, yes bool) error {
+func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before batch.Sum, result string, yes bool) error {
 	if yes || toSend.Rows == 0 || file == "-" || !a.mayAsk() {
 		return nil
 	}
@@ -56,6 +56,10 @@ func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend
 	if before.Rows > 0 {
 		a.say("known     %s, %s: sent before, not sent again", count(before.Rows, "payout"), money(before))
 	}
+	if result == "" {
+		result = "to standard output, names and accounts in it (-o FILE writes a file)"
+	}
+	a.say("result    %s", result)
 	_, _ = fmt.Fprint(a.w.stderr, "send them? [y/N] ")
 	typed, err := a.typed(ctx)
 	switch strings.ToLower(strings.TrimSpace(typed)) {

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"masspay/batch"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -67,7 +69,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 	if err != nil {
 		return err
 	}
-	a.say("polled %s, %s changed; nothing was sent", count(sum.Asked, "payout"), payout.Count(sum.News))
+	a.say("polled %s, %s changed%s; nothing was sent", count(sum.Asked, "payout"), payout.Count(sum.News), behind(": now ", becameWords(sum.Became)))
 	if sum.TooEarly > 0 {
 		a.say("%s sent less than %v ago left for later: the gate may not know of them yet", count(sum.TooEarly, "payout"), c.Gate.StatusAfter)
 	}
@@ -92,6 +94,17 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 		return err
 	}
 	return endWith(code)
+}
+
+// becameWords says in which state is what changed.
+func becameWords(became map[string]int) string {
+	var parts []string
+	for _, word := range batch.Words {
+		if n := became[word]; n > 0 {
+			parts = append(parts, payout.Count(n)+" "+word)
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // openCode is the exit code of what is open of a batch, or of all, and says when it is

@@ -47,6 +47,9 @@ which is no result, because rows are missing.`,
 			if err != nil {
 				return err
 			}
+			if err := a.record(cmd.Context(), c, s, "report", cmp.Or(f.name, "to standard output"), b.ID); err != nil {
+				return err
+			}
 			w, err := o.write(cmd.Context(), cmd.Context(), s, b)
 			if err != nil {
 				return err

@@ -44,7 +44,7 @@ to be checked, or refused for good.`,
 }
 
 func (a *app) retry(ctx context.Context, id, name string, r batch.Retrying) error {
-	_, s, err := a.open(ctx)
+	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,6 +54,9 @@ func (a *app) retry(ctx context.Context, id, name string, r batch.Retrying) erro
 	}
 	b, err := a.batch(ctx, s, id)
 	if err != nil {
+		return err
+	}
+	if err := a.record(ctx, c, s, "retry", b.Name, b.ID); err != nil {
 		return err
 	}
 	var text bytes.Buffer

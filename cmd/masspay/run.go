@@ -46,7 +46,7 @@ goes to standard output. FILE may be - for standard input.`,
 		Args: args(0, 1, "one file, - for standard input, or --batch ID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if (len(args) == 1) == (f.batch != "") {
-				return failf(exitConfig, "masspay run FILE -o RESULT.csv", "masspay run: want a file or --batch ID, one of the two; nothing was sent")
+				return failf(exitConfig, "masspay run FILE -o RESULT.csv", "run: want a file or --batch ID, one of the two; nothing was sent")
 			}
 			if f.wait < 0 {
 				return failf(exitConfig, "--wait 0 neither waits nor asks", "--wait %v: want a duration, not a negative one; nothing was sent", f.wait)
@@ -116,6 +116,11 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		typed = files[0]
 	}
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
+	if err != nil && !f.dryRun && ctx.Err() == nil {
+		// Who tried what is asked for later, too; that it cannot be kept is told by nobody
+		// here: the error that matters is the other one.
+		_ = a.record(ctx, c, s, "run", typed, "")
+	}
 	if err != nil || done {
 		return err
 	}
@@ -205,7 +210,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), payout.Count(k.Skipped))
 		return b, true, nil
 	}
-	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.yes); err != nil {
+	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
 		return b, false, err
 	}
 	loaded, err := k.Load(ctx, s, in)
@@ -258,7 +263,7 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 		return err
 	}
 	sum := tally(b)
-	return a.confirmSending(ctx, c, b.Name, sum.Unsent, less(knownOf(sum), sum.Unsent), f.yes)
+	return a.confirmSending(ctx, c, b.Name, sum.Unsent, less(knownOf(sum), sum.Unsent), f.output.name, f.yes)
 }
 
 // sayCancelled says which rows of a batch were cancelled: they are not paid by it.

@@ -37,7 +37,7 @@ account or a name is searched for in the rows of every batch, the newest first.`
 			a.rememberLine(cmd, args)
 			f.search.ID = strings.Join(args, "")
 			if (f.search.ID == "") == (f.search.Account+f.search.Name == "") {
-				return failf(exitConfig, "masspay show PAYMENT_ID", "masspay show: want a payment_id, or --account, or --name; nothing was searched for")
+				return failf(exitConfig, "masspay show PAYMENT_ID", "show: want a payment_id, or --account, or --name; nothing was searched for")
 			}
 			return a.show(cmd.Context(), f)
 		},
