@@ -43,7 +43,7 @@ func (a *app) todo(b store.Batch, w written) {
 	if n := w.Actions[batch.ActNewID]; n > 0 {
 		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s writes the file", count(n, "payout"), b.Short(), shellWord(retryName(b.Name)))
 	}
-	if n := w.Actions[batch.ActFix] - b.Skipped; n > 0 {
+	if n := w.Actions[batch.ActFix]; n > 0 {
 		a.say("masspay: %s not paid until the row is corrected (result.action fix row): masspay show %s%s", count(n, "payout"), like(batch.ActFix), andSoOn(n))
 	}
 	if n := w.Actions[batch.ActNever]; n > 0 {
