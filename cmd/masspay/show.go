@@ -141,9 +141,18 @@ type shown struct {
 	Message   string       `json:"message,omitempty"`
 	Attempts  int          `json:"attempts"`
 	NextPoll  *time.Time   `json:"next_poll,omitempty"`
+	Family    []shownOther `json:"same_row,omitempty"`
 	Rows      []shownRow   `json:"rows"`
 	Events    []shownEvent `json:"events"`
 	Dropped   int          `json:"events_not_kept,omitempty"`
+}
+
+// shownOther is another payout of the same row: its first one, or a retry.
+type shownOther struct {
+	PaymentID string    `json:"payment_id"`
+	Amount    moneyJSON `json:"amount"`
+	To        string    `json:"to"`
+	State     string    `json:"state"`
 }
 
 // shownRow is one row of a file that asks for the payout.
@@ -304,6 +313,15 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 	if p.State.Open() && !p.AskAt.IsZero() {
 		one.NextPoll = &p.AskAt
 	}
+	family, err := v.s.Family(ctx, p.Key)
+	if err != nil {
+		return one, err
+	}
+	for _, q := range family {
+		if q.Key != p.Key {
+			one.Family = append(one.Family, shownOther{q.Key.PaymentID, moneyJSON(q.Amount), q.Masked, batch.Word(q)})
+		}
+	}
 	for i, at := range p.Places {
 		columns, l, err := v.s.Row(ctx, p, at)
 		if err != nil {
@@ -412,6 +430,9 @@ func (v *viewer) print(p shown) {
 	}
 	if p.NextPoll != nil {
 		v.out("next poll   %s, by masspay run or masspay reconcile", p.NextPoll.Format(time.RFC3339))
+	}
+	for _, q := range p.Family {
+		v.out("same row    %s: %s, %s to %s", q.PaymentID, q.State, payout.Amount(q.Amount), q.To)
 	}
 	for _, r := range p.Rows {
 		v.out("row         line %d of %s, batch %s, loaded %s", r.Line, r.File, r.Batch[:min(12, len(r.Batch))], r.LoadedAt.Format(time.RFC3339))
