@@ -337,7 +337,7 @@ func (k *checking) knew(was *payout.Payout) {
 		k.unsent++
 		return
 	}
-	k.before.payout(was, nil)
+	k.before.payout(was, Action(*was), nil)
 }
 
 // differs shows both sides of an id with two contents, masked, names the columns, and

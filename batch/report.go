@@ -141,6 +141,19 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, notes)
+		act := ""
+		if l.Skip == "" {
+			act = Action(l.Payout)
+			again, more, err := paidAgain(ctx, s, families, &l.Payout)
+			if err != nil {
+				return sum, nil, err
+			}
+			if again != "" {
+				act = again
+				record[len(b.Columns)+slices.Index(resultColumns, "result.action")] = act
+				record[len(record)-1] = more
+			}
+		}
 		if l.Skip == "" && l.Payout.State == payout.StateNew && mayWait(s, families, l.Payout.Key) {
 			bar, err := s.RetryBar(ctx, l.Payout.Key, l.Payout.Amount, payout.Payee(b.Columns, l.Cells))
 			if err != nil {
@@ -166,7 +179,7 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 		if l.Skip != "" {
 			sum.Add(WordSkipped, 1, payout.Amount{})
 		} else {
-			sum.payout(&l.Payout, r.Sent)
+			sum.payout(&l.Payout, act, r.Sent)
 		}
 	}
 	slices.SortFunc(sum.Earlier, func(a, b Earlier) int { return b.Last.Compare(a.Last) })
@@ -178,6 +191,42 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 func mayWait(s store.Store, families map[payout.Digest]bool, key payout.Key) bool {
 	_, _, retry := payout.RetryOf(key.PaymentID)
 	return retry || len(families) > 0 && families[s.DigestID(key)]
+}
+
+// paidAgain is the action of a refused or returned row that another payout of it pays, or
+// may pay, and its note; both are empty where there is none.
+func paidAgain(ctx context.Context, s interface {
+	DigestID(payout.Key) payout.Digest
+	Family(ctx context.Context, key payout.Key) ([]payout.Payout, error)
+}, families map[payout.Digest]bool, p *payout.Payout) (act, note string, err error) {
+	refused := p.State == payout.StateDeclined || p.State == payout.StateRejected || p.State == payout.StateReturned
+	if !refused || p.NeedsCheck() || len(families) == 0 ||
+		!families[s.DigestID(payout.Key{ProjectID: p.Key.ProjectID, PaymentID: payout.FirstOf(p.Key.PaymentID)})] {
+		return "", "", nil
+	}
+	family, err := s.Family(ctx, p.Key)
+	for _, q := range family {
+		id := q.Key.PaymentID
+		switch {
+		case q.Key == p.Key:
+		case q.State == payout.StatePaid && !q.NeedsCheck():
+			return ActNothing, "paid as " + id, err
+		case q.State.Open() && !q.NeedsCheck():
+			act, note = ActWait, "to be paid as "+id+", which is "+stateInWords(q)
+		case q.NeedsCheck() || q.State == payout.StatePartial:
+			act, note = ActCheck, "to be paid as "+id+", which is "+stateInWords(q)
+		}
+	}
+	return act, note, err
+}
+
+// PaidAgain says whether another payout of a row pays it, as the result does.
+func PaidAgain(ctx context.Context, s store.Store, p *payout.Payout) (act, note string, err error) {
+	families, err := s.Families(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	return paidAgain(ctx, s, families, p)
 }
 
 // wordsOfLine are result.state and result.action of a row.

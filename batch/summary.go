@@ -20,7 +20,7 @@ type Summary struct {
 	Barred              int       // of Unsent, rows that would pay once more what may be paid
 	BeforeOpen          int       // of Before, rows that are open
 	Actions             map[string]int
-	Example             map[string]string // a payment_id for each of Actions
+	Example             map[string]string // a payment_id for each of Actions, and for WordCheck
 	SettledNow          int               // of Before, rows that had no outcome when the run began
 }
 
@@ -83,9 +83,12 @@ func (s *Summary) Add(word string, rows int, a payout.Amount) {
 }
 
 // payout adds a row with its payout; sent may be nil.
-func (s *Summary) payout(p *payout.Payout, sent *Sent) {
+func (s *Summary) payout(p *payout.Payout, act string, sent *Sent) {
 	s.Add(Word(*p), 1, p.Amount)
-	s.action(Action(*p), p.Key.PaymentID)
+	s.action(act, p.Key.PaymentID)
+	if p.NeedsCheck() && s.Example[WordCheck] == "" {
+		s.Example[WordCheck] = p.Key.PaymentID
+	}
 	if a, known := Arrived(p); known && a.Minor > 0 {
 		s.Arrived.Add(1, a)
 	}

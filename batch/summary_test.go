@@ -58,12 +58,12 @@ func TestSummaryTellsRunsApart(t *testing.T) {
 	sent.add(1)
 	sent.add(64)
 	var s Summary
-	s.payout(row(1, payout.StatePaid, time.Minute), sent)
-	s.payout(row(64, payout.StateNew, 0), sent) // turned away: it was tried and not sent
-	s.payout(row(65, payout.StatePaid, -time.Minute), sent)
-	s.payout(row(66, payout.StatePaid, time.Minute), sent)
-	s.payout(row(67, payout.StateAccepted, 0), sent)
-	s.payout(row(68, payout.StateCancelled, -time.Minute), sent)
+	s.payout(row(1, payout.StatePaid, time.Minute), ActNothing, sent)
+	s.payout(row(64, payout.StateNew, 0), ActNothing, sent) // turned away: it was tried and not sent
+	s.payout(row(65, payout.StatePaid, -time.Minute), ActNothing, sent)
+	s.payout(row(66, payout.StatePaid, time.Minute), ActNothing, sent)
+	s.payout(row(67, payout.StateAccepted, 0), ActNothing, sent)
+	s.payout(row(68, payout.StateCancelled, -time.Minute), ActNothing, sent)
 	s.Add(WordSkipped, 1, payout.Amount{})
 	require.Equal(t, 1, s.Now.Rows)
 	require.Equal(t, 1, s.Unsent.Rows)

@@ -95,6 +95,7 @@ type Batch struct {
 	Totals    []payout.Amount `json:"totals"`        // of the rows that are not skipped, by currency
 	LoadedAt  time.Time       `json:"loaded_at"`
 	Counts    []Count         `json:"-"` // kept as it goes, never counted
+	ChangedAt time.Time       `json:"-"` // when a payout of it last changed, by the wall clock; zero: not since it was loaded
 }
 
 // Short is the part of a batch's id that people read.
@@ -275,9 +276,10 @@ type RunEnd struct {
 	Text     string    `json:"text,omitempty"`   // what was sent and what was not, for people
 
 	// The result that was written: its absolute path, and the SHA-256 of its bytes.
-	Result    string `json:"result,omitempty"`
-	ResultSum string `json:"result_sha256,omitempty"`
-	Error     string `json:"error,omitempty"`
+	Result    string    `json:"result,omitempty"`
+	ResultSum string    `json:"result_sha256,omitempty"`
+	ResultAt  time.Time `json:"result_at,omitzero"` // before it was begun: what changed later is not in it
+	Error     string    `json:"error,omitempty"`
 }
 
 // Store keeps payouts. Every method that changes something is durable when it

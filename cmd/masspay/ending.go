@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -34,20 +35,21 @@ func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w writte
 	return nil
 }
 
-// todo says what a person has to do, by result.action.
+// todo says what a person has to do, by result.action, each with a command at its end
+// that can be pasted.
 func (a *app) todo(b store.Batch, w written) {
-	like := func(act string) string { return shellWord(w.Example[act]) }
-	if n := w.Actions[batch.ActCheck]; n > 0 {
-		a.say("masspay: %s must be checked by a person (result.action check first): masspay show %s%s", count(n, "payout"), like(batch.ActCheck), andSoOn(n))
+	line := func(n int, text, example string) {
+		if n > 0 {
+			a.say("masspay: %s %s: masspay show %s", count(n, "payout"), text, shellWord(example))
+		}
 	}
+	checks := w.N(batch.WordCheck)
+	line(checks, "must be checked by a person (result.state check), as", w.Example[batch.WordCheck])
+	line(w.Actions[batch.ActCheck]-checks, "want a look by a person before anything is paid again (result.action check first), as", w.Example[batch.ActCheck])
+	line(w.Actions[batch.ActFix], "not paid until the row is corrected (result.action fix row), as", w.Example[batch.ActFix])
+	line(w.Actions[batch.ActNever], "refused for good (result.action never pay again), as", w.Example[batch.ActNever])
 	if n := w.Actions[batch.ActNewID]; n > 0 {
-		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s writes the file", count(n, "payout"), b.Short(), shellWord(retryName(b.Name)))
-	}
-	if n := w.Actions[batch.ActFix]; n > 0 {
-		a.say("masspay: %s not paid until the row is corrected (result.action fix row): masspay show %s%s", count(n, "payout"), like(batch.ActFix), andSoOn(n))
-	}
-	if n := w.Actions[batch.ActNever]; n > 0 {
-		a.say("masspay: %s refused for good (result.action never pay again): masspay show %s%s", count(n, "payout"), like(batch.ActNever), andSoOn(n))
+		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(retryName(b.Name)))
 	}
 	if b.Skipped > 0 {
 		a.say("masspay: %s left out (--skip-invalid), not sent: see result.note", count(b.Skipped, "row"))
@@ -60,14 +62,11 @@ func (a *app) todo(b store.Batch, w written) {
 // retryName suggests a name for a retry file.
 func retryName(file string) string {
 	file = filepath.Base(file)
-	return strings.TrimSuffix(file, filepath.Ext(file)) + ".retry.csv"
-}
-
-func andSoOn(n int) string {
-	if n > 1 {
-		return " and so on"
+	name := strings.TrimSuffix(file, filepath.Ext(file)) + ".retry.csv"
+	if _, err := os.Lstat(name); err == nil {
+		return freeName(name)
 	}
-	return ""
+	return name
 }
 
 // conclusion says in one or two lines what it comes to, and what to do.
@@ -86,41 +85,42 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		}
 	}
 	open := w.N(batch.WordOpen) - unsent
-	var later []string
-	if !waited {
-		later = append(later, "-wait") // which is 0, and polls nothing
+	poll := again
+	if !waited { // its --wait 0 polls nothing
+		poll = a.withConfig("masspay reconcile " + b.Short() + " --results")
 	}
 	switch {
 	case out.Interrupted:
 		stopped("interrupted; what was sent is remembered")
-		a.say("hint: %s goes on where it stopped", again)
+		a.say("hint: to go on where it stopped: %s", again)
 	case out.Fenced != "":
 		stopped(out.Fenced)
-		a.say("hint: %s goes on; leave the files beside the store alone", again)
+		a.say("hint: leave the files beside the store alone; to go on: %s", again)
 	case out.Refused != "":
 		stopped(out.Refused)
-		a.say("hint: %s says what is wrong; then %s", a.withConfig("masspay ping"), again)
+		a.say("hint: to find out what is wrong: %s", a.withConfig("masspay ping"))
+		a.say("hint: then, to go on: %s", again)
 	case out.NoMoney+out.Alike != "":
 		stopped(out.NoMoney + out.Alike)
-		a.say("hint: when the cause is gone, %s goes on", again)
+		a.say("hint: when the cause is gone, to go on: %s", again)
 	case unsent > 0 && out.Unreached != "":
 		stopped("")
 		a.say("masspay: %s", out.Unreached)
-		a.say("hint: when the gate can be reached, %s sends the rest", again)
+		a.say("hint: when the gate can be reached, to send the rest: %s", again)
 	case code == exitOpen:
 		if open > 0 {
 			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(open, "payout"))
-			a.say("hint: %s polls again later", a.onBatch(b.Short(), later...))
+			a.say("hint: to poll again later: %s", poll)
 		}
 		if n := unsent - w.Barred; n > 0 {
 			a.say("masspay: %s not sent", count(n, "payout"))
-			a.say("hint: %s sends them", again)
+			a.say("hint: to send them: %s", again)
 		}
 	case code == exitNotAllPaid:
 		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
 	case open > 0:
 		a.say("masspay: done: the gate accepted every payout that was sent; outcomes come later")
-		a.say("hint: masspay reconcile %s polls them", b.Short())
+		a.say("hint: to poll them: %s", poll)
 	default:
 		a.say("masspay: done: %s", allPaid(w.Summary, earlier))
 	}

@@ -154,6 +154,19 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 // pasted makes sure that each command in a hint is one that the program takes, up to
 // where the hint goes on in words.
 func pasted(hint string) error {
+	if i := strings.LastIndex(hint, ": masspay "); i >= 0 && !strings.HasPrefix(hint, "usage") {
+		words := shellWords(hint[i+len(": masspay "):])
+		c, args, err := (&app{}).root().Find(words)
+		if err == nil {
+			err = c.ParseFlags(args)
+		}
+		if err == nil {
+			err = c.ValidateArgs(c.Flags().Args())
+		}
+		if err != nil {
+			return fmt.Errorf("%s: it is no command that can be pasted: %w", hint, err)
+		}
+	}
 	for hint != "" {
 		_, rest, ok := strings.Cut(hint, "masspay ")
 		if !ok {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -87,7 +89,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 	}
 	var failed error
 	if results {
-		failed = a.rewrite(ctx, c, s, sum.Batches)
+		failed = a.rewrite(ctx, c, s, id, sum.Batches)
 	}
 	code, err := a.openCode(ctx, s, id)
 	if err = errors.Join(failed, err); err != nil {
@@ -123,7 +125,7 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 			a.say("batch %s (%s): %s still open, perhaps paid", b.Short(), printable(b.Name), count(sent, "payout"))
 		}
 		if n := b.Unsent(); n > 0 {
-			a.say("batch %s (%s): %s not sent; masspay run --batch %s sends them", b.Short(), printable(b.Name), count(n, "payout"), b.Short())
+			a.say("batch %s (%s): %s not sent; to send them: masspay run --batch %s -o %s", b.Short(), printable(b.Name), count(n, "payout"), b.Short(), shellWord(freeResult(b.Name)))
 		}
 		if n := checks(b) + b.Open() - b.Waiting() - openChecks(b); n > 0 {
 			a.say("batch %s (%s): %s must be checked by a person: see result.note", b.Short(), printable(b.Name), count(n, "payout"))
@@ -148,10 +150,20 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 	return code, err
 }
 
+// freeResult suggests a name for the result of a file.
+func freeResult(file string) string {
+	file = filepath.Base(file)
+	name := strings.TrimSuffix(file, filepath.Ext(file)) + ".result.csv"
+	if _, err := os.Lstat(name); err == nil {
+		return freeName(name)
+	}
+	return name
+}
+
 // rewrite writes the results of batches again, each where its last run wrote it. What is
 // there must be what that run has written: neither another batch's result nor one that a
 // person has added to is replaced.
-func (a *app) rewrite(ctx context.Context, c *config, s store.Store, numbers map[uint32]bool) error {
+func (a *app) rewrite(ctx context.Context, c *config, s store.Store, id string, numbers map[uint32]bool) error {
 	last := map[string]store.Run{} // by batch
 	for r, err := range s.Runs(ctx) {
 		if err != nil {
@@ -167,20 +179,21 @@ func (a *app) rewrite(ctx context.Context, c *config, s store.Store, numbers map
 			return err
 		}
 		run, ok := last[b.ID]
-		if !numbers[b.Number] || !ok {
+		if !ok || id != "" && b.ID != id || !numbers[b.Number] && !b.ChangedAt.After(run.End.ResultAt) {
 			continue
 		}
 		was := *run.End
 		o := a.output(c, outputFlags{name: was.Result})
 		if path, sum := o.fingerprint(ctx, was.Result); path != was.Result || sum != was.ResultSum {
 			a.say("batch %s (%s) changed; its result is not written again: %s is not what its run has written there", b.Short(), printable(b.Name), was.Result)
-			a.say("hint: masspay report %s -o %s writes it", b.Short(), shellWord(freeName(was.Result)))
+			a.say("hint: to write it: masspay report %s -o %s", b.Short(), shellWord(freeName(was.Result)))
 			continue
 		}
 		if err := errors.Join(o.check(ctx, s), o.loaded(b)); err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
+		was.ResultAt = time.Now().UTC()
 		w, err := o.write(ctx, ctx, s, b)
 		if failed = errors.Join(failed, err); err == nil {
 			_, was.ResultSum = o.fingerprint(ctx, w.path)

@@ -47,7 +47,7 @@ which is no result, because rows are missing.`,
 			if err != nil {
 				return err
 			}
-			if err := a.record(cmd.Context(), c, s, "report", cmp.Or(f.name, "to standard output"), b.ID); err != nil {
+			if err := a.record(cmd.Context(), c, s, "report -o "+cmp.Or(shellWord(f.name), "-"), b.Name, b.ID); err != nil {
 				return err
 			}
 			w, err := o.write(cmd.Context(), cmd.Context(), s, b)

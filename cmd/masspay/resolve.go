@@ -37,7 +37,8 @@ polled once more. Who decided, when and why is kept for ever and is in the resul
   --as paid      it was paid: you have seen it at the platform or at the bank
   --as not-paid  it was not and will not be paid: its row gets action "new id". The id
                  itself is never sent again
-  --as seen      you have looked at a row in state check; its outcome stays as it is
+  --as seen      you have looked at a row in state check, or at one that was partly paid
+                 or returned; its outcome stays as it is
 
 not-paid is accepted only when the gate does not know the payment, has ended it, cannot
 be reached, or has never answered as a gate, and only after the quiet period and a day
@@ -104,16 +105,22 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	if err := a.confirm(ctx, f.yes, "to resolve a payout", key.PaymentID, "run the same command on a terminal, where it asks for the payment_id; --yes in scripts"); err != nil {
 		return err
 	}
-	if err := a.record(ctx, c, s, "resolve --as "+f.as+" "+key.PaymentID, "", ""); err != nil {
+	of, err := firstBatch(ctx, s, rec.Payout)
+	if err != nil {
 		return err
 	}
+	if err := a.record(ctx, c, s, "resolve --as "+f.as+" "+shellWord(key.PaymentID), "", of.ID); err != nil {
+		return err
+	}
+	a.ran.end.Text = "reason: " + f.reason
 	if _, err := r.Apply(ctx, s, rec.Payout); err != nil {
 		if errors.Is(err, batch.ErrNotResolved) {
 			return failf(exitUnexpected, a.again()+" looks at it once more", "%w; nothing was decided", err)
 		}
 		return err
 	}
-	a.say("%s: %s by %s; masspay report writes it into the result", key.PaymentID, f.as, r.Person)
+	a.say("%s: %s by %s", key.PaymentID, f.as, r.Person)
+	a.say("hint: to write it into the result: masspay report %s -o %s", of.Short(), shellWord(freeResult(of.Name)))
 	return nil
 }
 
@@ -152,6 +159,19 @@ func inBatches(ctx context.Context, s store.Store, p payout.Payout) string {
 		}
 	}
 	return ""
+}
+
+// firstBatch is the batch that a payout is sent by.
+func firstBatch(ctx context.Context, s store.Store, p payout.Payout) (of store.Batch, err error) {
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return of, err
+		}
+		if len(p.Places) > 0 && b.Number == p.Places[0].Batch {
+			return b, nil
+		}
+	}
+	return of, nil
 }
 
 // heardText says what the poll told.

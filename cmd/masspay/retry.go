@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,8 @@ func (a *app) retryCommand() *cobra.Command {
 		Long: `Write a file of the rows of a batch that were not paid and may be paid again
 (result.action "new id"), ready to check and run. Cells are unchanged but for the
 payment_id: payment_47 becomes payment_47-r2, then -r3. It sends nothing and keeps
-nothing: until the file is run, the same command writes the same file.
+nothing: until the file is run, the same command makes the same rows. A file that is
+there with other rows is not overwritten.
 
 What may have been paid is never in it, nor the rest of a partial payout. check and run
 refuse such an id too while its first payout, or an earlier retry of it, is open, paid,
@@ -39,7 +41,7 @@ to be checked, or refused for good.`,
 	fl := c.Flags()
 	fl.StringVarP(&name, "output", "o", "", "write the rows to this new `FILE` (default: standard output)")
 	fl.BoolVar(&r.WithFix, "with-fix", false, "also rows with result.action \"fix row\", as they are: what was wrong with them must have been mended elsewhere")
-	fl.BoolVar(&r.WithResolved, "with-resolved", false, "also rows that a person found unpaid (masspay resolve --as not-paid)")
+	fl.BoolVar(&r.WithResolved, "with-resolved", false, "also rows that a person found unpaid (masspay resolve --as not-paid), or that came back and a person has seen it")
 	return c
 }
 
@@ -56,7 +58,7 @@ func (a *app) retry(ctx context.Context, id, name string, r batch.Retrying) erro
 	if err != nil {
 		return err
 	}
-	if err := a.record(ctx, c, s, "retry", b.Name, b.ID); err != nil {
+	if err := a.record(ctx, c, s, "retry -o "+cmp.Or(shellWord(name), "-"), b.Name, b.ID); err != nil {
 		return err
 	}
 	var text bytes.Buffer

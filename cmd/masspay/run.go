@@ -302,6 +302,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 		return err
 	}
 	o.reporting.Sent = out.Now
+	a.ran.end.ResultAt = time.Now().UTC()
 	w, err := o.write(ctx, patience, s, b)
 	if errors.Is(err, store.ErrDamaged) {
 		return fmt.Errorf("the result was not written: %w", err)

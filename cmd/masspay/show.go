@@ -76,13 +76,16 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	if len(found) == 1 || f.search.ID != "" && len(found) <= len(c.Projects) {
 		for _, p := range found {
 			v.print(p)
+			if p.Action == batch.ActCheck {
+				a.say("hint: when a person has looked, to close it: masspay resolve %s --as seen --reason TEXT", shellWord(p.PaymentID))
+			}
 		}
 		return nil
 	}
 	for _, p := range found {
 		v.line(p)
 	}
-	a.say("hint: masspay show %s shows everything that happened to the first of them", shellWord(found[0].PaymentID))
+	a.say("hint: everything that happened to the first of them: masspay show %s", shellWord(found[0].PaymentID))
 	return nil
 }
 
@@ -331,6 +334,13 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 			one.Why = v.notes(at.Batch).Of(l)
 		}
 		one.Rows = append(one.Rows, v.row(v.names[at.Batch], columns, l))
+	}
+	act, note, err := batch.PaidAgain(ctx, v.s, &p)
+	if err != nil {
+		return one, err
+	}
+	if act != "" {
+		one.Action, one.Why = act, note
 	}
 	for _, e := range rec.Events {
 		one.Events = append(one.Events, v.event(e))

@@ -361,6 +361,7 @@ func (w *writer) replace(before *payout.Payout, r *record) error {
 		}
 		p.add(before, -1)
 		p.add(after, +1)
+		p.touched = true
 		if after.State == payout.StateNew && before.State != payout.StateNew && !after.OfAnother() && at.Index < p.cursor {
 			if err := w.tx.Bucket(bucketFreed).Put(w.place(at.Batch, at.Index), nil); err != nil {
 				return err
@@ -451,6 +452,9 @@ func (w *writer) flush() error {
 	for n, p := range w.progress {
 		if p == nil {
 			continue
+		}
+		if p.touched {
+			p.changed, p.touched = w.s.o.now().UTC(), false
 		}
 		key := be32(n)
 		if err := w.tx.Bucket(bucketProgress).Put(key, p.encode(key)); err != nil {

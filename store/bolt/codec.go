@@ -492,8 +492,10 @@ func decodeCells(b []byte) ([]string, bool) {
 // progress is what is kept of a batch as it goes: how far claiming has come,
 // and the counts.
 type progress struct {
-	cursor uint32 // rows before it have been claimed, or were not claimable
-	counts map[countKey]tally
+	changed time.Time // when a payout of it last changed; zero: not since it was loaded
+	touched bool      // in this transaction
+	cursor  uint32    // rows before it have been claimed, or were not claimable
+	counts  map[countKey]tally
 }
 
 type countKey struct {
@@ -541,6 +543,9 @@ func (p *progress) encode(key []byte) []byte {
 		e.int(c.Minor)
 		e.int(int64(c.Stuck))
 	}
+	if !p.changed.IsZero() {
+		e.maybeTime(p.changed)
+	}
 	return e.sum(key)
 }
 
@@ -550,6 +555,9 @@ func decodeProgress(key, value []byte) (*progress, error) {
 	for n := d.uint(); n > 0 && !d.bad; n-- {
 		k := countKey{payout.State(d.uint()), d.string()}
 		p.counts[k] = tally{n: d.int(), minor: d.int(), check: d.int(), aside: d.int(), stuck: d.int()}
+	}
+	if d.left() > 0 { // older records end here
+		p.changed = d.maybeTime()
 	}
 	return p, d.done("counts of batch", key)
 }

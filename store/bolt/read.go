@@ -518,7 +518,7 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 	if err != nil {
 		return b, err
 	}
-	b.Counts = p.sorted()
+	b.Counts, b.ChangedAt = p.sorted(), p.changed
 	return b, nil
 }
 
