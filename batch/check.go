@@ -473,9 +473,9 @@ func (k *checking) double(rows []seen) {
 		if n == 0 {
 			other = rows[1]
 		}
-		text := fmt.Sprintf("the same id stands also on line %d: every payout needs an id of its own", other.line)
+		text := fmt.Sprintf("duplicate payment_id, also on line %d: each payout needs its own", other.line)
 		if len(rows) > 2 {
-			text = fmt.Sprintf("the same id stands on %d lines, also on line %d: every payout needs an id of its own", len(rows), other.line)
+			text = fmt.Sprintf("duplicate payment_id on %d lines, also on line %d: each payout needs its own", len(rows), other.line)
 		}
 		k.rules.problem(int(s.line), "general.payment_id", "", text)
 		if k.skip[int(s.row)] == "" {

@@ -127,7 +127,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"NUL", header + good + strings.Replace(good, "Asanov", "Asa\x00nov", 1), "line 3: the line has a NUL byte"},
 		{"windows-1251", header + good + strings.Replace(good, "Asanov", "\xc0\xf1\xe0\xed\xee\xe2", 1), "line 3: not UTF-8"},
 		{"old Mac lines", strings.ReplaceAll(header+good, "\n", "\r"), "line 1: lines end with a lone carriage return"},
-		{"doubled column", replace("customer.email", "customer.id"), "line 1: customer.id: the column stands twice"},
+		{"doubled column", replace("customer.email", "customer.id"), "line 1: customer.id: duplicate column: keep one"},
 		{"missing column", strings.NewReplacer("general.payment_id;", "", ";p1;", ";").Replace(header + good), "line 1: general.payment_id: the column is missing"},
 		{"column of the method missing", strings.NewReplacer(";customer.email", "", ";aibek@example.com", "").Replace(header + good), "line 1: customer.email: the column is missing: method sbp-p2p needs it (first on line 2)"},
 		{"unknown column", replace("customer.email", "customer.e-mail"), "line 1: customer.e-mail: unknown column: did you mean customer.email?"},
@@ -142,7 +142,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"quote never closed, endless", header + good + strings.Replace(good, "Aibek", `"Aibek`, 1) + strings.Repeat(good, 10_000), `line 3: this row is longer than 256 KiB: a quote (")`},
 		{"bare quote", header + strings.Replace(good, "Aibek", `Ai"bek`, 1), `line 2: a quote (") stands inside a cell`},
 		{"no text at all", header + strings.Repeat(";", 12) + "\n", "line 2: the row is empty"},
-		{"every row twice", header + good + good, `line 2: general.payment_id "p1": the same id stands also on line 3`},
+		{"every row twice", header + good + good, `line 2: general.payment_id "p1": duplicate payment_id, also on line 3`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -313,7 +313,7 @@ func TestSkipInvalid(t *testing.T) {
 	rows := w.result(l.Batch)
 	require.Equal(t, map[string]int{"paid": 2, "skipped": 4}, states(rows))
 	require.Contains(t, rows[1]["result.note"], `payment.amount "0": must be more than zero`)
-	require.Contains(t, rows[2]["result.note"], "the same id stands also on line 6")
+	require.Contains(t, rows[2]["result.note"], "duplicate payment_id, also on line 6")
 	require.Equal(t, "fix row", rows[5]["result.action"])
 	w.check(l.Batch, text)
 }

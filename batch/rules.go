@@ -110,7 +110,7 @@ func (r *rules) header() bool {
 			structural("", fmt.Sprintf("column %d has no name: remove the column, or the delimiter at the end of the header", i+1))
 			usable = false
 		case seen[c]:
-			structural(c, "the column stands twice: keep one")
+			structural(c, "duplicate column: keep one")
 			usable = false
 		case c == "general.signature":
 			structural(c, "a file has no signatures: remove the column, masspay signs each request itself")
@@ -335,7 +335,7 @@ func (r *rules) project(line int, v string) uint32 {
 func (r *rules) paymentID(line int, v string) string {
 	switch {
 	case v == "":
-		r.problem(line, gate.ColPaymentID, v, "empty: every payout needs an id of its own")
+		r.problem(line, gate.ColPaymentID, v, "empty: each payout needs its own")
 	case spaced(v):
 		r.problem(line, gate.ColPaymentID, v, "spaces around the id: remove them")
 	case utf8.RuneCountInString(v) > 255:
@@ -657,7 +657,7 @@ func phone(v string) string {
 	case allDigits(v):
 		return ""
 	case eaten(v):
-		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
+		return "a spreadsheet turned the number into scientific notation: format the column as text and fill it in again"
 	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
 		return "digits 0 to 9 only, no other script's"
 	}
@@ -701,7 +701,7 @@ func (r *rules) kyrgyzPhone(line int, v string) {
 // pan checks a card number, Luhn's digit included.
 func pan(v string) string {
 	if eaten(v) {
-		return "a spreadsheet turned the number into a power of ten: format the column as text and fill it in again"
+		return "a spreadsheet turned the number into scientific notation: format the column as text and fill it in again"
 	}
 	if !allDigits(v) || len(v) < 12 || len(v) > 19 {
 		return "a card number is 12 to 19 digits without spaces"

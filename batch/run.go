@@ -24,7 +24,7 @@ type Runner struct {
 	Timeout     time.Duration // of one request; also the longest wait for a slot with a claim in hand
 	Attempts    int           // surely unsent attempts of a payout in one run
 	MaxRefusals int           // refusals alike in a row that pause the run
-	StatusAfter time.Duration // silence before the gate is asked
+	StatusAfter time.Duration // how long to wait for a callback before polling the status
 	Wait        time.Duration // for outcomes, from the last send; 0: neither wait nor poll
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
 	Aliases     []string      // identities of gates that are one platform; see payout.Rules

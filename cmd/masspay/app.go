@@ -135,8 +135,8 @@ func (a *app) root() *cobra.Command {
 		Use:   "masspay",
 		Short: "Pay out a CSV file: each row once, with an answer for every row",
 		Long: `masspay reads a CSV file in the Dashboard's mass payment format, refuses what is
-wrong with it, sends each row once to the Gate API, waits for the verdicts, and
-writes a result: every input row, in order, with what became of it.
+wrong with it, sends each row once to the Gate API, waits for the outcomes, and
+writes a result: every input row, in order, with its outcome.
 
     Try it:      masspay demo
     Begin:       masspay init, then put your project and its secret into masspay.yaml,

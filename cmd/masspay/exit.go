@@ -128,7 +128,7 @@ func explain(err error) *failure {
 	case errors.Is(err, fs.ErrNotExist):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err), hint: "check the name and the folder"}
 	case errors.Is(err, fs.ErrExist):
-		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was written over", err), hint: "choose a name that is free"}
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; the file was not overwritten", err), hint: "choose another name"}
 	case errors.Is(err, context.Canceled):
 		return &failure{code: exitInterrupted, err: errors.New("interrupted before anything was sent"),
 			hint: "run the same command again; it goes on where it stopped"}

@@ -53,7 +53,7 @@ func TestExplain(t *testing.T) {
 		{context.Canceled, exitInterrupted, "interrupted"},
 		{syscall.EISDIR, exitConfig, "nothing was sent"},
 		{fs.ErrNotExist, exitConfig, "nothing was sent"},
-		{fs.ErrExist, exitConfig, "nothing was written over"},
+		{fs.ErrExist, exitConfig, "the file was not overwritten"},
 		{errors.New("who knows"), exitUnexpected, "who knows"},
 	} {
 		f := explain(fmt.Errorf("somewhere: %w", tt.err))

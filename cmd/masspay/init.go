@@ -115,7 +115,7 @@ func (a *app) initialize(ctx context.Context) error {
 	if err := bolt.Create(ctx, o); err != nil {
 		return err
 	}
-	a.say("made the store %s", o.Path)
+	a.say("created the store %s", o.Path)
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (a *app) initKey(c *config) error {
 	if err := writeNew(path, bolt.NewKey().Text()); err != nil {
 		return err
 	}
-	a.say("made the store's key %s: keep a copy apart from the store's backups", path)
+	a.say("created the store key %s; keep a copy, away from the backups", path)
 	return nil
 }
 

@@ -152,7 +152,7 @@ func (p *progress) line(b store.Batch, now time.Time) string {
 	if p.first < 0 {
 		p.first, p.begun = gone, now
 	}
-	parts := []string{fmt.Sprintf("%s of %s settled", payout.Count(total-b.Open()), payout.Count(total))}
+	parts := []string{fmt.Sprintf("%s of %s final", payout.Count(total-b.Open()), payout.Count(total))}
 	if !p.halt.IsZero() {
 		if left := b.Waiting() - b.Unsent(); left > 0 {
 			parts = append(parts, fmt.Sprintf("waiting for %s, until %s at most", count(left, "outcome"), clockOf(p.halt.Add(p.wait), now)))

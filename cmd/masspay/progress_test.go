@@ -19,10 +19,10 @@ func TestProgressAfterAStop(t *testing.T) {
 	}}
 	now := time.Date(2026, 11, 26, 2, 15, 0, 0, time.Local)
 	p := &progress{wait: 30 * time.Minute, first: -1}
-	require.Equal(t, "2 of 9 settled, 4 to send, 3 accepted", p.line(b, now))
+	require.Equal(t, "2 of 9 final, 4 to send, 3 accepted", p.line(b, now))
 	p.halted()
 	p.halt = now
-	require.Equal(t, "2 of 9 settled, waiting for 3 outcomes, until 02:45 at most, sending stopped, 4 not sent", p.line(b, now))
+	require.Equal(t, "2 of 9 final, waiting for 3 outcomes, until 02:45 at most, sending stopped, 4 not sent", p.line(b, now))
 	b.Counts = b.Counts[2:]
-	require.Equal(t, "5 of 9 settled, sending stopped, 4 not sent", p.line(b, now))
+	require.Equal(t, "5 of 9 final, sending stopped, 4 not sent", p.line(b, now))
 }

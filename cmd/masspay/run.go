@@ -37,9 +37,9 @@ func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
 		Use:   "run [FILE] [-o RESULT.csv]",
-		Short: "Send what was not sent yet, wait for verdicts, write the result; safe to repeat",
-		Long: `Check a file, send each row that was not sent yet, wait for the verdicts, and
-write the result: every input row, in order, with what became of it.
+		Short: "Send what was not sent yet, wait for outcomes, write the result; safe to repeat",
+		Long: `Check a file, send each row that was not sent yet, wait for the outcomes, and
+write the result: every input row, in order, with its outcome.
 
 It is safe to repeat: a payment_id is sent once for ever. Without -o the result
 goes to standard output. FILE may be - for standard input.`,
@@ -63,7 +63,7 @@ goes to standard output. FILE may be - for standard input.`,
 	f.expect.register(c)
 	fl.StringVar(&f.batch, "batch", "", "go on with a loaded batch by its `ID`, when the file is gone")
 	f.output.register(c)
-	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for verdicts after the last send; 0: neither wait nor ask")
+	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for outcomes after the last send; 0: neither wait nor poll")
 	fl.Float64Var(&f.rate, "rate", 0, "requests per second (default: gate.rate)")
 	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything but write and send")
