@@ -136,7 +136,7 @@ var dottedPath = regexp.MustCompile(`^[a-z][a-z_]*(\.[a-z0-9_]+)+$`)
 // A name that is none may be a value, in a file that lost its header.
 func suggest(column string) (shown, remedy string) {
 	known := append([]string{gate.ColOperation, gate.ColMethod}, gate.Columns()...)
-	if c := nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
+	if c := Nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
 		return column, fmt.Sprintf("did you mean %s?", c)
 	}
 	shown = column
@@ -144,44 +144,6 @@ func suggest(column string) (shown, remedy string) {
 		shown = payout.Mask(column)
 	}
 	return shown, "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
-}
-
-// nearest finds the closest of some words within a distance, "" for none.
-func nearest(word string, words []string, within int) string {
-	best := ""
-	for _, w := range words {
-		if d := distance(word, w, within); d <= within {
-			best, within = w, d-1
-		}
-		if within < 0 {
-			break
-		}
-	}
-	return best
-}
-
-// distance is how many single-character edits lie between two words; beyond a
-// limit it is only known to be more.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) > limit || len(b)-len(a) > limit {
-		return limit + 1
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		last := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			next := last
-			if a[i] != b[j] {
-				next = 1 + min(last, row[j], row[j+1])
-			}
-			last, row[j+1] = row[j+1], next
-		}
-	}
-	return row[len(b)]
 }
 
 // check turns a row into a payout's row. Problems go to the collector; ok says
@@ -275,7 +237,7 @@ func looksRight(column, value string) bool {
 	switch column {
 	case gate.ColOperation, gate.ColMethod:
 		lower := strings.ToLower(value)
-		return (value == lower || nearest(lower, append(gate.Methods(), "payout"), 3) != "") &&
+		return (value == lower || Nearest(lower, append(gate.Methods(), "payout"), 3) != "") &&
 			!strings.ContainsAny(value, "@ ") && !longDigits.MatchString(value)
 	case gate.ColCurrency:
 		return len(value) <= 5
@@ -466,7 +428,7 @@ func unknownMethod(v string) string {
 	case strings.Contains(v, "..") || strings.HasPrefix(v, "/"):
 		return "a method is a name such as sbp-p2p or banks/spei, not a path"
 	}
-	if m := nearest(strings.ToLower(strings.TrimSpace(v)), gate.Methods(), 3); m != "" {
+	if m := Nearest(strings.ToLower(strings.TrimSpace(v)), gate.Methods(), 3); m != "" {
 		return fmt.Sprintf("payment method is not available: did you mean %s?", m)
 	}
 	return "payment method is not available: e.g. sbp-p2p, card, mobile, banks/<name>"

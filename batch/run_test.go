@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"sync"
@@ -208,6 +210,34 @@ func TestARefusedConnectionIsSurelyUnsent(t *testing.T) {
 		require.Zero(t, r.Tries)
 		require.NotEmpty(t, r.Message)
 	}
+}
+
+// Who watches a run is told that the gate cannot be reached, once, and that it answers
+// again.
+func TestAnOutageIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Attempts = 100 }
+	text := file("o", 5)
+	b := w.load(text)
+	address := w.api.Listener.Addr().String()
+	w.api.Close()
+	done := make(chan batch.Outcome, 1)
+	go func() { done <- w.run(b) }()
+	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), "; trying again") }, time.Minute, time.Millisecond)
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Skipf("another process has taken the port meanwhile: %v", err)
+	}
+	again := httptest.NewUnstartedServer(w.sim)
+	_ = again.Listener.Close()
+	again.Listener = l
+	again.Start()
+	defer func() { again.CloseClientConnections(); again.Close() }()
+	require.Equal(t, 5, (<-done).Sent)
+	require.Equal(t, 1, strings.Count(w.log.String(), "; trying again"))
+	require.Equal(t, 1, strings.Count(w.log.String(), "the gate answers again"))
+	require.Equal(t, map[string]int{"paid": 5}, states(w.result(b)))
 }
 
 func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {

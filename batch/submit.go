@@ -204,6 +204,9 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		a = r.Gate.Send(ctx, draft, r.Timeout)
 		a.Message = payout.WithoutCells(a.Message, c.Columns, c.Cells) // it is printed, too
 		if a.Sent {
+			if last := r.toldUnreached.Load(); last != 0 && r.toldUnreached.CompareAndSwap(last, 0) {
+				r.notify("the gate answers again")
+			}
 			e.Tries++
 			r.sent.Add(1)
 			r.lastSend.Store(int64(time.Since(r.begun)))

@@ -6,12 +6,15 @@ import (
 	"net"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"masspay/batch"
 )
 
 // What is wrong with a configuration is said in plain words, with the key and an
@@ -40,13 +43,19 @@ func yamlProblems(err error, text string) (problems []string, syntax bool) {
 		s := strings.TrimPrefix(err.Error(), "yaml: ")
 		if strings.Contains(s, "cannot start any token") || strings.Contains(s, "tab character") {
 			s += " (a tab? only spaces may stand before a key)"
+		} else {
+			s += " (here, or on the line before: a key is followed by a colon and a space, and stands below its like)"
 		}
 		return []string{s}, true
 	}
 	lines := strings.Split(text, "\n")
 	for _, s := range e.Errors {
 		if m := unknownKey.FindStringSubmatch(s); m != nil {
-			problems = append(problems, fmt.Sprintf("line %s: unknown key %s", m[1], m[2]))
+			like := ""
+			if key := batch.Nearest(m[2], keyNames(configType), 3); key != "" {
+				like = ": did you mean " + key + "?"
+			}
+			problems = append(problems, fmt.Sprintf("line %s: unknown key %s%s", m[1], m[2], like))
 			continue
 		}
 		m := unmarshals.FindStringSubmatch(s)
@@ -70,6 +79,23 @@ func yamlProblems(err error, text string) (problems []string, syntax bool) {
 		problems = append(problems, fmt.Sprintf("line %s: %s%s: want %s", m[1], key, behind(" ", value), want))
 	}
 	return problems, false
+}
+
+// keyNames are the keys that a configuration may have, wherever they stand.
+func keyNames(t reflect.Type) (names []string) {
+	for f := range t.Fields() {
+		key, ok := f.Tag.Lookup("yaml")
+		if !ok {
+			continue
+		}
+		names = append(names, key)
+		if of := f.Type; of.Kind() == reflect.Struct {
+			names = append(names, keyNames(of)...)
+		} else if of.Kind() == reflect.Slice && of.Elem().Kind() == reflect.Struct {
+			names = append(names, keyNames(of.Elem())...)
+		}
+	}
+	return names
 }
 
 // leadingZeros finds numbers that YAML would read in base 8.

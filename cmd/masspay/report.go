@@ -73,6 +73,8 @@ which is no result, because rows are missing.`,
 	f.register(c)
 	c.Flags().StringSliceVar(&states, "state", nil, "only rows with this result.state; may be repeated")
 	c.Flags().StringSliceVar(&actions, "action", nil, "only rows with this result.action; may be repeated")
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(batch.Words, cobra.ShellCompDirectiveNoFileComp))    // of its own flag: it cannot fail
+	_ = c.RegisterFlagCompletionFunc("action", cobra.FixedCompletions(batch.Actions, cobra.ShellCompDirectiveNoFileComp)) // the same
 	return c
 }
 
