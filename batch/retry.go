@@ -127,6 +127,9 @@ func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, wh
 			return "", "to be paid as " + p.Key.PaymentID + ": " + why, nil
 		}
 	}
+	if n >= payout.MostRetries {
+		return "", "it was tried too often: pay it under an id of its own", nil
+	}
 	id = payout.RetryID(payout.FirstOf(l.Payout.Key.PaymentID), n+1)
 	if utf8.RuneCountInString(id) > maxPaymentID {
 		return "", "its payment_id would be too long", nil

@@ -8,6 +8,9 @@ import (
 // A row that was not paid is paid again under an id of its own: that of its first
 // payout with -r2 behind it, then -r3, and so on.
 
+// MostRetries is the largest number that an id is taken for a retry's with.
+const MostRetries = 9999
+
 // RetryID is the id of the nth payout of a row, n from 2.
 func RetryID(first string, n int) string { return first + "-r" + strconv.Itoa(n) }
 
@@ -17,12 +20,11 @@ func RetryOf(id string) (first string, n int, ok bool) {
 	for i > 0 && id[i-1] >= '0' && id[i-1] <= '9' {
 		i--
 	}
-	const mostDigits = 4
 	digits := id[i:]
-	if digits == "" || digits[0] == '0' || len(digits) > mostDigits || !strings.HasSuffix(id[:i], "-r") || i == len("-r") {
+	if digits == "" || digits[0] == '0' || len(digits) > len("9999") || !strings.HasSuffix(id[:i], "-r") || i == len("-r") {
 		return "", 0, false
 	}
-	if n, err := strconv.Atoi(digits); err == nil && n >= 2 {
+	if n, err := strconv.Atoi(digits); err == nil && n >= 2 && n <= MostRetries {
 		return id[:i-len("-r")], n, true
 	}
 	return "", 0, false
