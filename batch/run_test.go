@@ -251,7 +251,7 @@ func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 	require.Zero(t, out.Asked)
 	for _, row := range w.result(b) {
 		require.Equal(t, "open", row["result.state"], "accepted is not paid")
-		require.Contains(t, row["result.note"], "accepted by the gate, not paid yet; polled again from ")
+		require.Contains(t, row["result.note"], "accepted by the gate, not paid yet, polled again from ")
 	}
 	w.check(b, text)
 }

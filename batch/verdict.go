@@ -179,8 +179,10 @@ func (n Notes) Of(l store.Line) string {
 		add(true, "accepted, but when it was polled on "+stamp(p.NotSeenAt)+" the gate did not know it: ask the platform, then masspay resolve")
 	}
 	add(p.Flags&payout.Reviewed != 0 && p.Closed == 0, "a person has seen this")
-	if when := n.polled(p); when != "" {
-		add(true, when)
+	if when := n.polled(p); when != "" && len(notes) > 0 {
+		notes[len(notes)-1] += ", " + when // no semicolon, which most files' cells are divided by
+	} else {
+		add(when != "", when)
 	}
 	return strings.Join(notes, "; ")
 }
