@@ -126,6 +126,7 @@ type running struct {
 	tally         tally
 	unreached     atomic.Pointer[string]
 	toldUnreached atomic.Int64 // nanoseconds since it begun
+	answered      atomic.Int64 // the same, when it answered again after it was told
 	pings         int          // in vain, of whoever claims
 	elsewhere     elsewhere    // of whoever looks whether the run is done
 	spent         spent

@@ -205,6 +205,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		a.Message = payout.WithoutCells(a.Message, c.Columns, c.Cells) // it is printed, too
 		if a.Sent {
 			if last := r.toldUnreached.Load(); last != 0 && r.toldUnreached.CompareAndSwap(last, 0) {
+				r.answered.Store(int64(time.Since(r.begun)))
 				r.notify("the gate answers again")
 			}
 			e.Tries++
@@ -216,7 +217,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		}
 		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
 			r.unreached.Store(&a.Message)
-			r.sayUnreached(a.Message)
+			r.sayUnreached(a.Message, started)
 		}
 		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
 			break
@@ -250,8 +251,12 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 // tellUnreached is how often a run says that the gate cannot be reached.
 const tellUnreached = time.Minute
 
-// sayUnreached says that the gate cannot be reached, now and then.
-func (r *running) sayUnreached(why string) {
+// sayUnreached says that the gate cannot be reached, now and then. A request that was
+// started before the gate answered again says nothing about it any more.
+func (r *running) sayUnreached(why string, started time.Time) {
+	if started.Sub(r.begun) < time.Duration(r.answered.Load()) {
+		return
+	}
 	now := int64(time.Since(r.begun)) + 1
 	last := r.toldUnreached.Load()
 	if last != 0 && time.Duration(now-last) < tellUnreached || !r.toldUnreached.CompareAndSwap(last, now) {
