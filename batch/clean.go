@@ -24,7 +24,7 @@ func (k *checking) clean() error {
 	k.id, k.chunked = sum, true
 	some, err := k.anyKnown()
 	if err == nil && !some {
-		// An id that comes anew may be of a row that was paid under a retry's.
+		// A new id may be of a row that was paid under a retry's.
 		var families map[payout.Digest]bool
 		if families, err = k.Store.Families(k.ctx); err == nil && len(families) > 0 &&
 			slices.ContainsFunc(k.ids, func(s seen) bool { return families[s.id] }) {

@@ -136,23 +136,22 @@ func (r Reporting) write(ctx context.Context, s store.Store, b store.Batch, f io
 		if err := ctx.Err(); err != nil {
 			return sum, nil, err
 		}
-		if r.Selects() && !r.takes(wordsOfLine(&l)) {
+		word, act := wordsOfLine(&l)
+		again, paid, err := paidAgain(ctx, s, families, &l)
+		if err != nil {
+			return sum, nil, err
+		}
+		if again != "" {
+			act = again
+		}
+		if !r.takes(word, act) {
 			continue
 		}
 		cells.row(l.Cells)
 		record = appendResult(append(record[:0], l.Cells...), l, notes)
-		act := ""
-		if l.Skip == "" {
-			act = Action(l.Payout)
-			again, more, err := paidAgain(ctx, s, families, &l.Payout)
-			if err != nil {
-				return sum, nil, err
-			}
-			if again != "" {
-				act = again
-				record[len(b.Columns)+slices.Index(resultColumns, "result.action")] = act
-				record[len(record)-1] = more
-			}
+		if again != "" {
+			record[len(b.Columns)+slices.Index(resultColumns, "result.action")] = act
+			record[len(record)-1] = paid
 		}
 		if l.Skip == "" && l.Payout.State == payout.StateNew && mayWait(s, families, l.Payout.Key) {
 			bar, err := s.RetryBar(ctx, l.Payout.Key, l.Payout.Amount, payout.Payee(b.Columns, l.Cells))
@@ -195,12 +194,10 @@ func mayWait(s store.Store, families map[payout.Digest]bool, key payout.Key) boo
 
 // paidAgain is the action of a refused or returned row that another payout of it pays, or
 // may pay, and its note; both are empty where there is none.
-func paidAgain(ctx context.Context, s interface {
-	DigestID(payout.Key) payout.Digest
-	Family(ctx context.Context, key payout.Key) ([]payout.Payout, error)
-}, families map[payout.Digest]bool, p *payout.Payout) (act, note string, err error) {
+func paidAgain(ctx context.Context, s store.Store, families map[payout.Digest]bool, l *store.Line) (act, note string, err error) {
+	p := &l.Payout
 	refused := p.State == payout.StateDeclined || p.State == payout.StateRejected || p.State == payout.StateReturned
-	if !refused || p.NeedsCheck() || len(families) == 0 ||
+	if l.Skip != "" || !refused || p.NeedsCheck() || len(families) == 0 ||
 		!families[s.DigestID(payout.Key{ProjectID: p.Key.ProjectID, PaymentID: payout.FirstOf(p.Key.PaymentID)})] {
 		return "", "", nil
 	}
@@ -226,7 +223,7 @@ func PaidAgain(ctx context.Context, s store.Store, p *payout.Payout) (act, note 
 	if err != nil {
 		return "", "", err
 	}
-	return paidAgain(ctx, s, families, p)
+	return paidAgain(ctx, s, families, &store.Line{Payout: *p})
 }
 
 // wordsOfLine are result.state and result.action of a row.

@@ -119,7 +119,7 @@ func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, wh
 		if p.Key == l.Payout.Key || p.State == payout.StateCancelled {
 			continue
 		}
-		// Whatever its cells are by now: somebody has paid the row again, corrected.
+		// Whatever its cells are by now: the row was paid again, corrected.
 		if p.State == payout.StatePaid && !p.NeedsCheck() {
 			return "", "paid as " + p.Key.PaymentID, nil
 		}

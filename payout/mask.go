@@ -28,7 +28,7 @@ func Mask(s string) string {
 }
 
 // Personal reports whether the cells of a column of the mass payment format may say
-// who somebody is or where his money goes. Columns that nobody knows are personal.
+// who a person is or where the money goes. Unknown columns are personal.
 func Personal(column string) bool {
 	switch column {
 	case "", "operation_type", "method", FieldAmount, FieldCurrency, "account.bank_code", FieldCustomer, "card.month", "card.year":
@@ -40,7 +40,7 @@ func Personal(column string) bool {
 // WithoutCells masks what a text of the gate repeats of a row's personal cells: in
 // whatever capitals, with other signs between their words or in their numbers, and a part
 // of a number of at least six signs. Short cells are only masked where they stand alone,
-// and single letters are left: they name nobody.
+// and single letters are left.
 func WithoutCells(text string, columns, cells []string) string {
 	if text == "" {
 		return ""

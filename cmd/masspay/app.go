@@ -79,8 +79,8 @@ func run(ctx context.Context, args []string, w world) int {
 	return a.recordEnd(f.code, oneLine(f.err.Error()))
 }
 
-// neverSends are commands of which nobody expects a payment: that nothing was sent says
-// nothing there, and sounds as if something could have been.
+// neverSends are commands that make no payments: "nothing was sent" would sound there as
+// if something could have been.
 var neverSends = map[string]bool{"serve": true, "backup": true, "demo": true, "man": true, "version": true, "signature": true, "completion": true}
 
 var sentNothing = regexp.MustCompile(`(; |, )nothing (more )?was sent( by this run)?$`)

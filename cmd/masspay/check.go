@@ -141,7 +141,7 @@ func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.I
 	}
 	projects := c.hasProject
 	if c.file == "" {
-		projects = func(uint32) bool { return true } // nobody says which there are
+		projects = func(uint32) bool { return true } // there is no list of them
 	}
 	k, err := (&batch.Checker{Store: s, Projects: projects, Expect: want, Skip: skip}).Check(ctx, in)
 	if err != nil {

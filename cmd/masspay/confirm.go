@@ -79,7 +79,7 @@ func (a *app) typed(ctx context.Context) (string, error) {
 		err  error
 	}
 	got := make(chan answer, 1)
-	go func() { // it ends with the process, if nobody types
+	go func() { // without an answer it ends with the process
 		text, err := bufio.NewReader(a.w.stdin).ReadString('\n')
 		got <- answer{text, err}
 	}()

@@ -240,7 +240,7 @@ func TestWhatEndsNothing(t *testing.T) {
 	n.check("payouts.csv", "result.csv")
 }
 
-// A run that is suspended with Ctrl-Z keeps nobody waiting for the store.
+// A run that is suspended with Ctrl-Z does not block others at the store.
 func TestSuspendedByHand(t *testing.T) {
 	t.Parallel()
 	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond})

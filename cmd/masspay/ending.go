@@ -49,20 +49,21 @@ func (a *app) todo(b store.Batch, w written) {
 	line(w.Actions[batch.ActFix], "not paid until the row is corrected (result.action fix row), as", w.Example[batch.ActFix])
 	line(w.Actions[batch.ActNever], "refused for good (result.action never pay again), as", w.Example[batch.ActNever])
 	if n := w.Actions[batch.ActNewID]; n > 0 {
-		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(retryName(b.Name)))
+		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "retry")))
 	}
 	if b.Skipped > 0 {
 		a.say("masspay: %s left out (--skip-invalid), not sent: see result.note", count(b.Skipped, "row"))
 	}
 	if n := w.Barred; n > 0 {
-		a.say("masspay: %s not sent: the same row is paid, or may be, under another id; result.note says which; masspay cancel %s --row and its payment_id gives it up", count(n, "payout"), b.Short())
+		a.say("masspay: %s not sent: the same row is paid, or may be, under another id; result.note says which; masspay cancel %s --row and its payment_id cancels it", count(n, "payout"), b.Short())
 	}
 }
 
-// retryName suggests a name for a retry file.
-func retryName(file string) string {
+// suggested is a name that is free, for a file of some kind that is made from another
+// one: payouts.retry.csv.
+func suggested(file, kind string) string {
 	file = filepath.Base(file)
-	name := strings.TrimSuffix(file, filepath.Ext(file)) + ".retry.csv"
+	name := strings.TrimSuffix(file, filepath.Ext(file)) + "." + kind + ".csv"
 	if _, err := os.Lstat(name); err == nil {
 		return freeName(name)
 	}

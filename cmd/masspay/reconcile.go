@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -25,7 +23,7 @@ func (a *app) reconcileCommand() *cobra.Command {
 		Long: `Poll the status of open payouts, of one batch or of all. Sends nothing.
 
 The exit code is 0 when nothing is open and nothing must be checked by a person, else
-4. With --results the results of the batches that changed are written again, where
+4. With --results the results that are out of date are written again, where
 their runs wrote them.`,
 		Args: args(0, 1, "at most one batch"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,7 +35,7 @@ their runs wrote them.`,
 			return a.reconcile(cmd.Context(), id, results)
 		},
 	}
-	c.Flags().BoolVar(&results, "results", false, "write the results of batches that changed again, where their runs wrote them")
+	c.Flags().BoolVar(&results, "results", false, "write the results that are out of date again, where their runs wrote them")
 	return c
 }
 
@@ -125,7 +123,7 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 			a.say("batch %s (%s): %s still open, perhaps paid", b.Short(), printable(b.Name), count(sent, "payout"))
 		}
 		if n := b.Unsent(); n > 0 {
-			a.say("batch %s (%s): %s not sent; to send them: masspay run --batch %s -o %s", b.Short(), printable(b.Name), count(n, "payout"), b.Short(), shellWord(freeResult(b.Name)))
+			a.say("batch %s (%s): %s not sent; to send them: masspay run --batch %s -o %s", b.Short(), printable(b.Name), count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "result")))
 		}
 		if n := checks(b) + b.Open() - b.Waiting() - openChecks(b); n > 0 {
 			a.say("batch %s (%s): %s must be checked by a person: see result.note", b.Short(), printable(b.Name), count(n, "payout"))
@@ -148,16 +146,6 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 		a.say("the next poll is due at %s", next.UTC().Format(time.RFC3339))
 	}
 	return code, err
-}
-
-// freeResult suggests a name for the result of a file.
-func freeResult(file string) string {
-	file = filepath.Base(file)
-	name := strings.TrimSuffix(file, filepath.Ext(file)) + ".result.csv"
-	if _, err := os.Lstat(name); err == nil {
-		return freeName(name)
-	}
-	return name
 }
 
 // rewrite writes the results of batches again, each where its last run wrote it. What is

@@ -30,7 +30,7 @@ nothing: until the file is run, the same command makes the same rows. A file tha
 there with other rows is not overwritten.
 
 What may have been paid is never in it, nor the rest of a partial payout. check and run
-refuse such an id too while its first payout, or an earlier retry of it, is open, paid,
+refuse such an id too while its first payout, or another retry of it, is open, paid,
 to be checked, or refused for good.`,
 		Args: args(1, 1, "a batch; masspay status lists them"),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -117,8 +117,8 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	}
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil && !f.dryRun && ctx.Err() == nil {
-		// Who tried what is asked for later, too; that it cannot be kept is told by nobody
-		// here: the error that matters is the other one.
+		// Refused runs are in the log, too. Where that fails, the error that matters is the
+		// other one.
 		_ = a.record(ctx, c, s, "run", typed, "")
 	}
 	if err != nil || done {

@@ -233,8 +233,8 @@ func (s *Store) mine(tx *bbolt.Tx) error {
 	return nil
 }
 
-// Between runs do while this process is not at the store's file: who is suspended then
-// keeps nobody waiting. It blocks until a burst under way is through, some milliseconds
+// Between runs do while this process is not at the store's file: a process that is
+// suspended then does not block others. It blocks until a burst under way is through, some milliseconds
 // mostly.
 func (s *Store) Between(do func()) { s.turn.between(do) }
 
