@@ -39,7 +39,7 @@ func (c *config) readSecret(path string) (string, error) {
 	case mode&0o020 != 0:
 		return "", failf(exitConfig, "chmod g-w "+shellWord(path), "%s: its group can change the secret (mode %04o); nothing was sent", path, mode)
 	case ok && !given && owner != 0 && owner != os.Geteuid():
-		return "", failf(exitConfig, "chown it to the user that runs masspay", "%s: the secret belongs to another user, who can change it; nothing was sent", path)
+		return "", failf(exitConfig, "run it as the user that owns the file; or, if another user is to run it, give the file to that one", "%s: the secret belongs to another user, who can change it; nothing was sent", path)
 	}
 	b, err := os.ReadFile(path) //nolint:gosec // the configured path
 	if err != nil {
