@@ -98,10 +98,20 @@ func (h *hangup) suspendBetween(between func(func())) {
 
 // suspend suspends the process as Ctrl-Z does, without the store's turn: others go on.
 func (h *hangup) suspend() {
-	stop := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGSTOP) }
+	// The signal may go to another thread than ours, which then runs on for a while as
+	// if nothing was: what follows waits for the end of the suspension itself. A SIGCONT
+	// that a further SIGTSTP took back is seen by that one.
+	stop := func() {
+		over := make(chan os.Signal, 1)
+		signal.Notify(over, syscall.SIGCONT, syscall.SIGTSTP)
+		defer signal.Stop(over)
+		if syscall.Kill(os.Getpid(), syscall.SIGSTOP) == nil {
+			<-over
+		}
+	}
 	between := h.between.Load()
 	if between == nil {
-		stop()
+		go stop()
 		return
 	}
 	// Who is at the store for long, with a backup say, is suspended all the same; and
