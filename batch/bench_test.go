@@ -11,6 +11,7 @@ import (
 	"masspay/batch"
 	"masspay/gate"
 	"masspay/gate/gatesim"
+	"masspay/gate/transport"
 	"masspay/store"
 	"masspay/store/bolt"
 )
@@ -26,7 +27,7 @@ func benchWorld(b *testing.B) (*batch.Checker, *batch.Runner) {
 	api := httptest.NewServer(sim)
 	l, err := bolt.OpenLimiter(o.Path, 100_000, 1000)
 	require.NoError(b, err)
-	c, err := gate.NewClient(gate.Options{BaseURL: api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: gate.NewTransport(64)})
+	c, err := gate.NewClient(gate.Options{BaseURL: api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: transport.New(64)})
 	require.NoError(b, err)
 	b.Cleanup(func() {
 		c.Close()

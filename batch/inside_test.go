@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/gate"
+	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/clock"
@@ -62,9 +63,9 @@ func (oneKey) Accepted(uint32) []gate.Secret      { return nil }
 // slowly answers every question a minute later with "not found".
 type slowly struct{}
 
-func (slowly) Post(context.Context, *gate.Target, []byte) (gate.Response, bool, error) {
+func (slowly) Post(context.Context, *transport.Target, []byte, func(bool) error) (transport.Response, bool, error) {
 	time.Sleep(time.Minute) //nolint:forbidigo // virtual
-	return gate.Response{Status: http.StatusOK, ContentType: "application/json", Body: `{"status":"error","code":"3061"}`}, true, nil
+	return transport.Response{Status: http.StatusOK, ContentType: "application/json", Body: `{"status":"error","code":"3061"}`}, true, nil
 }
 
 // What the gate did not know when it was asked, it may know by the time of its

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"masspay/gate"
+	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -192,13 +193,13 @@ type mortalTrip struct {
 	next gate.Poster
 }
 
-func (t mortalTrip) Post(ctx context.Context, to *gate.Target, body []byte) (gate.Response, bool, error) {
+func (t mortalTrip) Post(ctx context.Context, to *transport.Target, body []byte, mayLeave func(bool) error) (transport.Response, bool, error) {
 	if err := t.m.step(); err != nil {
-		return gate.Response{}, false, err
+		return transport.Response{}, false, err
 	}
-	res, sent, err := t.next.Post(ctx, to, body)
+	res, sent, err := t.next.Post(ctx, to, body, mayLeave)
 	if killed := t.m.step(); killed != nil && err == nil {
-		return gate.Response{}, sent, killed
+		return transport.Response{}, sent, killed
 	}
 	return res, sent, err
 }

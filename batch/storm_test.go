@@ -26,6 +26,7 @@ import (
 	"masspay/batch"
 	"masspay/gate"
 	"masspay/gate/gatesim"
+	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -602,13 +603,13 @@ func (n *stormNight) client(m *mortal, maySend func(context.Context, bool) error
 	l, err := bolt.OpenLimiter(n.o.Path, n.rate, 1)
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { _ = l.Close() })
-	transport := gate.NewTransport(8)
-	transport.Proxy, transport.DialContext = nil, m.dialer(&n.wire)
+	over := transport.New(8)
+	over.Proxy, over.DialContext = nil, m.dialer(&n.wire)
 	c, err := gate.NewClient(gate.Options{
-		BaseURL: n.base, Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, transport}, MaySend: maySend,
+		BaseURL: n.base, Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, over}, MaySend: maySend,
 	})
 	require.NoError(n.t, err)
-	n.t.Cleanup(transport.CloseIdleConnections)
+	n.t.Cleanup(over.CloseIdleConnections)
 	return c
 }
 

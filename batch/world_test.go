@@ -23,6 +23,7 @@ import (
 	"masspay/batch"
 	"masspay/gate"
 	"masspay/gate/gatesim"
+	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -127,7 +128,7 @@ func (w *world) open() *bolt.Store {
 func (w *world) client() *gate.Client {
 	l, err := bolt.OpenLimiter(w.o.Path, w.rate, 1)
 	require.NoError(w.t, err)
-	c, err := gate.NewClient(gate.Options{BaseURL: w.api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: gate.NewTransport(32), MaySend: w.maySend})
+	c, err := gate.NewClient(gate.Options{BaseURL: w.api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: transport.New(32), MaySend: w.maySend})
 	require.NoError(w.t, err)
 	w.t.Cleanup(func() { c.Close(); _ = l.Close() })
 	return c

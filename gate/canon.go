@@ -231,3 +231,5 @@ func digits(s string) int {
 	}
 	return n
 }
+
+func isDigit(c byte) bool { return c >= '0' && c <= '9' }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"masspay/gate/transport"
 	"masspay/payout"
 )
 
@@ -31,6 +32,12 @@ type Paused interface {
 	PausedUntil() time.Time
 }
 
+// Poster sends one body to a target, at most once; see transport.Transport.Post, whose
+// contract it is.
+type Poster interface {
+	Post(ctx context.Context, to *transport.Target, body []byte, mayLeave func(dialled bool) error) (res transport.Response, sent bool, err error)
+}
+
 // Client speaks to one gate. All requests, payouts and questions alike, pass
 // its limiter; there is no way around. It is safe for concurrent use.
 type Client struct {
@@ -42,7 +49,7 @@ type Client struct {
 	poster   Poster
 	timeout  time.Duration
 	header   http.Header // of every request
-	targets  sync.Map    // *Target by path
+	targets  sync.Map    // *transport.Target by path
 }
 
 // Options are what a client is made of. BaseURL, Keys and Limiter are needed.
@@ -51,7 +58,7 @@ type Options struct {
 	Keys      Keys
 	Limiter   Limiter
 	Timeout   time.Duration // of one request, from dialling to the last byte; default 30 s
-	Transport Poster        // default: NewTransport
+	Transport Poster        // default: transport.New
 	Version   string        // for the User-Agent header
 
 	// MaySend is asked directly before the first byte of a payout request; dialled
@@ -74,7 +81,7 @@ func NewClient(o Options) (*Client, error) {
 		o.Timeout = 30 * time.Second
 	}
 	if o.Transport == nil {
-		o.Transport = NewTransport(16)
+		o.Transport = transport.New(16)
 	}
 	return &Client{
 		base: base, identity: identity, maySend: o.MaySend, keys: o.Keys, limiter: o.Limiter, timeout: o.Timeout, poster: o.Transport,
@@ -184,43 +191,37 @@ func unsent(err error) Answer {
 	return a
 }
 
-// maxAnswer bounds what is read of an answer; real ones have some kilobytes.
-const maxAnswer = 1 << 20
-
-// errTooLarge says that the gate's answer does not end.
-var errTooLarge = errors.New("answer is larger than 1 MiB")
-
 // fencedError is the word of Options.MaySend.
 type fencedError struct{ error }
 
 func (e *fencedError) Unwrap() error { return e.error }
 
-// post sends one body. It reports whether anything may have left: as long as
-// no connection was had, nothing has.
-func (c *Client) post(ctx context.Context, path string, body []byte, maySend func(context.Context, bool) error) (Response, bool, error) {
+// post sends one body, if maySend allows it; nil: always. It reports whether anything may
+// have left: as long as no connection was had, nothing has.
+func (c *Client) post(ctx context.Context, path string, body []byte, maySend func(context.Context, bool) error) (transport.Response, bool, error) {
 	to, err := c.target(path)
 	if err != nil {
-		return Response{}, false, err
+		return transport.Response{}, false, err
 	}
+	var mayLeave func(dialled bool) error
 	if maySend != nil {
-		allow := maySend
-		ctx = context.WithValue(ctx, allowKey{}, func(dialled bool) error {
-			if err := allow(ctx, dialled); err != nil {
+		mayLeave = func(dialled bool) error {
+			if err := maySend(ctx, dialled); err != nil {
 				return &fencedError{err}
 			}
 			return nil
-		})
+		}
 	}
-	return c.poster.Post(ctx, to, body)
+	return c.poster.Post(ctx, to, body, mayLeave)
 }
 
-func (c *Client) target(path string) (*Target, error) {
+func (c *Client) target(path string) (*transport.Target, error) {
 	if known, ok := c.targets.Load(path); ok {
-		return known.(*Target), nil
+		return known.(*transport.Target), nil
 	}
 	to := *c.base
 	to.Path += path
-	t, err := NewTarget(&to, c.header, c.timeout)
+	t, err := transport.NewTarget(&to, c.header, c.timeout)
 	if err == nil {
 		c.targets.Store(path, t)
 	}
@@ -239,7 +240,7 @@ func plain(err error) string {
 // classify reads the answer to a payout request. The body decides where it is the
 // gate's own JSON; only what is documented to mean "nothing happened" is Refused or
 // Unsent, and all else is in doubt. A request_id says nothing about the money.
-func classify(res Response, key payout.Key) Answer {
+func classify(res transport.Response, key payout.Key) Answer {
 	a := Answer{HTTPStatus: res.Status}
 	d, err := parseDocument(res.Body)
 	status := ""

@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"masspay/gate/transport"
 	"masspay/payout"
 )
 
@@ -146,7 +146,7 @@ func TestSendClassifies(t *testing.T) {
 		{"502", answers(502, "text/html", `bad gateway`), Answer{Outcome: InDoubt}},
 		{"503 with 3041", answers(503, js, `{"status":"error","code":"3041"}`), Answer{Outcome: InDoubt, Code: "3041"}},
 		{"201", answers(201, js, `{"status":"success"}`), Answer{Outcome: InDoubt}},
-		{"too large", answers(200, js, `{"status":"success","x":"`+strings.Repeat("x", maxAnswer)+`"}`), Answer{Outcome: InDoubt}},
+		{"too large", answers(200, js, `{"status":"success","x":"`+strings.Repeat("x", transport.MaxAnswer)+`"}`), Answer{Outcome: InDoubt}},
 		{"429", answers(429, "text/plain", ``), Answer{Outcome: Unsent, Retry: time.Second}},
 		{"429 that refuses the configuration", answers(429, js, `{"status":"error","code":"3261"}`), Answer{Outcome: Unsent, Retry: time.Second, Code: "3261"}},
 		{"429 with success", answers(429, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Retry: time.Second, Request: "r1"}},
@@ -345,12 +345,6 @@ func TestSendTheRequestItself(t *testing.T) {
 	require.Equal(t, NewSecret("secret").Sign(canonical), got["general"]["signature"])
 }
 
-func TestTLSIsRecent(t *testing.T) {
-	t.Parallel()
-	require.EqualValues(t, tls.VersionTLS12, NewTransport(4).TLSClientConfig.MinVersion)
-	require.True(t, NewTransport(4).proxied.DisableCompression)
-}
-
 func statusBody(change map[string]any) string {
 	b := body(change)
 	if op, ok := b["operation"]; ok {
@@ -419,7 +413,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestSendCannotBeRepeatedByATransport(t *testing.T) {
 	t.Parallel()
 	var seen *http.Request
-	c, err := NewClient(Options{BaseURL: "https://gate.example", Keys: keys{}, Limiter: &open{}, Transport: carried{roundTrip(func(r *http.Request) (*http.Response, error) {
+	c, err := NewClient(Options{BaseURL: "https://gate.example", Keys: keys{}, Limiter: &open{}, Transport: transport.NetHTTP{By: roundTrip(func(r *http.Request) (*http.Response, error) {
 		seen = r
 		return nil, errors.New("stop here")
 	})}})
@@ -434,9 +428,9 @@ func TestSendCannotBeRepeatedByATransport(t *testing.T) {
 // gate; then nothing leaves, and the answer says why.
 func TestAFencedProcessSendsNothing(t *testing.T) {
 	t.Parallel()
-	for name, transport := range map[string]func() Poster{
-		"own":      func() Poster { return NewTransport(1) },
-		"net/http": func() Poster { return carried{&http.Transport{DisableKeepAlives: true}} },
+	for name, poster := range map[string]func() Poster{
+		"own":      func() Poster { return transport.New(1) },
+		"net/http": func() Poster { return transport.NetHTTP{By: &http.Transport{DisableKeepAlives: true}} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -449,7 +443,7 @@ func TestAFencedProcessSendsNothing(t *testing.T) {
 			gone := errors.New("its lock file is gone")
 			var fenced atomic.Bool
 			var dialled []bool
-			c, err := NewClient(Options{BaseURL: s.URL, Keys: keys{}, Limiter: &open{}, Timeout: time.Second, Transport: transport(),
+			c, err := NewClient(Options{BaseURL: s.URL, Keys: keys{}, Limiter: &open{}, Timeout: time.Second, Transport: poster(),
 				MaySend: func(_ context.Context, d bool) error {
 					dialled = append(dialled, d)
 					if fenced.Load() {
@@ -493,7 +487,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, "application/problem+json; charset=utf-8", `{"status":"error","code":"3061"}`)
 	key := payout.Key{ProjectID: 1234, PaymentID: "p1"}
 	f.Fuzz(func(t *testing.T, status int, media, text string) {
-		res := Response{Status: status, ContentType: media, Body: text}
+		res := transport.Response{Status: status, ContentType: media, Body: text}
 		a := classify(res, key)
 		switch a.Outcome {
 		case Accepted:
@@ -537,8 +531,42 @@ func TestRefusalsThatContradictThemselves(t *testing.T) {
 		`{"status":"success","payment_id":"p","project_id":1234,"payment":{"id":"other","status":"decline"}}`:          InDoubt,
 		`{"status":"success","payment_id":"p","project_id":1234,"request_id":"r","payment":{"id":"p","status":"new"}}`: Accepted,
 	} {
-		a := classify(Response{Status: 400, ContentType: "application/json", Body: body}, key)
+		a := classify(transport.Response{Status: 400, ContentType: "application/json", Body: body}, key)
 		require.Equal(t, want, a.Outcome, body)
 		require.False(t, a.Stop, body)
 	}
+}
+
+// A payout signed, sent over loopback and its answer read; the gate answers with
+// the same bytes each time and makes nothing.
+func BenchmarkSend(b *testing.B) {
+	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
+	require.NoError(b, err)
+	defer func() { _ = l.Close() }()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		said := []byte("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n{\"status\":\"success\"}")
+		for buf := make([]byte, 64<<10); ; {
+			if _, err := c.Read(buf); err != nil {
+				return
+			}
+			if _, err := c.Write(said); err != nil {
+				return
+			}
+		}
+	}()
+	c, err := NewClient(Options{BaseURL: "http://" + l.Addr().String(), Keys: keys{}, Limiter: &open{}, Timeout: 5 * time.Second})
+	require.NoError(b, err)
+	defer c.Close()
+	d := testDraft(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if a := c.Send(b.Context(), d, time.Second); a.Outcome != Accepted {
+			b.Fatalf("%+v", a)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 }

@@ -317,7 +317,7 @@ const maxText = 255
 // clean makes a word of the gate, an id or a code, fit to keep and to print: one
 // line, no control characters, bounded.
 func clean(s string) string {
-	if len(s) <= maxText && printable(s) { // as nearly all are
+	if len(s) <= maxText && isPlain(s) { // as nearly all are
 		return s
 	}
 	s = strings.ToValidUTF8(s, "?")
@@ -331,6 +331,16 @@ func clean(s string) string {
 		s = string(r[:maxText])
 	}
 	return s
+}
+
+// isPlain reports whether all characters are ASCII's that can be seen, or spaces.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // personalText is what a message may repeat of a row: an e-mail address, or eight

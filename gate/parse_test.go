@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"masspay/gate/transport"
 	"masspay/payout"
 )
 
@@ -157,7 +158,7 @@ func TestTooManyLeaves(t *testing.T) {
 
 	// The limit is that of callbacks.
 	key := payout.Key{ProjectID: 1234, PaymentID: "p1"}
-	_, err = parseStatus(Response{Status: 200, ContentType: "application/json", Body: string(leaves(501))}, key, keys{})
+	_, err = parseStatus(transport.Response{Status: 200, ContentType: "application/json", Body: string(leaves(501))}, key, keys{})
 	require.NoError(t, err)
 	_, err = Canonical(leaves(501))
 	require.NoError(t, err)

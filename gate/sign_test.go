@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"masspay/gate/transport"
 	"masspay/payout"
 )
 
@@ -190,7 +191,7 @@ func TestSignatureLengthOfAStatusAnswer(t *testing.T) {
 	t.Parallel()
 	macs := 0
 	answer := func(body []byte) error {
-		_, err := parseStatus(Response{Status: 200, ContentType: "application/json", Body: string(body)}, payout.Key{ProjectID: 1234, PaymentID: "p1"}, countedKeys{n: &macs})
+		_, err := parseStatus(transport.Response{Status: 200, ContentType: "application/json", Body: string(body)}, payout.Key{ProjectID: 1234, PaymentID: "p1"}, countedKeys{n: &macs})
 		return err
 	}
 	good := callback(nil)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"masspay/gate/transport"
 	"masspay/payout"
 )
 
@@ -123,7 +124,7 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 // parseStatus reads a status answer. ErrNotSeen only comes from the plain
 // documented form; a 404, HTML, 3062 or an "error" payment with 3061 never
 // make it.
-func parseStatus(res Response, key payout.Key, keys Keys) (Notice, error) {
+func parseStatus(res transport.Response, key payout.Key, keys Keys) (Notice, error) {
 	failed := &Error{HTTPStatus: res.Status, Message: http.StatusText(res.Status)}
 	if res.Status == http.StatusTooManyRequests {
 		failed.RetryAfter = retryAfter(res.RetryAfter, time.Now())

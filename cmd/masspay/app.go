@@ -18,6 +18,7 @@ import (
 
 	"masspay/batch"
 	"masspay/gate"
+	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -294,7 +295,7 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 	}
 	client, err = gate.NewClient(gate.Options{
 		BaseURL: address, Keys: keys, Limiter: limiter, Timeout: c.Gate.Timeout,
-		Transport: gate.NewTransport(c.Gate.Workers), Version: version, MaySend: s.MaySend,
+		Transport: transport.New(c.Gate.Workers), Version: version, MaySend: s.MaySend,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(err, limiter.Close())

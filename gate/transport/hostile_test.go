@@ -1,4 +1,4 @@
-package gate
+package transport
 
 import (
 	"bufio"
@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"io"
 	"math/big"
@@ -114,21 +115,19 @@ func TestHostileAnswers(t *testing.T) {
 		}},
 		{"a shorter body than announced", func(c net.Conn) { _, _ = io.WriteString(c, ok+"Content-Length: 100\r\n\r\n{\"status\":\"success\"}") }},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			c, err := NewClient(Options{BaseURL: rawServer(t, tt.answer), Keys: keys{}, Limiter: &open{}, Timeout: time.Second})
-			require.NoError(t, err)
-			defer c.Close()
+		overBoth(t, func(t *testing.T, make func(*x509.CertPool) poster) {
+			p, to := make(nil), target(t, rawServer(t, tt.answer), time.Second)
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			a := c.Send(t.Context(), testDraft(t), time.Second)
+			start := time.Now()
+			res, sent, err := p.Post(t.Context(), to, []byte("{}"), nil)
+			took := time.Since(start)
 			runtime.ReadMemStats(&after)
-			require.Equal(t, InDoubt, a.Outcome, "%+v", a)
-			require.True(t, a.Sent)
-			require.LessOrEqual(t, len(a.Message), 4*maxText)
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(96<<20), "all that was ever allocated meanwhile, the other side's as well")
-			_, err = c.Status(t.Context(), testDraft(t).Key, time.Second)
-			require.Error(t, err)
-			require.NotErrorIs(t, err, ErrNotSeen)
+			require.True(t, sent, tt.name)
+			require.True(t, err != nil || !json.Valid([]byte(res.Body)), "%s: %+v", tt.name, res.Status)
+			require.LessOrEqual(t, len(res.Body), MaxAnswer+1)
+			require.Less(t, took, 10*time.Second, tt.name)
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(96<<20), "%s: all that was ever allocated meanwhile, the other side's as well", tt.name)
 		})
 	}
 }
@@ -159,38 +158,35 @@ func TestWrongCertificates(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		change func(*x509.Certificate)
-		want   Outcome
+		right  bool
 	}{
-		{"right", func(*x509.Certificate) {}, Accepted},
-		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, Unsent},
-		{"not valid yet", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }, Unsent},
-		{"another host's", func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"other.example"} }, Unsent},
-		{"not for servers", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, Unsent},
+		{"right", func(*x509.Certificate) {}, true},
+		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) }, false},
+		{"not valid yet", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Hour) }, false},
+		{"another host's", func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"other.example"} }, false},
+		{"not for servers", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cert, pool := certificate(t, tt.change)
-			reached := 0
-			s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				reached++
-				answers(200, js, `{"status":"success"}`)(w, r)
-			}))
-			s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
-			s.Config.ErrorLog = nil
-			s.StartTLS()
-			defer s.Close()
-			transport := NewTransport(1)
-			transport.TLSClientConfig.RootCAs = pool
-			c, err := NewClient(Options{BaseURL: s.URL, Keys: keys{}, Limiter: &open{}, Timeout: 5 * time.Second, Transport: transport})
-			require.NoError(t, err)
-			defer c.Close()
-			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, tt.want, a.Outcome, "%+v", a)
-			require.Equal(t, tt.want == Accepted, a.Sent)
-			if tt.want == Unsent {
-				require.Zero(t, reached)
-				require.Contains(t, a.Message, "certificate")
-			}
+			overBoth(t, func(t *testing.T, make func(*x509.CertPool) poster) {
+				cert, pool := certificate(t, tt.change)
+				reached := 0
+				s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					reached++
+					succeed(w, r)
+				}))
+				s.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
+				s.Config.ErrorLog = nil
+				s.StartTLS()
+				defer s.Close()
+				_, sent, err := post(t, make(pool), s.URL)
+				require.Equal(t, tt.right, err == nil, "%v", err)
+				require.Equal(t, tt.right, sent)
+				if !tt.right {
+					require.Zero(t, reached)
+					require.ErrorContains(t, err, "certificate")
+				}
+			})
 		})
 	}
 }
@@ -202,33 +198,34 @@ func TestNoConnectionIsSurelyUnsent(t *testing.T) {
 	silent, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	defer func() { _ = silent.Close() }()
-	dns := func(fail error) *Transport {
-		transport := NewTransport(1)
-		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+	dns := func(fail error) func(context.Context, string, string) (net.Conn, error) {
+		return func(ctx context.Context, _, _ string) (net.Conn, error) {
 			if fail == nil {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			}
 			return nil, fail
 		}
-		return transport
 	}
-	for name, o := range map[string]Options{
-		"a handshake that hangs":     {BaseURL: "https://" + silent.Addr().String()},
-		"a name that nobody has":     {BaseURL: "https://gate.example", Transport: dns(&net.DNSError{Err: "no such host", Name: "gate.example", IsNotFound: true})},
-		"a name server that is slow": {BaseURL: "https://gate.example", Transport: dns(nil)},
-		"a network that is away":     {BaseURL: "https://gate.example", Transport: dns(&net.OpError{Op: "dial", Err: errors.New("network is unreachable")})},
+	for name, tt := range map[string]struct {
+		base string
+		dial func(context.Context, string, string) (net.Conn, error)
+	}{
+		"a handshake that hangs":     {base: "https://" + silent.Addr().String()},
+		"a name that nobody has":     {"https://gate.example", dns(&net.DNSError{Err: "no such host", Name: "gate.example", IsNotFound: true})},
+		"a name server that is slow": {"https://gate.example", dns(nil)},
+		"a network that is away":     {"https://gate.example", dns(&net.OpError{Op: "dial", Err: errors.New("network is unreachable")})},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.Keys, o.Limiter, o.Timeout = keys{}, &open{}, 300*time.Millisecond
-			c, err := NewClient(o)
-			require.NoError(t, err)
-			defer c.Close()
-			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, Unsent, a.Outcome, "%+v", a)
-			require.False(t, a.Sent)
-			require.False(t, a.Stop || a.Cancelled)
-			require.NotEmpty(t, a.Message)
+			own := New(1)
+			if tt.dial != nil {
+				own.DialContext = tt.dial
+			}
+			for _, p := range []poster{own, own.proxied} {
+				_, sent, err := p.Post(t.Context(), target(t, tt.base, 300*time.Millisecond), []byte("{}"), nil)
+				require.Error(t, err)
+				require.False(t, sent)
+			}
 		})
 	}
 }

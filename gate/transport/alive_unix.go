@@ -1,6 +1,6 @@
 //go:build unix
 
-package gate
+package transport
 
 import (
 	"errors"
@@ -8,23 +8,23 @@ import (
 	"syscall"
 )
 
-// pulse tells whether a connection that waits for nothing is still open and
+// probe tells whether a connection that waits for nothing is still open and
 // silent: a gate that closed it, or sent what nobody asked for, would leave the
 // next request in doubt.
-type pulse struct {
+type probe struct {
 	raw syscall.RawConn // nil: not of the network, as in tests
 }
 
-func newPulse(c net.Conn) (pulse, error) {
+func newProbe(c net.Conn) (probe, error) {
 	s, ok := c.(syscall.Conn)
 	if !ok {
-		return pulse{}, nil
+		return probe{}, nil
 	}
 	raw, err := s.SyscallConn()
-	return pulse{raw}, err
+	return probe{raw}, err
 }
 
-func (p pulse) beats() bool {
+func (p probe) isAlive() bool {
 	if p.raw == nil {
 		return true
 	}

@@ -1,12 +1,12 @@
-package gate
+package transport
 
 import "bytes"
 
-// plainest reads an answer in the form that nearly all have: HTTP/1.1, a body of
+// parsePlain reads an answer in the form that nearly all have: HTTP/1.1, a body of
 // an announced length that is all here, nothing said of the connection but that it
 // is kept, and n bytes in all. Whatever is not quite so, or could be read in two ways, is not ok and
 // is left to net/http, which would read the same out of what is.
-func plainest(b []byte) (res Response, n int, ok bool) {
+func parsePlain(b []byte) (res Response, n int, ok bool) {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		return res, 0, false
@@ -61,7 +61,7 @@ func plainest(b []byte) (res Response, n int, ok bool) {
 // have no body whatever they announce, are not plain.
 func plainStatus(b []byte) (int, bool) {
 	const version = "HTTP/1.1 "
-	if len(b) < len(version)+len("200 ") || string(b[:len(version)]) != version || !printable(b) {
+	if len(b) < len(version)+len("200 ") || string(b[:len(version)]) != version || !isPrintable(b) {
 		return 0, false
 	}
 	b = b[len(version):]
@@ -85,7 +85,7 @@ func plainField(b []byte) (name, value []byte, ok bool) {
 		}
 	}
 	value = bytes.Trim(b[colon+1:], " ")
-	return b[:colon], value, printable(value)
+	return b[:colon], value, isPrintable(value)
 }
 
 func plainLength(b []byte) (n int, ok bool) {
@@ -98,20 +98,21 @@ func plainLength(b []byte) (n int, ok bool) {
 		}
 		n = n*10 + int(c-'0')
 	}
-	return n, n <= maxAnswer
+	return n, n <= MaxAnswer
 }
 
 // plainType is the text of a media type, without a new string for the one that
 // gates speak.
 func plainType(b []byte) string {
-	if string(b) == jsonType {
-		return jsonType
+	const usual = "application/json"
+	if string(b) == usual {
+		return usual
 	}
 	return string(b)
 }
 
-// printable reports whether all characters are ASCII's that can be seen, or spaces.
-func printable[T string | []byte](text T) bool {
+// isPrintable reports whether all characters are ASCII's that can be seen, or spaces.
+func isPrintable(text []byte) bool {
 	for i := range len(text) {
 		if text[i] < ' ' || text[i] > '~' {
 			return false

@@ -1,4 +1,13 @@
-package gate
+// Package transport carries a payout request to a gate over HTTP/1.1, once, and knows to
+// the byte whether anything of it has left: that is what a double payment hangs on, and
+// what net/http does not tell. docs/transport.md says why it exists, what it never does,
+// and how it is tested.
+//
+// It never sends a request a second time, by itself or over another connection; never
+// follows a redirect; never sends over a connection on which anything has come since the
+// last answer. HTTP/2 is left out on purpose, as pipelining is: one cut of one connection
+// would put all requests under way in doubt.
+package transport
 
 import (
 	"bufio"
@@ -15,22 +24,16 @@ import (
 	"time"
 )
 
-// Transport is a Poster over HTTP/1.1 on kept connections, with no goroutine of
-// its own. It sends a request once, over a connection that was found alive, or not
-// at all, and never by itself again. Messages are the standard library's, but for
-// an answer in its plainest form, which is read where it lies.
-//
-// HTTP/2 is left out on purpose, as pipelining is: one cut of one connection would
-// put all requests under way in doubt. net/http's own transport hands each
-// request to two other goroutines, which costs half of its throughput; it carries
-// what goes through a proxy.
+// Transport carries requests over HTTP/1.1 on kept connections, with no goroutine of its
+// own. Messages are the standard library's, but for an answer in its plainest form, which
+// is read where it lies. It is safe for concurrent use.
 type Transport struct {
 	TLSClientConfig *tls.Config
 	Proxy           func(*http.Request) (*url.URL, error) // nil: none
 	DialContext     func(ctx context.Context, network, address string) (net.Conn, error)
 
 	keep    int // idle connections
-	proxied *http.Transport
+	proxied NetHTTP
 	mu      sync.Mutex
 	idle    map[string][]*connection // by scheme and host, the last used last
 }
@@ -43,10 +46,10 @@ const (
 	maxInformational = 5 // answers 1xx before the real one
 )
 
-// NewTransport is the transport for a gate: TLS 1.2 or later, connections kept
+// New is the transport for a gate: TLS 1.2 or later, connections kept
 // for as many workers as there are, no compression (a small answer must stay
 // small), and proxies from the environment.
-func NewTransport(workers int) *Transport {
+func New(workers int) *Transport {
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
 	t := &Transport{
 		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12},
@@ -55,7 +58,7 @@ func NewTransport(workers int) *Transport {
 		keep:            workers + 1,
 		idle:            map[string][]*connection{},
 	}
-	t.proxied = &http.Transport{
+	t.proxied = NetHTTP{&http.Transport{
 		Proxy: func(r *http.Request) (*url.URL, error) { return t.Proxy(r) },
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			return t.DialContext(ctx, network, address)
@@ -67,16 +70,16 @@ func NewTransport(workers int) *Transport {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: maxHeader,
 		TLSHandshakeTimeout:    handshakeTimeout,
-	}
+	}}
 	return t
 }
 
 // connection is one that answers come back on in order.
 type connection struct {
 	net.Conn
-	bare    net.Conn // the same below TLS
-	records *records // between the two; nil: no TLS
-	pulse   pulse
+	bare    net.Conn    // the same below TLS
+	records *tlsRecords // between the two; nil: no TLS
+	probe   probe
 	place   string // in the transport's map
 	in      *bufio.Reader
 	out     []byte           // the message that was sent last
@@ -84,15 +87,19 @@ type connection struct {
 	since   time.Time        // it is idle
 }
 
-// Post is Poster's.
-func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response, bool, error) {
+// Post sends one body to a target, at most once, and reads the whole answer. It blocks
+// until then, at most for the target's timeout, and gives up when ctx is cancelled.
+// mayLeave is asked directly before the first byte, on a connection that is there; dialled
+// says that it is new, and with its error nothing is sent; nil: always. Unless sent is
+// true, surely nothing has left; an error with sent leaves the request in doubt.
+func (t *Transport) Post(ctx context.Context, to *Target, body []byte, mayLeave func(dialled bool) error) (res Response, sent bool, err error) {
 	if t.Proxy != nil {
 		proxy, err := t.Proxy(to.asked)
 		if err != nil {
 			return Response{}, false, err
 		}
 		if proxy != nil {
-			return carried{t.proxied}.Post(ctx, to, body)
+			return t.proxied.Post(ctx, to, body, mayLeave)
 		}
 	}
 	deadline := time.Now().Add(to.timeout)
@@ -100,17 +107,18 @@ func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response
 	if err != nil {
 		return Response{}, false, err
 	}
-	if err := allowed(ctx, c.since.IsZero()); err != nil {
+	if err := ask(mayLeave, c.since.IsZero()); err != nil {
 		_ = c.Close()
 		return Response{}, false, err
 	}
 	// Dangerous from here on: whatever goes wrong, the request may have left.
-	uncut := func() bool { return true }
+	unbroken := func() bool { return true }
 	if ctx.Done() != nil {
-		uncut = context.AfterFunc(ctx, func() { _ = c.bare.Close() })
+		unbroken = context.AfterFunc(ctx, func() { _ = c.bare.Close() })
 	}
-	res, whole, err := c.exchange(to, body, deadline)
-	if !uncut() || err != nil || !whole || !c.rested() {
+	var whole bool
+	res, whole, err = c.exchange(to, body, deadline)
+	if !unbroken() || err != nil || !whole || !c.reusable() {
 		_ = c.Close() // it is done with
 	} else {
 		t.put(c)
@@ -119,6 +127,15 @@ func (t *Transport) Post(ctx context.Context, to *Target, body []byte) (Response
 		err = ctx.Err()
 	}
 	return res, true, err
+}
+
+// ask asks whether the first byte of a request may be written now. Dangerous to move away
+// from the write: what it knows is true for a moment.
+func ask(mayLeave func(dialled bool) error, dialled bool) error {
+	if mayLeave == nil {
+		return nil
+	}
+	return mayLeave(dialled)
 }
 
 // exchange writes a request and reads its answer; whole says that the connection
@@ -139,7 +156,7 @@ func (c *connection) exchange(to *Target, body []byte, deadline time.Time) (res 
 	if err != nil {
 		return res, false, err
 	}
-	if res, n, ok := plainest(here); ok {
+	if res, n, ok := parsePlain(here); ok {
 		_, err := c.in.Discard(n)
 		return res, err == nil && c.in.Buffered() == 0, err
 	}
@@ -161,17 +178,17 @@ func (c *connection) answer() (Response, bool, error) {
 			return Response{}, false, fmt.Errorf("HTTP status %d instead of an answer", res.StatusCode)
 		}
 	}
-	c.limit.N += maxAnswer + 1
-	answer, err := newResponse(res)
+	c.limit.N += MaxAnswer + 1
+	answer, err := readResponse(res)
 	return answer, err == nil && !res.Close && c.in.Buffered() == 0, c.tooMuch(err)
 }
 
 // posted says what an answer is one to.
 var posted = &http.Request{Method: http.MethodPost}
 
-// rested makes a connection ready to be kept, and reports whether it is: nothing may
+// reusable makes a connection ready to be kept, and reports whether it is: nothing may
 // have come behind the answer, neither bytes nor a goodbye. TLS may hold either.
-func (c *connection) rested() bool {
+func (c *connection) reusable() bool {
 	if c.records != nil {
 		// A read that may not wait handles what is there.
 		if err := c.SetReadDeadline(time.Unix(1, 0)); err != nil {
@@ -196,7 +213,7 @@ func (c *connection) tooMuch(err error) error {
 // connect returns a connection that is alive, a kept one if there is one.
 func (t *Transport) connect(ctx context.Context, to *Target, deadline time.Time) (*connection, error) {
 	for c := t.take(to.place); c != nil; c = t.take(to.place) {
-		if time.Since(c.since) < idleFor && c.pulse.beats() {
+		if time.Since(c.since) < idleFor && c.probe.isAlive() {
 			return c, nil
 		}
 		_ = c.Close()
@@ -208,7 +225,7 @@ func (t *Transport) connect(ctx context.Context, to *Target, deadline time.Time)
 		return nil, err
 	}
 	c := &connection{Conn: plain, bare: plain, place: to.place}
-	if c.pulse, err = newPulse(plain); err == nil && to.url.Scheme == "https" {
+	if c.probe, err = newProbe(plain); err == nil && to.url.Scheme == "https" {
 		err = t.handshake(ctx, c, to.url.Hostname())
 	}
 	if err != nil {
@@ -228,7 +245,7 @@ func (t *Transport) handshake(ctx context.Context, c *connection, host string) e
 	cfg.NextProtos = []string{"http/1.1"}
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	c.records = newRecords(c.bare)
+	c.records = newTLSRecords(c.bare)
 	over := tls.Client(c.records, cfg)
 	c.Conn = over
 	return over.HandshakeContext(ctx)

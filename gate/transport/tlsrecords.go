@@ -1,4 +1,4 @@
-package gate
+package transport
 
 import (
 	"bufio"
@@ -8,10 +8,10 @@ import (
 	"net"
 )
 
-// records lets TLS read a connection record by record. tls.Conn reads as much as
+// tlsRecords lets TLS read a connection record by record. tls.Conn reads as much as
 // there is, and what it has read of a record that nobody asked for can be seen from
 // neither side of it; here it stays where it can.
-type records struct {
+type tlsRecords struct {
 	net.Conn
 	in   *bufio.Reader
 	left int // bytes of the record under way that TLS has not got yet
@@ -21,9 +21,9 @@ type records struct {
 // length of the rest (RFC 8446, 5.1).
 const recordHeader = 5
 
-func newRecords(c net.Conn) *records { return &records{Conn: c, in: bufio.NewReader(c)} }
+func newTLSRecords(c net.Conn) *tlsRecords { return &tlsRecords{Conn: c, in: bufio.NewReader(c)} }
 
-func (r *records) Read(p []byte) (int, error) {
+func (r *tlsRecords) Read(p []byte) (int, error) {
 	if r.left == 0 {
 		header, err := r.in.Peek(recordHeader)
 		if errors.Is(err, io.EOF) && len(header) > 0 {
@@ -40,4 +40,4 @@ func (r *records) Read(p []byte) (int, error) {
 }
 
 // between reports whether all that came has been handed on, in whole records.
-func (r *records) between() bool { return r.left == 0 && r.in.Buffered() == 0 }
+func (r *tlsRecords) between() bool { return r.left == 0 && r.in.Buffered() == 0 }

@@ -1,4 +1,4 @@
-package gate
+package transport
 
 import (
 	"bufio"
@@ -12,7 +12,7 @@ import (
 )
 
 // A usual answer is read where it lies.
-func TestPlainest(t *testing.T) {
+func TestParsePlain(t *testing.T) {
 	t.Parallel()
 	const more = "HTTP/1.1 "
 	for _, text := range []string{
@@ -20,7 +20,7 @@ func TestPlainest(t *testing.T) {
 		"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nRETRY-AFTER: 3\r\nconnection: Keep-Alive\r\nDate: Wed, 25 Nov 2026 21:28:15 GMT\r\n\r\n",
 		"HTTP/1.1 422 \r\nContent-Type:application/problem+json; charset=utf-8\r\nContent-Length:  2 \r\n\r\n{}",
 	} {
-		res, n, ok := plainest([]byte(text + more))
+		res, n, ok := parsePlain([]byte(text + more))
 		require.True(t, ok, text)
 		require.Equal(t, len(text), n)
 		require.Equal(t, byNetHTTP(t, text), res)
@@ -28,7 +28,7 @@ func TestPlainest(t *testing.T) {
 }
 
 // What could be read in two ways, or is not all here, is not read at all.
-func TestNotPlainest(t *testing.T) {
+func TestParsePlainRefuses(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string][2]string{
 		"another version":           {"HTTP/1.1", "HTTP/1.0"},
@@ -62,7 +62,7 @@ func TestNotPlainest(t *testing.T) {
 	} {
 		text := strings.Replace(accepted, change[0], change[1], 1)
 		require.NotEqual(t, accepted, text, name)
-		_, _, ok := plainest([]byte(text))
+		_, _, ok := parsePlain([]byte(text))
 		require.False(t, ok, name)
 	}
 }
@@ -72,14 +72,14 @@ func byNetHTTP(t *testing.T, text string) Response {
 	require.NoError(t, err)
 	defer func() { _ = res.Body.Close() }()
 	require.False(t, res.Close)
-	got, err := newResponse(res)
+	got, err := readResponse(res)
 	require.NoError(t, err)
 	return got
 }
 
 // Whatever an answer is: what is read where it lies, net/http reads as well, to
 // the same byte.
-func FuzzPlainest(f *testing.F) {
+func FuzzParsePlain(f *testing.F) {
 	for _, s := range []string{
 		accepted, accepted + accepted, "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Type: text/html\r\nConnection: keep-alive\r\nContent-Length: 3\r\n\r\nabc",
@@ -88,7 +88,7 @@ func FuzzPlainest(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, n, ok := plainest(b)
+		got, n, ok := parsePlain(b)
 		if !ok {
 			return
 		}
@@ -97,7 +97,7 @@ func FuzzPlainest(f *testing.F) {
 		require.NoError(t, err)
 		require.False(t, res.Close)
 		require.Empty(t, res.TransferEncoding)
-		want, err := newResponse(res)
+		want, err := readResponse(res)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		rest, err := io.ReadAll(in)
