@@ -23,10 +23,10 @@ FAULTS   ?= 50
 FLIPS    ?= 10000
 FUZZTIME ?= 1m
 RUNS     ?= 5
-BENCH     = $(GO) test -run '^$$' -bench . -benchmem ./gate/... ./store/... ./batch ./web
+BENCH     = $(GO) test -run '^$$' -bench . -benchmem ./gate/... ./store/... ./batch/... ./web
 
 FUZZ := gate/FuzzAnswer gate/transport/FuzzParsePlain gate/FuzzNatural gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
-	store/bolt/FuzzRecords store/bolt/FuzzPages batch/FuzzCheck cmd/masspay/FuzzConfig
+	store/bolt/FuzzRecords store/bolt/FuzzPages batch/payfile/FuzzCheck cmd/masspay/FuzzConfig
 
 # What go test -v says, but for the lines that only say that a test goes on.
 SHELL       := /bin/bash

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/gate/gatesim"
 	"masspay/gate/transport"
@@ -17,7 +19,7 @@ import (
 )
 
 // benchWorld is a store and a polite gate that accepts at once.
-func benchWorld(b *testing.B) (*batch.Checker, *batch.Runner) {
+func benchWorld(b *testing.B) (*payfile.Checker, *batch.Runner) {
 	b.Helper()
 	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: bolt.NewKey()}
 	require.NoError(b, bolt.Create(b.Context(), o))
@@ -36,16 +38,16 @@ func benchWorld(b *testing.B) (*batch.Checker, *batch.Runner) {
 		_ = l.Close()
 		_ = s.Close()
 	})
-	return &batch.Checker{Store: s, Projects: project1234}, &batch.Runner{
+	return &payfile.Checker{Store: s, Projects: project1234}, &batch.Runner{
 		Store: s, Gate: c, Rate: 100_000, Workers: 64, Timeout: timeout, Attempts: 5, MaxRefusals: 20, StatusAfter: statusAfter,
 	}
 }
 
-func loadBench(b *testing.B, c *batch.Checker, text string) store.Batch {
+func loadBench(b *testing.B, c *payfile.Checker, text string) store.Batch {
 	b.Helper()
 	path := filepath.Join(b.TempDir(), "file.csv")
 	require.NoError(b, writeFile(path, text))
-	in, err := batch.OpenInput(path, nil)
+	in, err := payfile.Open(path, nil)
 	require.NoError(b, err)
 	defer func() { _ = in.Close() }()
 	k, err := c.Check(b.Context(), in)
@@ -83,7 +85,7 @@ func BenchmarkLoad(b *testing.B) {
 		c, _ := benchWorld(b)
 		path := filepath.Join(b.TempDir(), "file.csv")
 		require.NoError(b, writeFile(path, file("b", rows)))
-		in, err := batch.OpenInput(path, nil)
+		in, err := payfile.Open(path, nil)
 		require.NoError(b, err)
 		k, err := c.Check(b.Context(), in)
 		require.NoError(b, err)
@@ -105,7 +107,7 @@ func BenchmarkReport(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		out.Reset()
-		_, err := batch.Reporting{}.To(b.Context(), whole(c), loaded, &out)
+		_, err := result.Report{}.To(b.Context(), whole(c), loaded, &out)
 		require.NoError(b, err)
 		n += rows
 	}
@@ -113,7 +115,7 @@ func BenchmarkReport(b *testing.B) {
 }
 
 // whole is the store that a check of a test asks.
-func whole(c *batch.Checker) store.Store {
+func whole(c *payfile.Checker) store.Store {
 	s, _ := c.Store.(store.Store)
 	return s
 }

@@ -8,7 +8,6 @@ import (
 	"unicode"
 
 	"masspay/gate"
-	"masspay/payout"
 	"masspay/store"
 )
 
@@ -157,17 +156,3 @@ func sameAccount(have, search string) bool {
 func wordsOf(s string) []string {
 	return strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) && r != '\'' })
 }
-
-// Shown are the cells of a row as a person may see them: personal ones masked.
-func Shown(columns, cells []string) []string {
-	shown := slices.Clone(cells)
-	for i := range shown {
-		if i >= len(columns) || payout.Personal(columns[i]) {
-			shown[i] = payout.Mask(shown[i])
-		}
-	}
-	return shown
-}
-
-// Names maps the numbers of batches to what people call them.
-func Names(ctx context.Context, s store.Store) (map[uint32]string, error) { return names(ctx, s) }

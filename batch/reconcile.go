@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
@@ -301,7 +302,7 @@ func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (
 	for _, c := range changes {
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
 			sum.News++
-			sum.became(Word(c.After), 1)
+			sum.became(result.Word(c.After), 1)
 			for _, at := range c.After.Places {
 				sum.changed(map[uint32]bool{at.Batch: true})
 			}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/clock"
@@ -110,19 +111,19 @@ func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duratio
 			"it has no outcome and will get none: what the gate has under this id is not this row's payment (%s)", p.Field)
 	case r.As == 0:
 		if !p.NeedsCheck() && !p.Reviewable() {
-			return refuse("masspay show "+ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s, and there is nothing to check", Word(p))
+			return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s, and there is nothing to check", result.Word(p))
 		}
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
-		return refuse("masspay show "+ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", Word(p))
+		return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", result.Word(p))
 	case p.State == payout.StateNew && !p.OfAnother():
-		return refuse("masspay run sends it; masspay cancel BATCH --row="+ShellWord(p.Key.PaymentID)+" frees its id, if it is not to be sent", "it was not sent yet")
+		return refuse("masspay run sends it; masspay cancel BATCH --row="+result.ShellWord(p.Key.PaymentID)+" frees its id, if it is not to be sent", "it was not sent yet")
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
-		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", StateWord(heard.Outcome))
+		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", result.StateWord(heard.Outcome))
 	case r.As == payout.StateDeclined && !p.State.Open() && !p.OfAnother() && !takenBack(p):
-		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", StateWord(p.State))
+		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", result.StateWord(p.State))
 	case r.As == payout.StatePaid:
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/gate/gatesim"
 	"masspay/payout"
 	"masspay/store"
@@ -117,13 +118,13 @@ func TestTheRowThatWasPaidInstead(t *testing.T) {
 	p, err := r.Apply(t.Context(), w.s, doubted)
 	require.NoError(t, err)
 	require.Equal(t, payout.StateDeclined, p.State)
-	require.Equal(t, batch.ActNewID, batch.Action(p))
+	require.Equal(t, result.ActNewID, result.Action(p))
 	w.load(header + line("p-1b", 1000, 20) + line("p-3", 1000, 22) + line("p-4", 1001, 20))
 	require.NotContains(t, w.result(b)[0]["result.note"], "instead")
 	apply(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Status: "success", Code: "0", Operation: "op-1"})
 	row := w.result(b)[0]
-	require.Equal(t, batch.WordCheck, row["result.state"])
-	require.Equal(t, batch.ActCheck, row["result.action"])
+	require.Equal(t, result.WordCheck, row["result.state"])
+	require.Equal(t, result.ActCheck, row["result.action"])
 	require.Contains(t, row["result.note"], "not paid by jan@desk")
 	require.Contains(t, row["result.note"], "the platform's support says so")
 	require.Contains(t, row["result.note"], "perhaps paid twice")

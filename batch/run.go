@@ -1,3 +1,7 @@
+// Package batch is the engine: it claims what a batch has to send, sends each payout once,
+// records what came back, polls what stays silent, and lets people find, cancel and
+// resolve. It decides what is sent when; what a payout's state is, only payout.Next
+// decides, and what is remembered is the store's.
 package batch
 
 import (
@@ -10,6 +14,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
 
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/store"
 )
@@ -40,9 +45,9 @@ type Runner struct {
 // Outcome is how a run ended. Whatever it says, the store knows the state of
 // every payout.
 type Outcome struct {
-	Sent  int   // payout requests that may have left this machine
-	Now   *Sent // the payouts that they were for
-	Asked int   // status questions
+	Sent  int          // payout requests that may have left this machine
+	Now   *result.Sent // the payouts that they were for
+	Asked int          // status questions
 
 	Refused     string // why the gate refuses the configuration, or is none; sending stopped
 	Fenced      string // why this process may send nothing more; sending stopped
@@ -61,7 +66,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, begun: time.Now(), now: newSent(time.Now()), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
+	run := &running{Runner: r, batch: batch, begun: time.Now(), now: result.NewSent(time.Now()), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -119,7 +124,7 @@ type running struct {
 	room     chan struct{} // one of them has gone
 	rests    chan struct{} // the last of what was claimed has been recorded
 	sent     atomic.Int64
-	now      *Sent // of whoever applies
+	now      *result.Sent // of whoever applies
 	asked    atomic.Int64
 	lastSend atomic.Int64 // nanoseconds since it begun
 

@@ -1,6 +1,7 @@
 package batch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,9 +16,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/gate/gatesim"
 	"masspay/payout"
+	"masspay/samples"
 	"masspay/store"
 	"masspay/store/storetest"
 )
@@ -110,8 +114,8 @@ func TestChangedAmountIsRefused(t *testing.T) {
 	w := newWorld(t, gatesim.Config{})
 	w.run(w.load(file("c", 5)))
 	in := input(t, "changed.csv", strings.Replace(file("c", 5), ";1003;", ";9003;", 1))
-	_, err := (&batch.Checker{Store: w.s, Projects: project1234}).Check(t.Context(), in)
-	var refused *batch.FileError
+	_, err := (&payfile.Checker{Store: w.s, Projects: project1234}).Check(t.Context(), in)
+	var refused *payfile.FileError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 1, refused.Count)
 	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content (payment.amount): 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id`, refused.Problems[0].String())
@@ -460,4 +464,96 @@ func TestEndless429Ends(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, payout.StateNew, r.State)
 	w.check(b, text)
+}
+
+func TestMethodsOfOneFileGoToTheirEndpoints(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := sample(t, "methods.csv")
+	b := w.load(text)
+	w.run(b)
+	paths := map[string]bool{}
+	for _, r := range w.sim.History() {
+		paths[r.Path] = true
+	}
+	for _, p := range []string{"sbp-p2p", "card", "mobile", "banks/vietnam", "bank-transfer/mexico", "cash-out-kz/atm", "wallet/papara"} {
+		require.Contains(t, paths, "/v2/payment/"+p+"/payout")
+	}
+	require.Equal(t, map[string]int{"paid": 8}, states(w.result(b)))
+}
+
+func TestSkipInvalid(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := header + line("s-1", 100, 20) + line("s-2", 0, 20) + line("twice", 300, 20) + line("s-3", 400, 20) + line("twice", 500, 20) + ";;;;;;;;;;;;\n"
+	in := input(t, "file.csv", text)
+	k, err := (&payfile.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
+	require.NoError(t, err)
+	require.Equal(t, 6, k.Rows)
+	require.Equal(t, 4, k.Skipped)
+	require.Equal(t, 2, k.New)
+	require.Equal(t, []payout.Amount{{Minor: 500, Currency: "KGS"}}, k.Totals, "of the rows that are left")
+	l, err := k.Load(t.Context(), w.s, in)
+	require.NoError(t, err)
+	out := w.run(l.Batch)
+	require.Equal(t, 2, out.Sent)
+	rows := w.result(l.Batch)
+	require.Equal(t, map[string]int{"paid": 2, "skipped": 4}, states(rows))
+	require.Contains(t, rows[1]["result.note"], `payment.amount "0": must be more than zero`)
+	require.Contains(t, rows[2]["result.note"], "duplicate payment_id, also on line 6")
+	require.Equal(t, "fix row", rows[5]["result.action"])
+	w.check(l.Batch, text)
+}
+
+// What a row that is left out has in its cells must not keep the result from
+// being written.
+func TestSkipInvalidWithOddLineEnds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	text := header + line("s-1", 100, 20) + strings.Replace(line("s-2", 100, 20), "Asanov", "\"Asa\r\r\nnov\"", 1)
+	in := input(t, "file.csv", text)
+	k, err := (&payfile.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
+	require.NoError(t, err)
+	l, err := k.Load(t.Context(), w.s, in)
+	require.NoError(t, err)
+	w.run(l.Batch)
+	require.Equal(t, map[string]int{"paid": 1, "skipped": 1}, states(w.result(l.Batch)))
+}
+
+func TestReportReadsBackWhatItWrote(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	b := w.load(file("r", 3))
+	create := func() *os.File {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, f.Close()) })
+		return f
+	}
+	wrong := b
+	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
+	_, err := result.Report{}.Write(t.Context(), w.s, wrong, create())
+	require.ErrorIs(t, err, result.ErrUnlike)
+	wrong = b
+	wrong.Rows--
+	_, err = result.Report{}.Write(t.Context(), w.s, wrong, create())
+	require.ErrorIs(t, err, result.ErrUnlike)
+
+	f := create()
+	sum, err := result.Report{}.Write(t.Context(), w.s, b, f)
+	require.NoError(t, err)
+	require.Equal(t, 3, sum.Rows)
+	var stream bytes.Buffer
+	_, err = result.Report{}.To(t.Context(), w.s, b, &stream)
+	require.NoError(t, err)
+	text, err := os.ReadFile(f.Name())
+	require.NoError(t, err)
+	require.Equal(t, stream.String(), string(text))
+}
+
+func sample(t testing.TB, name string) string {
+	t.Helper()
+	b, err := samples.Files.ReadFile(name)
+	require.NoError(t, err)
+	return string(b)
 }

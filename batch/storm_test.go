@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/gate"
 	"masspay/gate/gatesim"
 	"masspay/gate/transport"
@@ -83,6 +84,7 @@ func TestFourPercentOfEverything(t *testing.T) {
 	if seed == 1 {
 		seed = uint64(rand.Uint32())
 	}
+	t.Logf("seed %d", seed)
 	synctest.Test(t, func(t *testing.T) {
 		n := newNight(t, seed, folder, func(c *gatesim.Config) {
 			c.PayEvery, c.Rates = true, map[gatesim.Fault]float64{gatesim.Never: 0.10}
@@ -93,7 +95,7 @@ func TestFourPercentOfEverything(t *testing.T) {
 				c.Rates[f] = 0.04
 			}
 		})
-		n.copied, n.crashes = false, 0
+		n.copied, n.crashes, n.vanishes = false, 0, false // a person resolves as not paid what a vanished process was sending
 		n.files = []string{file("four", 1_000)}
 		var sum weather
 		n.play(&sum)
@@ -636,7 +638,7 @@ func (n *stormNight) count(what *int) {
 }
 
 func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
-	in, err := batch.OpenInput("-", strings.NewReader(text))
+	in, err := payfile.Open("-", strings.NewReader(text))
 	if err != nil {
 		return store.Batch{}, err
 	}
@@ -649,7 +651,7 @@ func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
 	if !errors.Is(err, store.ErrNoBatch) {
 		return b, err
 	}
-	k, err := (&batch.Checker{Store: s, Projects: project1234}).Check(context.Background(), in)
+	k, err := (&payfile.Checker{Store: s, Projects: project1234}).Check(context.Background(), in)
 	if err != nil {
 		return store.Batch{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
 
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
@@ -132,7 +133,7 @@ func (r *running) barred(key payout.Key, by payout.Payout) {
 		return
 	}
 	r.spent.add(key, r.Attempts, r.Attempts)
-	r.notify("%s not sent: it would pay once more what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, Word(by))
+	r.notify("%s not sent: it would pay once more what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, result.Word(by))
 }
 
 // take claims up to n payouts.
@@ -462,7 +463,7 @@ func (r *running) apply(ctx context.Context, events []payout.Event) error {
 	freed := false
 	for i, c := range changes {
 		if events[i].Tries > 0 {
-			r.now.add(c.After.Number)
+			r.now.Add(c.After.Number)
 		}
 		freed = freed || c.Freed()
 	}

@@ -21,6 +21,8 @@ import (
 	"go.uber.org/goleak"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/gate/gatesim"
 	"masspay/gate/transport"
@@ -147,11 +149,11 @@ func (w *world) runner(s store.Store) *batch.Runner {
 
 func project1234(p uint32) bool { return p == 1234 }
 
-func input(t *testing.T, name, text string) *batch.Input {
+func input(t *testing.T, name, text string) *payfile.Input {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	in, err := batch.OpenInput(path, nil)
+	in, err := payfile.Open(path, nil)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = in.Close() })
 	return in
@@ -161,7 +163,7 @@ func input(t *testing.T, name, text string) *batch.Input {
 func (w *world) load(text string) store.Batch {
 	w.t.Helper()
 	in := input(w.t, "payouts.csv", text)
-	k, err := (&batch.Checker{Store: w.s, Projects: project1234}).Check(w.t.Context(), in)
+	k, err := (&payfile.Checker{Store: w.s, Projects: project1234}).Check(w.t.Context(), in)
 	require.NoError(w.t, err)
 	l, err := k.Load(w.t.Context(), w.s, in)
 	require.NoError(w.t, err)
@@ -197,9 +199,9 @@ func file(prefix string, n int) string {
 func (w *world) result(b store.Batch) []map[string]string {
 	w.t.Helper()
 	var first, second bytes.Buffer
-	_, err := batch.Reporting{}.To(w.t.Context(), w.s, b, &first)
+	_, err := result.Report{}.To(w.t.Context(), w.s, b, &first)
 	require.NoError(w.t, err)
-	_, err = batch.Reporting{}.To(w.t.Context(), w.s, b, &second)
+	_, err = result.Report{}.To(w.t.Context(), w.s, b, &second)
 	require.NoError(w.t, err)
 	require.Equal(w.t, first.String(), second.String(), "same store, same report")
 	return parse(w.t, &first)
@@ -233,13 +235,13 @@ func (w *world) check(b store.Batch, text string) {
 // judge writes a batch's result twice and holds it against the ledger.
 func judge(t testing.TB, s store.Store, b store.Batch, text string, ledger []gatesim.Entry) gatesim.Judgement {
 	t.Helper()
-	var result, again bytes.Buffer
-	_, err := batch.Reporting{}.To(context.Background(), s, b, &result)
+	var first, again bytes.Buffer
+	_, err := result.Report{}.To(context.Background(), s, b, &first)
 	require.NoError(t, err)
-	_, err = batch.Reporting{}.To(context.Background(), s, b, &again)
+	_, err = result.Report{}.To(context.Background(), s, b, &again)
 	require.NoError(t, err)
-	require.Equal(t, result.String(), again.String(), "same store, same report")
-	j := gatesim.Judge(ledger, []byte(text), result.Bytes(), ';')
+	require.Equal(t, first.String(), again.String(), "same store, same report")
+	j := gatesim.Judge(ledger, []byte(text), first.Bytes(), ';')
 	require.Empty(t, j.Faults)
 	return j
 }

@@ -37,6 +37,17 @@ func Personal(column string) bool {
 	return !strings.HasPrefix(column, "general.") && !strings.HasPrefix(column, "callback.")
 }
 
+// MaskCells are a row's cells as a person may see them: personal ones masked.
+func MaskCells(columns, cells []string) []string {
+	shown := slices.Clone(cells)
+	for i := range shown {
+		if i >= len(columns) || Personal(columns[i]) {
+			shown[i] = Mask(shown[i])
+		}
+	}
+	return shown
+}
+
 // WithoutCells masks what a text of the gate repeats of a row's personal cells: in
 // whatever capitals, with other signs between their words or in their numbers, and a part
 // of a number of at least six signs. Short cells are only masked where they stand alone,

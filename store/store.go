@@ -293,10 +293,9 @@ type Store interface {
 	DigestID(payout.Key) payout.Digest
 	DigestContent(method string, canonical []byte) payout.Digest
 
-	// Lookup finds payouts by the digests of their ids; a payout that is not
-	// known has Number 0. Cancelled payouts count as not known: their ids may
-	// come back.
-	Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error)
+	// Lookup finds payouts by the digests of their ids; those that are not known are
+	// left out. Cancelled payouts count as not known: their ids may come back.
+	Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Digest]*payout.Payout, error)
 
 	// Load takes a whole file or nothing. It streams: memory is 24 bytes a row.
 	// An error from rows undoes the load and is returned; so does a
@@ -402,4 +401,18 @@ type Store interface {
 	// Close gives up this process's place. Payouts that it still holds become
 	// Unknown with the next Recover.
 	Close() error
+}
+
+// Names maps the numbers of all batches to what people call them.
+func Names(ctx context.Context, s interface {
+	Batches(ctx context.Context) iter.Seq2[Batch, error]
+}) (map[uint32]string, error) {
+	names := map[uint32]string{}
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		names[b.Number] = b.Short()
+	}
+	return names, nil
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/gate"
 	"masspay/gate/transport"
 	"masspay/payout"
@@ -356,7 +357,7 @@ func (a *app) batch(ctx context.Context, s store.Store, name string) (store.Batc
 	missing := failf(exitConfig, "masspay status lists the batches", "%q: %w; nothing was changed or sent", name, store.ErrNoBatch)
 	if st, err := os.Stat(name); err == nil && st.Mode().IsRegular() {
 		// What is in it counts, and not what it is called.
-		in, err := batch.OpenInput(name, nil)
+		in, err := payfile.Open(name, nil)
 		if err != nil {
 			return b, err
 		}
@@ -412,8 +413,8 @@ func (e *expectFlags) register(c *cobra.Command) {
 	c.Flags().StringArrayVar(&e.totals, "expect-total", nil, "refuse the file unless it adds up to `AMOUNT`, e.g. 1250000.00KGS; once for each currency")
 }
 
-func (e *expectFlags) expect(c *config) (batch.Expect, error) {
-	out := batch.Expect{Rows: e.rows}
+func (e *expectFlags) expect(c *config) (payfile.Expect, error) {
+	out := payfile.Expect{Rows: e.rows}
 	for _, t := range e.totals {
 		a, err := payout.ParseTotal(t)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/store"
 )
 
@@ -87,7 +88,7 @@ func notCancelled(ctx context.Context, s store.Store, b store.Batch, id string) 
 		case rec.State.Open():
 			return "it may have been sent, and the gate may know it", nil
 		default:
-			return "it is " + batch.Word(rec.Payout), nil
+			return "it is " + result.Word(rec.Payout), nil
 		}
 	}
 	return "the batch has no such row", nil

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -43,7 +43,7 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 		return err
 	}
 	defer d.close()
-	in, err := batch.OpenInput(path, a.w.stdin)
+	in, err := payfile.Open(path, a.w.stdin)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 type checkBasis struct {
 	config  *config
 	store   *bolt.Store // nil: there is none here
-	known   batch.Known
+	known   payfile.Known
 	without string // why there is none
 }
 
@@ -89,7 +89,7 @@ func (d *checkBasis) anyProject() bool { return d.config.file == "" }
 // checkBasis opens what is there. A store that is there and cannot be used is an error: a
 // check must not look whole that was not.
 func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
-	d := &checkBasis{known: batch.NothingKnown()}
+	d := &checkBasis{known: payfile.NothingKnown()}
 	file, err := findConfig(a.configFlag, a.env)
 	if err != nil {
 		c := defaultConfig()
@@ -131,7 +131,7 @@ func (a *app) wouldRun(ctx context.Context, c *config, s *bolt.Store) error {
 }
 
 // checked checks a file and tells its warnings.
-func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.Input, expect expectFlags, skip bool) (*batch.Checked, error) {
+func (a *app) checked(ctx context.Context, c *config, s payfile.Known, in *payfile.Input, expect expectFlags, skip bool) (*payfile.Checked, error) {
 	want, err := expect.expect(c)
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.I
 	if c.file == "" {
 		projects = func(uint32) bool { return true } // there is no list of them
 	}
-	k, err := (&batch.Checker{Store: s, Projects: projects, Expect: want, Skip: skip}).Check(ctx, in)
+	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -160,7 +160,7 @@ func (a *app) checked(ctx context.Context, c *config, s batch.Known, in *batch.I
 }
 
 // found says what is in a good file.
-func (a *app) found(d *checkBasis, k *batch.Checked) {
+func (a *app) found(d *checkBasis, k *payfile.Checked) {
 	a.say("%s: %s, %s; no problems, nothing was sent", printable(k.Name), count(k.Rows, "payout"), amounts(k.Totals))
 	a.wouldSend(k)
 	if n := k.ToSend.Rows; n > 0 && d.config.file != "" {
@@ -169,7 +169,7 @@ func (a *app) found(d *checkBasis, k *batch.Checked) {
 }
 
 // wouldSend says how much run would send, where that is not the whole file.
-func (a *app) wouldSend(k *batch.Checked) {
+func (a *app) wouldSend(k *payfile.Checked) {
 	switch {
 	case k.Before.Rows == 0:
 	case k.ToSend.Rows == 0:
@@ -217,9 +217,9 @@ func moneyList(list []payout.Amount) []moneyJSON {
 	return out
 }
 
-func (a *app) checkJSON(name string, k *batch.Checked, without string, err error) error {
+func (a *app) checkJSON(name string, k *payfile.Checked, without string, err error) error {
 	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
-	var file *batch.FileError
+	var file *payfile.FileError
 	if errors.As(err, &file) {
 		r.Count = file.Count
 		for _, p := range file.Problems {

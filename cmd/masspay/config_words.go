@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"masspay/batch/payfile"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -13,8 +14,6 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-
-	"masspay/batch"
 )
 
 // What is wrong with a configuration is said in plain words, with the key and an
@@ -52,7 +51,7 @@ func yamlProblems(err error, text string) (problems []string, syntax bool) {
 	for _, s := range e.Errors {
 		if m := unknownKey.FindStringSubmatch(s); m != nil {
 			like := ""
-			if key := batch.Nearest(m[2], keyNames(configType), 3); key != "" {
+			if key := payfile.Nearest(m[2], keyNames(configType), 3); key != "" {
 				like = ": did you mean " + key + "?"
 			}
 			problems = append(problems, fmt.Sprintf("line %s: unknown key %s%s", m[1], m[2], like))

@@ -4,13 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"masspay/batch/result"
 	"os"
 	"strconv"
 	"strings"
 
 	"golang.org/x/term"
-
-	"masspay/batch"
 )
 
 // confirm asks a person to type a word before something that cannot be undone. With
@@ -41,7 +40,7 @@ func (a *app) mayAsk() bool {
 
 // confirmSending shows what a run is about to send, and where, and asks once. Where
 // nobody sits, in scripts and under cron, it does not ask.
-func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before batch.Sum, result string, yes bool) error {
+func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before result.Sum, output string, yes bool) error {
 	if yes || toSend.Rows == 0 || file == "-" || !a.mayAsk() {
 		return nil
 	}
@@ -56,10 +55,10 @@ func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend
 	if before.Rows > 0 {
 		a.say("known     %s, %s: sent before, not sent again", count(before.Rows, "payout"), money(before))
 	}
-	if result == "" {
-		result = "to standard output, names and accounts in it (-o FILE writes a file)"
+	if output == "" {
+		output = "to standard output, names and accounts in it (-o FILE writes a file)"
 	}
-	a.say("result    %s", result)
+	a.say("result    %s", output)
 	_, _ = fmt.Fprint(a.w.stderr, "send them? [y/N] ")
 	typed, err := a.typed(ctx)
 	switch strings.ToLower(strings.TrimSpace(typed)) {

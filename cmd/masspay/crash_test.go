@@ -16,7 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/gate/gatesim"
 )
 
@@ -123,7 +123,7 @@ func (n *night) after(requests int) {
 	require.Eventually(n.t, func() bool { return n.requests() >= requests }, 30*time.Second, time.Millisecond)
 }
 
-func (n *night) check(name, result string) {
+func (n *night) check(name, output string) {
 	n.t.Helper()
 	st := n.sim.Stats()
 	require.Zero(n.t, st.Doubles, "paid twice")
@@ -133,7 +133,7 @@ func (n *night) check(name, result string) {
 		require.NoError(n.t, err)
 		return b
 	}
-	require.Empty(n.t, gatesim.Judge(n.sim.Ledger(), text(name), text(result), ';').Faults)
+	require.Empty(n.t, gatesim.Judge(n.sim.Ledger(), text(name), text(output), ';').Faults)
 	require.Equal(n.t, 0, n.masspay("doctor"))
 	n.keepsSecrets()
 	read := func(name string) [][]string {
@@ -143,14 +143,14 @@ func (n *night) check(name, result string) {
 		require.NoError(n.t, err)
 		return rows[1:]
 	}
-	in, out := read(name), read(result)
+	in, out := read(name), read(output)
 	require.Len(n.t, out, len(in))
 	require.Len(n.t, n.sim.Ledger(), len(in))
 	for i := range in {
 		require.Equal(n.t, in[i], out[i][:len(in[i])])
-		words := []string{batch.WordPaid}
+		words := []string{result.WordPaid}
 		if n.strange {
-			words = append(words, batch.WordCheck) // the judge has seen that there is something to check
+			words = append(words, result.WordCheck) // the judge has seen that there is something to check
 		}
 		require.Contains(n.t, words, out[i][len(in[i])], "row %d: %v", i+1, out[i])
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -43,12 +44,12 @@ func (a *app) todo(b store.Batch, w written) {
 			a.say("masspay: %s %s: masspay show %s", count(n, "payout"), text, shellWord(example))
 		}
 	}
-	checks := w.N(batch.WordCheck)
-	line(checks, "must be checked by a person (result.state check), as", w.Example[batch.WordCheck])
-	line(w.Actions[batch.ActCheck]-checks, "want a look by a person before anything is paid again (result.action check first), as", w.Example[batch.ActCheck])
-	line(w.Actions[batch.ActFix], "not paid until the row is corrected (result.action fix row), as", w.Example[batch.ActFix])
-	line(w.Actions[batch.ActNever], "refused for good (result.action never pay again), as", w.Example[batch.ActNever])
-	if n := w.Actions[batch.ActNewID]; n > 0 {
+	checks := w.N(result.WordCheck)
+	line(checks, "must be checked by a person (result.state check), as", w.Example[result.WordCheck])
+	line(w.Actions[result.ActCheck]-checks, "want a look by a person before anything is paid again (result.action check first), as", w.Example[result.ActCheck])
+	line(w.Actions[result.ActFix], "not paid until the row is corrected (result.action fix row), as", w.Example[result.ActFix])
+	line(w.Actions[result.ActNever], "refused for good (result.action never pay again), as", w.Example[result.ActNever])
+	if n := w.Actions[result.ActNewID]; n > 0 {
 		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "retry")))
 	}
 	if b.Skipped > 0 {
@@ -78,14 +79,14 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		if why != "" {
 			a.say("masspay: %s", why)
 		}
-		if n := w.N(batch.WordOpen) - unsent; n > 0 {
+		if n := w.N(result.WordOpen) - unsent; n > 0 {
 			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
 		}
 		if unsent > 0 {
 			a.say("masspay: %s not sent", count(unsent, "payout"))
 		}
 	}
-	open := w.N(batch.WordOpen) - unsent
+	open := w.N(result.WordOpen) - unsent
 	poll := again
 	if !waited { // its --wait 0 polls nothing
 		poll = a.withConfig("masspay reconcile " + b.Short() + " --results")
@@ -128,7 +129,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 }
 
 // allPaid says that every row is paid, and when that was.
-func allPaid(s batch.Summary, earlier string) string {
+func allPaid(s result.Summary, earlier string) string {
 	before := s.Before.Rows
 	switch {
 	case before == 0:
@@ -142,8 +143,8 @@ func allPaid(s batch.Summary, earlier string) string {
 }
 
 // sums says what was sent now, known before and not sent.
-func sums(s batch.Summary, earlier string) string {
-	part := func(what string, sum batch.Sum) string {
+func sums(s result.Summary, earlier string) string {
+	part := func(what string, sum result.Sum) string {
 		return fmt.Sprintf("%s %s, %s", what, count(sum.Rows, "payout"), money(sum))
 	}
 	var parts []string
@@ -162,7 +163,7 @@ func sums(s batch.Summary, earlier string) string {
 }
 
 // sentEarlier says when rows were sent before, and by which file.
-func sentEarlier(ctx context.Context, s store.Store, sum batch.Summary) (string, error) {
+func sentEarlier(ctx context.Context, s store.Store, sum result.Summary) (string, error) {
 	all, err := earlierOf(ctx, s, sum)
 	if err != nil || len(all) == 0 {
 		return "", err
@@ -181,7 +182,7 @@ func sentEarlier(ctx context.Context, s store.Store, sum batch.Summary) (string,
 }
 
 // earlierOf names the files that sent rows before, the newest first.
-func earlierOf(ctx context.Context, s store.Store, sum batch.Summary) (all []earlierJSON, err error) {
+func earlierOf(ctx context.Context, s store.Store, sum result.Summary) (all []earlierJSON, err error) {
 	if len(sum.Earlier) == 0 {
 		return nil, nil
 	}

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"syscall"
 
-	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -56,7 +56,7 @@ func explain(err error) *failure {
 	if errors.As(err, &f) {
 		return f
 	}
-	var file *batch.FileError
+	var file *payfile.FileError
 	if errors.As(err, &file) {
 		return &failure{code: exitFile, err: err, lines: problemLines(file),
 			hint: "correct what is said above and run the same command again; masspay check FILE shows the problems without sending anything"}
@@ -108,7 +108,7 @@ func explain(err error) *failure {
 	case errors.Is(err, store.ErrBusy):
 		return &failure{code: exitBusy, err: fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err),
 			hint: "run the same command again"}
-	case errors.Is(err, batch.ErrChanged):
+	case errors.Is(err, payfile.ErrChanged):
 		return &failure{code: exitFile, err: fmt.Errorf("%w: somebody is still writing it; nothing was sent", err),
 			hint: "wait until the file is complete, then run the same command again"}
 	case errors.Is(err, syscall.ENOSPC):
@@ -170,7 +170,7 @@ func (f *failure) print(w world) {
 	}
 }
 
-func problemLines(e *batch.FileError) []string {
+func problemLines(e *payfile.FileError) []string {
 	lines := make([]string, 0, len(e.Problems)+1)
 	for _, w := range e.Warnings {
 		lines = append(lines, "warning: "+w.String())

@@ -15,7 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"masspay/batch"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -29,7 +30,7 @@ func TestExplain(t *testing.T) {
 		code int
 		want string
 	}{
-		{&batch.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
+		{&payfile.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
 		{store.ErrRestored, exitConfig, "nothing was sent"},
 		{store.ErrDoubled, exitFile, "nothing was sent"},
 		{&store.ConflictError{}, exitFile, "nothing was sent"},
@@ -44,7 +45,7 @@ func TestExplain(t *testing.T) {
 		{store.ErrDamaged, exitUnexpected, "damaged; nothing was sent by this run"},
 		{store.ErrNoBatch, exitConfig, "no such batch"},
 		{store.ErrBusy, exitBusy, "nothing was sent by this run"},
-		{batch.ErrChanged, exitFile, "nothing was sent"},
+		{payfile.ErrChanged, exitFile, "nothing was sent"},
 		{syscall.ENOSPC, exitUnexpected, "the disk is full; nothing was sent by this run"},
 		{syscall.EROFS, exitConfig, "read-only file system; nothing was sent by this run"},
 		{fs.ErrPermission, exitConfig, "permission"},
@@ -125,13 +126,13 @@ func TestREADME(t *testing.T) {
 		}
 		require.Contains(t, readme, "`"+name+"`", "the configuration table")
 	}
-	for _, column := range append(batch.ResultColumns(), "result.state") {
+	for _, column := range append(result.Columns(), "result.state") {
 		require.Contains(t, readme, "`"+column+"`")
 	}
-	for _, word := range batch.Words {
+	for _, word := range result.Words {
 		require.Contains(t, readme, "`"+word+"`")
 	}
-	for _, action := range batch.Actions {
+	for _, action := range result.Actions {
 		require.Contains(t, readme, "`"+action+"`")
 	}
 	root := (&app{}).root()

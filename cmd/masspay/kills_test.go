@@ -15,7 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/gate/gatesim"
 )
 
@@ -157,9 +157,9 @@ func (n *night) runToTheEnd() {
 
 // onlyChecks reports whether no row of a result is open: what the gate has told of
 // second payments and strange words is left for a person.
-func (n *night) onlyChecks(result string) bool {
-	text, err := os.ReadFile(filepath.Join(n.folder, result))
-	return err == nil && !strings.Contains(string(text), ";"+batch.WordOpen+";")
+func (n *night) onlyChecks(output string) bool {
+	text, err := os.ReadFile(filepath.Join(n.folder, output))
+	return err == nil && !strings.Contains(string(text), ";"+result.WordOpen+";")
 }
 
 // killRun kills a run after a while, if it has not ended by then.

@@ -18,7 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/store"
 )
 
@@ -39,7 +39,7 @@ type output struct {
 	config *config
 	inputs []string // of this run
 
-	reporting batch.Reporting
+	reporting result.Report
 
 	before contents // of the target, before the first send
 }
@@ -56,7 +56,7 @@ func (f *outputFlags) register(c *cobra.Command) {
 }
 
 func (a *app) output(c *config, f outputFlags, inputs ...string) *output {
-	return &output{app: a, name: f.name, force: f.force, config: c, inputs: inputs, reporting: batch.Reporting{Rules: c.rules()}}
+	return &output{app: a, name: f.name, force: f.force, config: c, inputs: inputs, reporting: result.Report{Rules: c.rules()}}
 }
 
 // kept says why a file must not be replaced.
@@ -175,7 +175,7 @@ func (o *output) mayReplace(ctx context.Context, s store.Store, t target) error 
 
 // written says where a result went.
 type written struct {
-	batch.Summary
+	result.Summary
 	path      string // empty: standard output
 	elsewhere error  // why it is not where it was asked for; nil: it is
 }
@@ -219,16 +219,16 @@ func (o *output) tell(w written, b store.Batch) {
 }
 
 // writeToTarget writes the result to where it was asked for, or nowhere.
-func (o *output) writeToTarget(ctx, patience context.Context, s store.Store, b store.Batch) (batch.Summary, error) {
+func (o *output) writeToTarget(ctx, patience context.Context, s store.Store, b store.Batch) (result.Summary, error) {
 	if _, err := o.target(ctx, s); err != nil {
-		return batch.Summary{}, err
+		return result.Summary{}, err
 	}
 	d, err := o.draft()
 	if err != nil {
-		return batch.Summary{}, err
+		return result.Summary{}, err
 	}
 	defer d.discard()
-	sum, err := o.reporting.Report(ctx, s, b, d.File)
+	sum, err := o.reporting.Write(ctx, s, b, d.File)
 	if err != nil {
 		return sum, err
 	}
@@ -253,7 +253,7 @@ func (o *output) target(ctx context.Context, s store.Store) (target, error) {
 
 // hopeless are errors that another place for the result does not help.
 func hopeless(err error) bool {
-	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrBusy) || errors.Is(err, batch.ErrUnlike) ||
+	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrBusy) || errors.Is(err, result.ErrUnlike) ||
 		errors.Is(err, context.Canceled)
 }
 
@@ -360,7 +360,7 @@ func (d *draft) copyTo(w io.Writer) error {
 // putElsewhere writes the result under a free name beside the name that was
 // asked for, beside where that leads, or in the store's folder: into the first of
 // these that takes it.
-func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch) (string, batch.Summary, error) {
+func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch) (string, result.Summary, error) {
 	var folders []string
 	name := "result.csv"
 	if t, _ := lookAt(o.name); o.writer() == nil && (t.info == nil || t.info.Mode()&fs.ModeDevice == 0) {
@@ -377,17 +377,17 @@ func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch)
 		}
 		all = errors.Join(all, err)
 	}
-	return "", batch.Summary{}, all
+	return "", result.Summary{}, all
 }
 
 // putBeside writes the result under a free name beside a file.
-func (o *output) putBeside(ctx context.Context, s store.Store, b store.Batch, path string) (string, batch.Summary, error) {
+func (o *output) putBeside(ctx context.Context, s store.Store, b store.Batch, path string) (string, result.Summary, error) {
 	d, err := newDraft(filepath.Dir(path), filepath.Base(path))
 	if err != nil {
-		return "", batch.Summary{}, err
+		return "", result.Summary{}, err
 	}
 	defer d.discard()
-	sum, err := o.reporting.Report(ctx, s, b, d.File)
+	sum, err := o.reporting.Write(ctx, s, b, d.File)
 	if err != nil {
 		return "", sum, err
 	}
@@ -455,4 +455,4 @@ func (c *config) preciousFiles() []string {
 }
 
 // shellWord is a name as a shell takes it.
-func shellWord(s string) string { return batch.ShellWord(s) }
+func shellWord(s string) string { return result.ShellWord(s) }

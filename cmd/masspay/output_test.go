@@ -15,7 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/gate/gatesim"
 	"masspay/payout"
 	"masspay/store"
@@ -215,7 +215,7 @@ func TestReportReplacesTheOldOneWholeOrNotAtAll(t *testing.T) {
 	wrong := d.b
 	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
 	_, err := d.o.write(t.Context(), t.Context(), d.s, wrong)
-	require.ErrorIs(t, err, batch.ErrUnlike)
+	require.ErrorIs(t, err, result.ErrUnlike)
 	require.Equal(t, old, d.read("results/tonight.csv"))
 	require.Equal(t, []string{"tonight.csv"}, d.names("results"), "no temporary file is left")
 	w, err := d.o.write(t.Context(), t.Context(), d.s, d.b)

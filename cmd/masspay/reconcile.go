@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -99,7 +99,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 // becameWords says in which state is what changed.
 func becameWords(became map[string]int) string {
 	var parts []string
-	for _, word := range batch.Words {
+	for _, word := range result.Words {
 		if n := became[word]; n > 0 {
 			parts = append(parts, payout.Count(n)+" "+word)
 		}

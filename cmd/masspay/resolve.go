@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/clock"
@@ -91,7 +92,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	if err != nil {
 		return err
 	}
-	a.say("%s: %s to %s, %s%s", key.PaymentID, before.Amount, before.Masked, batch.Word(before.Payout), inBatches(ctx, s, before.Payout))
+	a.say("%s: %s to %s, %s%s", key.PaymentID, before.Amount, before.Masked, result.Word(before.Payout), inBatches(ctx, s, before.Payout))
 	rec, heard, err := q.Hear(ctx, key)
 	if err != nil {
 		return refusedResolve(err)
@@ -202,7 +203,7 @@ func consequence(as payout.State, p payout.Payout) string {
 	case payout.StateDeclined:
 		return "it will count as not paid: whoever pays " + p.Amount.String() + " again needs a new payment_id; if the gate paid it after all, it is paid twice"
 	}
-	return "the check will be closed, and the outcome stays as it is (" + batch.StateWord(p.State) + ")"
+	return "the check will be closed, and the outcome stays as it is (" + result.StateWord(p.State) + ")"
 }
 
 func refusedResolve(err error) error {

@@ -13,12 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/payout"
 )
 
 func (a *app) retryCommand() *cobra.Command {
-	var r batch.Retrying
+	var r payfile.Retrying
 	var name string
 	c := &cobra.Command{
 		Use:   "retry BATCH -o FILE",
@@ -45,7 +45,7 @@ to be checked, or refused for good.`,
 	return c
 }
 
-func (a *app) retry(ctx context.Context, id, name string, r batch.Retrying) error {
+func (a *app) retry(ctx context.Context, id, name string, r payfile.Retrying) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func (a *app) writeRetry(name string, text []byte) error {
 }
 
 // leftOut shows which rows that were not paid are not in a retry file, and why.
-func (a *app) leftOut(made batch.Retry) {
+func (a *app) leftOut(made payfile.Retry) {
 	if made.Count == 0 {
 		return
 	}

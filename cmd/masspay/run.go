@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
@@ -183,7 +185,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		}
 		return b, f.dryRun, a.known(ctx, c, s, b, "", f)
 	}
-	in, err := batch.OpenInput(files[0], a.w.stdin)
+	in, err := payfile.Open(files[0], a.w.stdin)
 	if err != nil {
 		return b, false, err
 	}
@@ -343,7 +345,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 }
 
 // knownOf is all that a summary counts.
-func knownOf(s batch.Summary) (all batch.Sum) {
+func knownOf(s result.Summary) (all result.Sum) {
 	for _, part := range s.ByWord {
 		all = plus(all, part)
 	}
@@ -389,17 +391,17 @@ type sumJSON struct {
 	Amounts map[string]int64 `json:"amounts_minor"`
 }
 
-func runReport(b store.Batch, sum batch.Summary, out batch.Outcome, code int, result string) runJSON {
+func runReport(b store.Batch, sum result.Summary, out batch.Outcome, code int, output string) runJSON {
 	return runJSON{
-		Batch: b.ID, File: b.Name, Result: result, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
+		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
 		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
 		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 
-func sumReport(s batch.Sum) sumJSON { return sumJSON{s.Rows, s.Minor()} }
+func sumReport(s result.Sum) sumJSON { return sumJSON{s.Rows, s.Minor()} }
 
-func statesJSON(sum batch.Summary) map[string]sumJSON {
+func statesJSON(sum result.Summary) map[string]sumJSON {
 	states := map[string]sumJSON{}
 	for word, s := range sum.ByWord {
 		states[word] = sumReport(s)

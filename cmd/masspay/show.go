@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -76,7 +77,7 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	if len(found) == 1 || f.search.ID != "" && len(found) <= len(c.Projects) {
 		for _, p := range found {
 			v.print(p)
-			if p.Action == batch.ActCheck {
+			if p.Action == result.ActCheck {
 				a.say("hint: when a person has looked, to close it: masspay resolve %s --as seen --reason TEXT", shellWord(p.PaymentID))
 			}
 		}
@@ -278,14 +279,14 @@ func (v *viewer) byRows(ctx context.Context, q batch.Search) (all []shown, err e
 
 // leftOut is a row that was never to be sent.
 func (v *viewer) leftOut(f batch.Found) shown {
-	p := shown{State: batch.WordSkipped, Action: batch.ActFix, Why: v.notes(f.Batch.Number).Of(f.Line), Rows: []shownRow{}, Events: []shownEvent{}}
+	p := shown{State: result.WordSkipped, Action: result.ActFix, Why: v.notes(f.Batch.Number).Of(f.Line), Rows: []shownRow{}, Events: []shownEvent{}}
 	p.Rows = append(p.Rows, v.row(f.Batch, f.Batch.Columns, f.Line))
 	p.PaymentID = p.Rows[0].cell("general.payment_id")
 	return p
 }
 
-func (v *viewer) notes(number uint32) batch.Notes {
-	return batch.Notes{Batch: number, Names: v.short, Rules: v.rules}
+func (v *viewer) notes(number uint32) result.Notes {
+	return result.Notes{Batch: number, Names: v.short, Rules: v.rules}
 }
 
 func (r shownRow) cell(column string) string {
@@ -298,7 +299,7 @@ func (r shownRow) cell(column string) string {
 func (v *viewer) row(b store.Batch, columns []string, l store.Line) shownRow {
 	r := shownRow{Batch: b.ID, File: b.Name, LoadedAt: b.LoadedAt, Line: l.Line, Cells: map[string]string{}, columns: columns, cells: l.Cells}
 	if !v.f.clear {
-		r.cells = batch.Shown(columns, l.Cells)
+		r.cells = payout.MaskCells(columns, l.Cells)
 	}
 	for i, c := range columns[:min(len(columns), len(r.cells))] {
 		r.Cells[c] = r.cells[i]
@@ -310,7 +311,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 	p := rec.Payout
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
-		State: batch.Word(p), Action: batch.Action(p), Reported: p.GateStatus, Code: p.Code, Message: p.Message, Attempts: p.Tries,
+		State: result.Word(p), Action: result.Action(p), Reported: p.GateStatus, Code: p.Code, Message: p.Message, Attempts: p.Tries,
 		Dropped: p.Dropped, Rows: []shownRow{}, Events: []shownEvent{},
 	}
 	if p.State.Open() && !p.AskAt.IsZero() {
@@ -322,7 +323,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 	}
 	for _, q := range family {
 		if q.Key != p.Key {
-			one.Family = append(one.Family, shownOther{q.Key.PaymentID, moneyJSON(q.Amount), q.Masked, batch.Word(q)})
+			one.Family = append(one.Family, shownOther{q.Key.PaymentID, moneyJSON(q.Amount), q.Masked, result.Word(q)})
 		}
 	}
 	for i, at := range p.Places {
@@ -335,7 +336,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 		}
 		one.Rows = append(one.Rows, v.row(v.names[at.Batch], columns, l))
 	}
-	act, note, err := batch.PaidAgain(ctx, v.s, &p)
+	act, note, err := result.PaidAgain(ctx, v.s, &p)
 	if err != nil {
 		return one, err
 	}
@@ -383,7 +384,7 @@ func eventText(e payout.Event) string {
 	case payout.Taken:
 		return "the gate says that it has this payment_id already"
 	case payout.Verdict:
-		return "the gate reports an outcome: " + batch.StateWord(e.Outcome)
+		return "the gate reports an outcome: " + result.StateWord(e.Outcome)
 	case payout.Progress:
 		return "the gate works on it"
 	case payout.NotSeen:
@@ -404,7 +405,7 @@ func eventText(e payout.Event) string {
 		if e.Outcome == 0 {
 			return "seen by a person"
 		}
-		return "resolved by a person: " + strings.ReplaceAll(batch.StateWord(e.Outcome), batch.WordDeclined, "not paid")
+		return "resolved by a person: " + strings.ReplaceAll(result.StateWord(e.Outcome), result.WordDeclined, "not paid")
 	case payout.PollDue:
 		return "a callback that can be read in two ways: the status is polled soon"
 	}
@@ -414,7 +415,7 @@ func eventText(e payout.Event) string {
 // line shows a payout in one line, of many.
 func (v *viewer) line(p shown) {
 	money := payout.Amount(p.Amount).String()
-	if p.State == batch.WordSkipped {
+	if p.State == result.WordSkipped {
 		money = "not sent"
 	}
 	v.out("%s  %s  %s  %s, %s  %s (%s)", p.PaymentID, money, p.To, p.State, p.Action, p.Rows[0].File, p.Rows[0].LoadedAt.Format(time.DateOnly))
@@ -427,7 +428,7 @@ func (v *viewer) out(format string, args ...any) {
 // print shows everything about a payout.
 func (v *viewer) print(p shown) {
 	v.out("payment_id  %s, project %d", p.PaymentID, p.ProjectID)
-	if p.State != batch.WordSkipped {
+	if p.State != result.WordSkipped {
 		v.out("amount      %s to %s, %s", payout.Amount(p.Amount), p.To, p.Method)
 	}
 	v.out("state       %s", p.State)

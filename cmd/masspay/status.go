@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -52,7 +52,7 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s --state check tells which", count(n, "payout"), b.Short())
 	}
 	if n := b.Open() - b.Waiting() - openChecks(b); n > 0 {
-		(&app{w: w}).say("%s of the open ones can only be settled by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(batch.ActCheck))
+		(&app{w: w}).say("%s of the open ones can only be settled by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(result.ActCheck))
 	}
 	return (&app{w: w}).sayCancelled(ctx, s, b)
 }
@@ -114,15 +114,15 @@ func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
 
 // inWords is a batch in a line: how many rows are in which state. What was not sent
 // and what is perhaps paid are never one number.
-func inWords(s batch.Summary) string {
+func inWords(s result.Summary) string {
 	var parts []string
 	add := func(n int, word string) {
 		if n > 0 {
 			parts = append(parts, payout.Count(n)+" "+word)
 		}
 	}
-	for _, word := range batch.Words {
-		if word == batch.WordOpen {
+	for _, word := range result.Words {
+		if word == result.WordOpen {
 			add(s.Unsent.Rows, "not sent")
 			add(s.N(word)-s.Unsent.Rows, "open, perhaps paid")
 			continue

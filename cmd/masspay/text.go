@@ -12,7 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
-	"masspay/batch"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -104,21 +104,21 @@ func span(d time.Duration) string {
 }
 
 // tally is a batch's counts by the words that finance reads.
-func tally(b store.Batch) batch.Summary {
-	var s batch.Summary
+func tally(b store.Batch) result.Summary {
+	var s result.Summary
 	for _, c := range b.Counts {
-		s.Add(batch.StateWord(c.State), c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
-		s.Add(batch.WordCheck, c.Check, payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency})
+		s.Add(result.StateWord(c.State), c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
+		s.Add(result.WordCheck, c.Check, payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency})
 		if c.State == payout.StateNew {
 			s.Unsent.Add(c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
 		}
 	}
-	s.Add(batch.WordSkipped, b.Skipped, payout.Amount{})
+	s.Add(result.WordSkipped, b.Skipped, payout.Amount{})
 	return s
 }
 
 // summaryTable shows rows and amounts by state and currency. It fits 80 columns.
-func summaryTable(w io.Writer, s batch.Summary) {
+func summaryTable(w io.Writer, s result.Summary) {
 	t := table.NewWriter()
 	t.SetOutputMirror(w)
 	t.SetStyle(plainStyle())
@@ -128,7 +128,7 @@ func summaryTable(w io.Writer, s batch.Summary) {
 	t.SetColumnConfigs([]table.ColumnConfig{
 		{Number: 2, Align: right, AlignHeader: right, AlignFooter: right}, {Number: 3, Align: right, AlignHeader: right, AlignFooter: right},
 	})
-	lines := func(word string, sum batch.Sum, add func(table.Row)) {
+	lines := func(word string, sum result.Sum, add func(table.Row)) {
 		rest := sum.Rows
 		for _, c := range slices.Sorted(maps.Keys(sum.Money)) {
 			p := sum.Money[c]
@@ -139,15 +139,15 @@ func summaryTable(w io.Writer, s batch.Summary) {
 			add(table.Row{word, payout.Count(rest), "", ""}) // rows without an amount
 		}
 	}
-	var all batch.Sum
-	for _, word := range batch.Words {
+	var all result.Sum
+	for _, word := range result.Words {
 		sum := s.ByWord[word]
 		switch {
 		case sum.Rows == 0:
-		case word == batch.WordOpen && s.Unsent.Rows > 0:
+		case word == result.WordOpen && s.Unsent.Rows > 0:
 			lines(word+", not sent", s.Unsent, func(r table.Row) { t.AppendRow(r) })
 			lines(word+", perhaps paid", less(sum, s.Unsent), func(r table.Row) { t.AppendRow(r) })
-		case word == batch.WordOpen:
+		case word == result.WordOpen:
 			lines(word+", perhaps paid", sum, func(r table.Row) { t.AppendRow(r) })
 		default:
 			lines(word, sum, func(r table.Row) { t.AppendRow(r) })
@@ -162,22 +162,22 @@ func summaryTable(w io.Writer, s batch.Summary) {
 }
 
 // less is a sum without a part of it, and plus is two sums together.
-func less(a, b batch.Sum) batch.Sum { return combine(a, b, -1) }
-func plus(a, b batch.Sum) batch.Sum { return combine(a, b, +1) }
+func less(a, b result.Sum) result.Sum { return combine(a, b, -1) }
+func plus(a, b result.Sum) result.Sum { return combine(a, b, +1) }
 
-func combine(a, b batch.Sum, sign int) batch.Sum {
-	out := batch.Sum{Rows: a.Rows + sign*b.Rows, Money: map[string]batch.Part{}}
+func combine(a, b result.Sum, sign int) result.Sum {
+	out := result.Sum{Rows: a.Rows + sign*b.Rows, Money: map[string]result.Part{}}
 	maps.Copy(out.Money, a.Money)
 	for c, p := range b.Money {
 		q := out.Money[c]
-		out.Money[c] = batch.Part{Rows: q.Rows + sign*p.Rows, Minor: q.Minor + int64(sign)*p.Minor}
+		out.Money[c] = result.Part{Rows: q.Rows + sign*p.Rows, Minor: q.Minor + int64(sign)*p.Minor}
 	}
-	maps.DeleteFunc(out.Money, func(_ string, p batch.Part) bool { return p == batch.Part{} })
+	maps.DeleteFunc(out.Money, func(_ string, p result.Part) bool { return p == result.Part{} })
 	return out
 }
 
 // money is the money of a sum for people.
-func money(s batch.Sum) string {
+func money(s result.Sum) string {
 	list := []payout.Amount{}
 	for _, c := range slices.Sorted(maps.Keys(s.Money)) {
 		list = append(list, payout.Amount{Minor: s.Money[c].Minor, Currency: c})

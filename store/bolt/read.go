@@ -22,8 +22,8 @@ import (
 
 // Lookup finds payouts by their ids; see store.Store. It goes through the index in
 // its order, so that ids that lie together cost next to nothing.
-func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error) {
-	found := make([]payout.Payout, len(ids))
+func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Digest]*payout.Payout, error) {
+	found := map[payout.Digest]*payout.Payout{}
 	order := upTo(len(ids))
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(ids[a][:], ids[b][:]) })
 	for part := range slices.Chunk(order, burstReads) {
@@ -49,7 +49,7 @@ func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payou
 					return err
 				}
 				if !r.FreesID() {
-					found[i] = r.Payout
+					found[ids[i]] = &r.Payout
 				}
 			}
 			return nil

@@ -1,4 +1,4 @@
-package batch_test
+package payfile_test
 
 import (
 	"cmp"
@@ -13,11 +13,11 @@ import (
 	"masspay/gate"
 )
 
-// The tables of docs/file-format.md are those of the code: go test ./batch -run
+// The tables of docs/file-format.md are those of the code: go test ./batch/payfile -run
 // TestFileFormat -update writes them.
 func TestFileFormat(t *testing.T) {
 	t.Parallel()
-	const path = "../docs/file-format.md"
+	const path = "../../docs/file-format.md"
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	text := string(b)

@@ -1,4 +1,4 @@
-package batch
+package payfile
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 type Known interface {
 	DigestID(payout.Key) payout.Digest
 	DigestContent(method string, canonical []byte) payout.Digest
-	Lookup(ctx context.Context, ids []payout.Digest) ([]payout.Payout, error)
+	Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Digest]*payout.Payout, error)
 	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Bar, error)
 	Families(ctx context.Context) (map[payout.Digest]bool, error)
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
@@ -52,8 +52,8 @@ func (n *nothing) DigestContent(method string, canonical []byte) payout.Digest {
 	return n.digest('c', []byte(method), canonical)
 }
 
-func (n *nothing) Lookup(_ context.Context, ids []payout.Digest) ([]payout.Payout, error) {
-	return make([]payout.Payout, len(ids)), nil
+func (n *nothing) Lookup(context.Context, []payout.Digest) (map[payout.Digest]*payout.Payout, error) {
+	return nil, nil
 }
 
 func (n *nothing) RetryBar(context.Context, payout.Key, payout.Amount, string) (bar store.Bar, err error) {

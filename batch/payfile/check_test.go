@@ -1,4 +1,4 @@
-package batch_test
+package payfile_test
 
 import (
 	"bytes"
@@ -14,8 +14,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"masspay/batch"
-	"masspay/gate/gatesim"
+	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/samples"
 	"masspay/store/bolt"
@@ -24,14 +24,14 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 // checker has an empty store.
-func checker(t testing.TB) *batch.Checker {
+func checker(t testing.TB) *payfile.Checker {
 	t.Helper()
 	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey()}
 	require.NoError(t, bolt.Create(t.Context(), o))
 	s, err := bolt.Open(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = s.Close() })
-	return &batch.Checker{Store: s, Projects: project1234}
+	return &payfile.Checker{Store: s, Projects: project1234}
 }
 
 func golden(t *testing.T, name, got string) {
@@ -55,7 +55,7 @@ func sample(t testing.TB, name string) string {
 
 func problemsOf(t *testing.T, err error) string {
 	t.Helper()
-	var refused *batch.FileError
+	var refused *payfile.FileError
 	require.ErrorAs(t, err, &refused)
 	var b strings.Builder
 	_, _ = fmt.Fprintln(&b, refused)
@@ -78,22 +78,6 @@ func TestSamples(t *testing.T) {
 	require.Empty(t, k.Warnings)
 	_, err = checker(t).Check(t.Context(), input(t, "problems.csv", sample(t, "problems.csv")))
 	golden(t, "problems.golden", problemsOf(t, err))
-}
-
-func TestMethodsOfOneFileGoToTheirEndpoints(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gatesim.Config{})
-	text := sample(t, "methods.csv")
-	b := w.load(text)
-	w.run(b)
-	paths := map[string]bool{}
-	for _, r := range w.sim.History() {
-		paths[r.Path] = true
-	}
-	for _, p := range []string{"sbp-p2p", "card", "mobile", "banks/vietnam", "bank-transfer/mexico", "cash-out-kz/atm", "wallet/papara"} {
-		require.Contains(t, paths, "/v2/payment/"+p+"/payout")
-	}
-	require.Equal(t, map[string]int{"paid": 8}, states(w.result(b)))
 }
 
 func xlsx() string { return "PK\x03\x04\x14\x00\x06\x00" + strings.Repeat("\x00x", 400) }
@@ -153,26 +137,25 @@ func TestFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-// Files that are odd and all the same unmistakable.
 // A file that ends within its last amount looks like a whole one with a smaller amount.
 func TestAFileThatEndsWithinAnAmount(t *testing.T) {
 	t.Parallel()
 	text := "operation_type;general.project_id;method;general.payment_id;payment.currency;account.number;account.bank_code;customer.id;customer.ip_address;customer.first_name;customer.last_name;customer.email;payment.amount\n" +
 		"payout;1234;sbp-p2p;p1;KGS;996555123420;mbank;c-1;198.51.100.7;Aibek;Asanov;aibek@example.com;"
 	const cut = "the last line has no end, and ends with its amount"
-	total := batch.Expect{Totals: []payout.Amount{{Minor: 1000, Currency: "KGS"}}}
+	total := payfile.Expect{Totals: []payout.Amount{{Minor: 1000, Currency: "KGS"}}}
 	for _, tt := range []struct {
 		name, end string
-		expect    batch.Expect
+		expect    payfile.Expect
 		problem   string
 		warnings  int
 	}{
-		{"with its end", "1000\n", batch.Expect{}, "", 0},
-		{"without", "1000", batch.Expect{}, cut, 0},
+		{"with its end", "1000\n", payfile.Expect{}, "", 0},
+		{"without", "1000", payfile.Expect{}, cut, 0},
 		{"with its total", "1000", total, "", 1},
-		{"with the number of rows", "1000", batch.Expect{Rows: 1}, "", 1},
-		{"quoted", `"1000"`, batch.Expect{}, "", 1},
-		{"CR alone", "1000\r", batch.Expect{}, "", 0},
+		{"with the number of rows", "1000", payfile.Expect{Rows: 1}, "", 1},
+		{"quoted", `"1000"`, payfile.Expect{}, "", 1},
+		{"CR alone", "1000\r", payfile.Expect{}, "", 0},
 	} {
 		c := checker(t)
 		c.Expect = tt.expect
@@ -191,10 +174,11 @@ func TestFilesThatAreTooLarge(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "sparse.csv")
 	require.NoError(t, os.WriteFile(path, []byte(header), 0o600))
 	require.NoError(t, os.Truncate(path, 5<<30))
-	_, err := batch.OpenInput(path, nil)
+	_, err := payfile.Open(path, nil)
 	require.Contains(t, problemsOf(t, err), "the file is larger than 4 GB")
 }
 
+// Files that are odd and all the same unmistakable.
 func TestFilesThatAreAccepted(t *testing.T) {
 	t.Parallel()
 	good := line("p1", 100, 20)
@@ -237,7 +221,7 @@ func TestFilesThatAreAccepted(t *testing.T) {
 			l, err := k.Load(t.Context(), whole(c), in)
 			require.NoError(t, err)
 			var out bytes.Buffer
-			sum, err := batch.Reporting{}.To(t.Context(), whole(c), l.Batch, &out)
+			sum, err := result.Report{}.To(t.Context(), whole(c), l.Batch, &out)
 			require.NoError(t, err)
 			require.Equal(t, 1, sum.Rows)
 		})
@@ -256,7 +240,7 @@ func TestProblemsAreCountedAndTheFirstThousandShown(t *testing.T) {
 		b.WriteString(line(fmt.Sprintf("n-%05d", i), 0, 20))
 	}
 	_, err := checker(t).Check(t.Context(), input(t, "file.csv", b.String()))
-	var refused *batch.FileError
+	var refused *payfile.FileError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 5000, refused.Count)
 	require.Len(t, refused.Problems, 1000)
@@ -271,14 +255,14 @@ func TestControlTotals(t *testing.T) {
 	kgs := func(minor int64) []payout.Amount { return []payout.Amount{{Minor: minor, Currency: "KGS"}} }
 	for _, tt := range []struct {
 		name   string
-		expect batch.Expect
+		expect payfile.Expect
 		want   string
 	}{
-		{"right", batch.Expect{Rows: 2, Totals: kgs(130000), Limits: kgs(130000)}, ""},
-		{"rows", batch.Expect{Rows: 3}, "the file has 2 rows, 3 were expected (--expect-rows)"},
-		{"total", batch.Expect{Totals: kgs(1300000)}, "the file adds up to 1,300.00 KGS, 13,000.00 KGS was expected (--expect-total)"},
-		{"another currency", batch.Expect{Totals: []payout.Amount{{Minor: 130000, Currency: "USD"}}}, "the file adds up to 0.00 USD, 1,300.00 USD was expected"},
-		{"limit", batch.Expect{Limits: kgs(129999)}, "the file adds up to 1,300.00 KGS, over the limit of 1,299.99 KGS (limits.run_total)"},
+		{"right", payfile.Expect{Rows: 2, Totals: kgs(130000), Limits: kgs(130000)}, ""},
+		{"rows", payfile.Expect{Rows: 3}, "the file has 2 rows, 3 were expected (--expect-rows)"},
+		{"total", payfile.Expect{Totals: kgs(1300000)}, "the file adds up to 1,300.00 KGS, 13,000.00 KGS was expected (--expect-total)"},
+		{"another currency", payfile.Expect{Totals: []payout.Amount{{Minor: 130000, Currency: "USD"}}}, "the file adds up to 0.00 USD, 1,300.00 USD was expected"},
+		{"limit", payfile.Expect{Limits: kgs(129999)}, "the file adds up to 1,300.00 KGS, over the limit of 1,299.99 KGS (limits.run_total)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -293,44 +277,6 @@ func TestControlTotals(t *testing.T) {
 			require.Contains(t, problemsOf(t, err), tt.want)
 		})
 	}
-}
-
-func TestSkipInvalid(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gatesim.Config{})
-	text := header + line("s-1", 100, 20) + line("s-2", 0, 20) + line("twice", 300, 20) + line("s-3", 400, 20) + line("twice", 500, 20) + ";;;;;;;;;;;;\n"
-	in := input(t, "file.csv", text)
-	k, err := (&batch.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
-	require.NoError(t, err)
-	require.Equal(t, 6, k.Rows)
-	require.Equal(t, 4, k.Skipped)
-	require.Equal(t, 2, k.New)
-	require.Equal(t, []payout.Amount{{Minor: 500, Currency: "KGS"}}, k.Totals, "of the rows that are left")
-	l, err := k.Load(t.Context(), w.s, in)
-	require.NoError(t, err)
-	out := w.run(l.Batch)
-	require.Equal(t, 2, out.Sent)
-	rows := w.result(l.Batch)
-	require.Equal(t, map[string]int{"paid": 2, "skipped": 4}, states(rows))
-	require.Contains(t, rows[1]["result.note"], `payment.amount "0": must be more than zero`)
-	require.Contains(t, rows[2]["result.note"], "duplicate payment_id, also on line 6")
-	require.Equal(t, "fix row", rows[5]["result.action"])
-	w.check(l.Batch, text)
-}
-
-// What a row that is left out has in its cells must not keep the result from
-// being written.
-func TestSkipInvalidWithOddLineEnds(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gatesim.Config{})
-	text := header + line("s-1", 100, 20) + strings.Replace(line("s-2", 100, 20), "Asanov", "\"Asa\r\r\nnov\"", 1)
-	in := input(t, "file.csv", text)
-	k, err := (&batch.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
-	require.NoError(t, err)
-	l, err := k.Load(t.Context(), w.s, in)
-	require.NoError(t, err)
-	w.run(l.Batch)
-	require.Equal(t, map[string]int{"paid": 1, "skipped": 1}, states(w.result(l.Batch)))
 }
 
 func TestAnIDStandsTwiceEvenInARowThatIsNoPayout(t *testing.T) {
@@ -357,7 +303,7 @@ func TestSkipInvalidNeverSkipsStructure(t *testing.T) {
 			c.Expect.Totals = []payout.Amount{{Minor: 200, Currency: "KGS"}}
 		}
 		_, err := c.Check(t.Context(), input(t, "file.csv", text))
-		var refused *batch.FileError
+		var refused *payfile.FileError
 		require.ErrorAs(t, err, &refused, name)
 	}
 }
@@ -382,13 +328,13 @@ func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 		c := checker(t)
 		path := filepath.Join(t.TempDir(), "file.csv")
 		require.NoError(t, os.WriteFile(path, []byte(header+line("p1", 100, 20)+line("p2", 200, 21)), 0o600))
-		in, err := batch.OpenInput(path, nil)
+		in, err := payfile.Open(path, nil)
 		require.NoError(t, err)
 		k, err := c.Check(t.Context(), in)
 		require.NoError(t, err)
 		require.NoError(t, change(path))
 		_, err = k.Load(t.Context(), whole(c), in)
-		require.ErrorIs(t, err, batch.ErrChanged, name)
+		require.ErrorIs(t, err, payfile.ErrChanged, name)
 		for range whole(c).Batches(t.Context()) {
 			t.Fatal("something was loaded")
 		}
@@ -398,7 +344,7 @@ func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 
 func TestStandardInputIsSpooledWithoutAName(t *testing.T) {
 	t.Parallel()
-	in, err := batch.OpenInput("-", strings.NewReader(header+line("p1", 100, 20)))
+	in, err := payfile.Open("-", strings.NewReader(header+line("p1", 100, 20)))
 	require.NoError(t, err)
 	defer func() { require.NoError(t, in.Close()) }()
 	k, err := checker(t).Check(t.Context(), in)
@@ -424,44 +370,13 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	})
 	require.NoError(t, err)
 	var out bytes.Buffer
-	_, err = batch.Reporting{}.To(t.Context(), whole(c), l.Batch, &out)
+	_, err = result.Report{}.To(t.Context(), whole(c), l.Batch, &out)
 	require.NoError(t, err)
 	row := parse(t, &out)[0]
 	require.Equal(t, "'=HYPERLINK(1)", row["result.message"])
 	require.Equal(t, "'+1", row["result.operation_id"])
 	require.Equal(t, "'@x", row["result.provider_payment_id"])
 	require.Equal(t, "=1+1", row["customer.last_name"])
-}
-
-func TestReportReadsBackWhatItWrote(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, gatesim.Config{})
-	b := w.load(file("r", 3))
-	create := func() *os.File {
-		f, err := os.CreateTemp(t.TempDir(), "")
-		require.NoError(t, err)
-		t.Cleanup(func() { require.NoError(t, f.Close()) })
-		return f
-	}
-	wrong := b
-	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
-	_, err := batch.Reporting{}.Report(t.Context(), w.s, wrong, create())
-	require.ErrorIs(t, err, batch.ErrUnlike)
-	wrong = b
-	wrong.Rows--
-	_, err = batch.Reporting{}.Report(t.Context(), w.s, wrong, create())
-	require.ErrorIs(t, err, batch.ErrUnlike)
-
-	f := create()
-	sum, err := batch.Reporting{}.Report(t.Context(), w.s, b, f)
-	require.NoError(t, err)
-	require.Equal(t, 3, sum.Rows)
-	var stream bytes.Buffer
-	_, err = batch.Reporting{}.To(t.Context(), w.s, b, &stream)
-	require.NoError(t, err)
-	text, err := os.ReadFile(f.Name())
-	require.NoError(t, err)
-	require.Equal(t, stream.String(), string(text))
 }
 
 func FuzzCheck(f *testing.F) {
@@ -473,11 +388,11 @@ func FuzzCheck(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "file.csv")
 	f.Fuzz(func(t *testing.T, text []byte) {
 		require.NoError(t, os.WriteFile(path, text, 0o600))
-		in, err := batch.OpenInput(path, nil)
+		in, err := payfile.Open(path, nil)
 		require.NoError(t, err)
 		defer func() { _ = in.Close() }()
 		k, err := c.Check(t.Context(), in)
-		var refused *batch.FileError
+		var refused *payfile.FileError
 		if err != nil {
 			require.ErrorAs(t, err, &refused)
 			require.NotZero(t, refused.Count)
@@ -492,7 +407,7 @@ func BenchmarkCheck(b *testing.B) {
 	const rows = 100_000
 	path := filepath.Join(b.TempDir(), "file.csv")
 	require.NoError(b, os.WriteFile(path, []byte(file("b", rows)), 0o600))
-	in, err := batch.OpenInput(path, nil)
+	in, err := payfile.Open(path, nil)
 	require.NoError(b, err)
 	n := 0
 	b.ReportAllocs()

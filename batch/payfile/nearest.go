@@ -1,4 +1,4 @@
-package batch
+package payfile
 
 // Nearest finds the closest of some words within a distance, "" for none.
 func Nearest(word string, words []string, within int) string {

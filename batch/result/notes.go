@@ -1,102 +1,12 @@
-package batch
+package result
 
 import (
 	"strconv"
 	"strings"
 
-	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
 )
-
-// The words of result.state, as finance reads them.
-const (
-	WordPaid      = "paid"
-	WordPartly    = "partly paid"
-	WordDeclined  = "declined"
-	WordRejected  = "rejected"
-	WordReturned  = "returned"
-	WordOpen      = "open"
-	WordCheck     = "check"
-	WordSkipped   = "skipped"
-	WordCancelled = "cancelled"
-)
-
-// Words lists them in the order in which a summary shows them.
-var Words = []string{
-	WordPaid, WordPartly, WordDeclined, WordRejected, WordReturned,
-	WordOpen, WordCheck, WordSkipped, WordCancelled,
-}
-
-var stateWords = map[payout.State]string{
-	payout.StateNew: WordOpen, payout.StateSending: WordOpen, payout.StateUnknown: WordOpen, payout.StateAccepted: WordOpen,
-	payout.StatePaid: WordPaid, payout.StatePartial: WordPartly, payout.StateDeclined: WordDeclined,
-	payout.StateRejected: WordRejected, payout.StateReturned: WordReturned, payout.StateCancelled: WordCancelled,
-}
-
-// StateWord is the word for a state that no check overrules.
-func StateWord(s payout.State) string { return stateWords[s] }
-
-// Word is result.state of a payout.
-func Word(p payout.Payout) string {
-	if p.NeedsCheck() {
-		return WordCheck
-	}
-	return stateWords[p.State]
-}
-
-// The words of result.action: what a person should do.
-const (
-	ActNothing = "nothing"
-	ActWait    = "wait"
-	ActFix     = "fix row"
-	ActNewID   = "new id"
-	ActCheck   = "check first"
-	ActNever   = "never pay again"
-)
-
-// Actions lists them.
-var Actions = []string{ActNothing, ActWait, ActFix, ActNewID, ActCheck, ActNever}
-
-// Action is result.action of a payout.
-func Action(p payout.Payout) string {
-	if p.NeedsCheck() || p.Stuck() {
-		return ActCheck
-	}
-	if p.MayHaveArrived() {
-		return ActCheck
-	}
-	if p.Resolution.As == payout.StateDeclined && p.State == payout.StateDeclined {
-		return ActNewID
-	}
-	switch p.State {
-	case payout.StatePaid, payout.StateCancelled:
-		return ActNothing
-	case payout.StatePartial, payout.StateReturned:
-		if p.Reviewable() {
-			return ActCheck
-		}
-		return ActNothing
-	case payout.StateDeclined, payout.StateRejected:
-		return afterRefusal(gate.GroupOf(p.Code))
-	}
-	if strings.ReplaceAll(p.GateStatus, "_", " ") == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Code) == gate.GroupCheck && p.Code != gate.CodeNotFound {
-		return ActCheck
-	}
-	return ActWait
-}
-
-func afterRefusal(g gate.Group) string {
-	switch g {
-	case gate.GroupFixRow, gate.GroupFixRequest:
-		return ActFix
-	case gate.GroupNever:
-		return ActNever
-	case gate.GroupCheck, gate.GroupWait, gate.GroupDuplicate:
-		return ActCheck
-	}
-	return ActNewID
-}
 
 // Notes writes result.note.
 type Notes struct {

@@ -1,4 +1,4 @@
-package batch
+package payfile
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
@@ -30,7 +31,7 @@ type LeftOut struct {
 // Retry is a retry file that was written.
 type Retry struct {
 	Rows    int
-	Sum     Sum
+	Sum     result.Sum
 	LeftOut []LeftOut // the first of them
 	Count   int       // of all that were left out
 }
@@ -90,7 +91,7 @@ func (made *Retry) leave(l store.Line, columns []string, why string) {
 	if made.Count++; made.Count > maxLeftOut {
 		return
 	}
-	word, action := wordsOfLine(&l)
+	word, action := result.WordOfLine(&l), result.ActionOfLine(&l)
 	out := LeftOut{Line: l.Line, PaymentID: l.Payout.Key.PaymentID, State: word, Action: action, Why: why}
 	if i := slices.Index(columns, gate.ColPaymentID); l.Skip != "" && i < len(l.Cells) {
 		out.PaymentID = l.Cells[i]
@@ -139,24 +140,24 @@ func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, wh
 
 // refuses says why a payout is not paid again under a new id.
 func (r Retrying) refuses(p payout.Payout) string {
-	switch act := Action(p); {
-	case p.State == payout.StatePaid && act == ActNothing:
+	switch act := result.Action(p); {
+	case p.State == payout.StatePaid && act == result.ActNothing:
 		return ""
 	case p.State == payout.StateCancelled:
 		return "cancelled: put it into another file, under the id that it has"
-	case act == ActNewID && p.Resolution.As != 0 && !r.WithResolved:
+	case act == result.ActNewID && p.Resolution.As != 0 && !r.WithResolved:
 		return "a person found that it was not paid: --with-resolved takes it"
-	case act == ActNewID:
+	case act == result.ActNewID:
 		return ""
-	case act == ActFix && !r.WithFix:
+	case act == result.ActFix && !r.WithFix:
 		return "correct it first; --with-fix takes it as it is"
-	case act == ActFix:
+	case act == result.ActFix:
 		return ""
-	case act == ActNever:
+	case act == result.ActNever:
 		return "refused for fraud or compliance: it is never paid again"
-	case act == ActWait && p.State == payout.StateNew:
+	case act == result.ActWait && p.State == payout.StateNew:
 		return "not sent yet: masspay run sends it"
-	case act == ActWait:
+	case act == result.ActWait:
 		return "open, perhaps paid: masspay run or masspay reconcile polls it"
 	case p.State == payout.StateReturned && !p.Reviewable() && r.WithResolved:
 		return ""

@@ -1,6 +1,7 @@
-package batch
+package result
 
 import (
+	"cmp"
 	"sync"
 	"time"
 
@@ -65,6 +66,18 @@ func (s Sum) Minor() map[string]int64 {
 	return m
 }
 
+// Merge adds another sum.
+func (s *Sum) Merge(t Sum) {
+	s.Rows += t.Rows
+	for currency, p := range t.Money {
+		if s.Money == nil {
+			s.Money = map[string]Part{}
+		}
+		was := s.Money[currency]
+		s.Money[currency] = Part{was.Rows + p.Rows, was.Minor + p.Minor}
+	}
+}
+
 // N is how many rows have a word.
 func (s Summary) N(word string) int { return s.ByWord[word].Rows }
 
@@ -82,8 +95,8 @@ func (s *Summary) Add(word string, rows int, a payout.Amount) {
 	s.Rows += rows
 }
 
-// payout adds a row with its payout; sent may be nil.
-func (s *Summary) payout(p *payout.Payout, act string, sent *Sent) {
+// Payout adds a row with its payout and what is to be done about it; sent may be nil.
+func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
 	s.Add(Word(*p), 1, p.Amount)
 	s.action(act, p.Key.PaymentID)
 	if p.NeedsCheck() && s.Example[WordCheck] == "" {
@@ -106,7 +119,42 @@ func (s *Summary) payout(p *payout.Payout, act string, sent *Sent) {
 		if sent != nil && (p.SettledAt.IsZero() || p.SettledAt.After(sent.begun)) {
 			s.SettledNow++
 		}
-		s.earlier(p)
+		s.addEarlier(Earlier{Batch: p.SentBy, Rows: 1, Last: p.FirstSent})
+	}
+}
+
+// Merge adds another summary, of rows that come later.
+func (s *Summary) Merge(t Summary) {
+	for word, sum := range t.ByWord {
+		if s.ByWord == nil {
+			s.ByWord = map[string]Sum{}
+		}
+		is := s.ByWord[word]
+		is.Merge(sum)
+		s.ByWord[word] = is
+	}
+	s.Rows += t.Rows
+	s.Arrived.Merge(t.Arrived)
+	s.Now.Merge(t.Now)
+	s.Before.Merge(t.Before)
+	s.Unsent.Merge(t.Unsent)
+	s.Barred += t.Barred
+	s.BeforeOpen += t.BeforeOpen
+	s.SettledNow += t.SettledNow
+	for act, n := range t.Actions {
+		if s.Actions == nil {
+			s.Actions = map[string]int{}
+		}
+		s.Actions[act] += n
+	}
+	for of, id := range t.Example {
+		if s.Example == nil {
+			s.Example = map[string]string{}
+		}
+		s.Example[of] = cmp.Or(s.Example[of], id)
+	}
+	for _, e := range t.Earlier {
+		s.addEarlier(e)
 	}
 }
 
@@ -119,18 +167,19 @@ func (s *Summary) action(act, id string) {
 	}
 }
 
-func (s *Summary) earlier(p *payout.Payout) {
+// addEarlier adds rows that a batch sent.
+func (s *Summary) addEarlier(rows Earlier) {
 	i := 0
-	for i < len(s.Earlier) && s.Earlier[i].Batch != p.SentBy {
+	for i < len(s.Earlier) && s.Earlier[i].Batch != rows.Batch {
 		i++
 	}
 	if i == len(s.Earlier) {
-		s.Earlier = append(s.Earlier, Earlier{Batch: p.SentBy})
+		s.Earlier = append(s.Earlier, Earlier{Batch: rows.Batch})
 	}
 	e := &s.Earlier[i]
-	e.Rows++
-	if p.FirstSent.After(e.Last) {
-		e.Last = p.FirstSent
+	e.Rows += rows.Rows
+	if rows.Last.After(e.Last) {
+		e.Last = rows.Last
 	}
 }
 
@@ -167,9 +216,11 @@ type Sent struct {
 	bits  map[uint64]uint64
 }
 
-func newSent(begun time.Time) *Sent { return &Sent{begun: begun, bits: map[uint64]uint64{}} }
+// NewSent is for a run that begins.
+func NewSent(begun time.Time) *Sent { return &Sent{begun: begun, bits: map[uint64]uint64{}} }
 
-func (s *Sent) add(number uint64) {
+// Add notes a payout that was sent.
+func (s *Sent) Add(number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.bits[number/64] |= 1 << (number % 64)

@@ -1,4 +1,4 @@
-package batch
+package payfile
 
 import (
 	"fmt"
@@ -22,6 +22,8 @@ type Problem struct {
 
 	structure bool // the file's structure, which --skip-invalid does not skip
 	fatal     bool // reading cannot go on after it
+
+	once string // not empty: each worker finds it, and it is told once
 }
 
 func (p Problem) String() string {
@@ -62,14 +64,26 @@ func (w Warning) String() string {
 	return s
 }
 
+func (p *Problem) Error() string { return p.String() }
+
 // problems collects the first maxProblems in line order and counts the rest.
 type problems struct {
 	kept      []Problem
 	count     int
 	structure int
+	told      map[string]bool
 }
 
 func (ps *problems) add(p Problem) {
+	if p.once != "" {
+		if ps.told[p.once] {
+			return
+		}
+		if ps.told == nil {
+			ps.told = map[string]bool{}
+		}
+		ps.told[p.once] = true
+	}
 	ps.count++
 	if p.structure {
 		ps.structure++
@@ -78,6 +92,29 @@ func (ps *problems) add(p Problem) {
 	if len(ps.kept) >= 2*maxProblems {
 		ps.prune()
 	}
+}
+
+// merge takes over the problems of rows that come later.
+func (ps *problems) merge(later *problems) {
+	for _, p := range later.kept {
+		ps.add(p)
+		later.count--
+		if p.structure {
+			later.structure--
+		}
+	}
+	ps.count += later.count // those that were not kept
+	ps.structure += later.structure
+}
+
+// firstSince is the first problem since a count, without its line.
+func (ps *problems) firstSince(count int) string {
+	if n := len(ps.kept) - (ps.count - count); n >= 0 && n < len(ps.kept) {
+		p := ps.kept[n]
+		p.Line = 0
+		return p.String()
+	}
+	return "the row has a problem of its own"
 }
 
 func (ps *problems) prune() []Problem {
@@ -142,14 +179,4 @@ func (e *FileError) Error() string {
 		n = "1 problem"
 	}
 	return fmt.Sprintf("%s: %s, nothing was sent", e.Name, n)
-}
-
-// ShellWord is a word as a shell reads it back.
-func ShellWord(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./,:@%+=", r)
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }

@@ -1,4 +1,4 @@
-package batch
+package result
 
 import (
 	"testing"
@@ -46,7 +46,7 @@ func TestArrived(t *testing.T) {
 func TestSummaryTellsRunsApart(t *testing.T) {
 	t.Parallel()
 	begun := time.Date(2026, 11, 26, 2, 0, 0, 0, time.UTC)
-	sent := newSent(begun)
+	sent := NewSent(begun)
 	row := func(number uint64, state payout.State, settled time.Duration) *payout.Payout {
 		p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 10, Currency: "KGS"})
 		p.Number, p.State, p.SentBy, p.FirstSent = number, state, 3, begun.Add(-time.Hour)
@@ -55,15 +55,15 @@ func TestSummaryTellsRunsApart(t *testing.T) {
 		}
 		return &p
 	}
-	sent.add(1)
-	sent.add(64)
+	sent.Add(1)
+	sent.Add(64)
 	var s Summary
-	s.payout(row(1, payout.StatePaid, time.Minute), ActNothing, sent)
-	s.payout(row(64, payout.StateNew, 0), ActNothing, sent) // turned away: it was tried and not sent
-	s.payout(row(65, payout.StatePaid, -time.Minute), ActNothing, sent)
-	s.payout(row(66, payout.StatePaid, time.Minute), ActNothing, sent)
-	s.payout(row(67, payout.StateAccepted, 0), ActNothing, sent)
-	s.payout(row(68, payout.StateCancelled, -time.Minute), ActNothing, sent)
+	s.Payout(row(1, payout.StatePaid, time.Minute), ActNothing, sent)
+	s.Payout(row(64, payout.StateNew, 0), ActNothing, sent) // turned away: it was tried and not sent
+	s.Payout(row(65, payout.StatePaid, -time.Minute), ActNothing, sent)
+	s.Payout(row(66, payout.StatePaid, time.Minute), ActNothing, sent)
+	s.Payout(row(67, payout.StateAccepted, 0), ActNothing, sent)
+	s.Payout(row(68, payout.StateCancelled, -time.Minute), ActNothing, sent)
 	s.Add(WordSkipped, 1, payout.Amount{})
 	require.Equal(t, 1, s.Now.Rows)
 	require.Equal(t, 1, s.Unsent.Rows)

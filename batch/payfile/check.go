@@ -1,0 +1,299 @@
+// Package payfile reads a file of payouts in the Dashboard's mass payment format: it
+// checks every row, holds the file against what the store knows, and loads it, all of it
+// or nothing. It sends nothing.
+//
+// A file is read once to be checked and once to be loaded, both times the same way: cut
+// into pieces of whole records, the pieces worked on side by side, and what came of them
+// put together in the file's order.
+package payfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"masspay/batch/result"
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// Checker checks files.
+type Checker struct {
+	Store    Known
+	Projects func(uint32) bool // whether a project is configured
+	Expect   Expect
+	Skip     bool // leave out rows with problems of their own
+}
+
+// Checked is a file that was read whole.
+type Checked struct {
+	Name      string
+	ID        string // SHA-256 of what was read
+	Columns   []string
+	Delimiter rune
+	Rows      int // rows of data
+	Skipped   int
+	New       int             // payouts that the store does not know
+	ToSend    result.Sum      // rows that would be sent: new ones, and known ones that were not
+	Before    result.Summary  // the known rows that would not be sent, as they are now
+	BOM       bool            // the file begins with a byte order mark
+	Unsent    int             // of the known, those that are still to be sent
+	Known     int             // rows whose payouts it knows, with the same content
+	Totals    []payout.Amount // by currency, of the rows that are not skipped
+	Warnings  []Warning
+	Problems  []Problem // of skipped rows, when they are skipped
+
+	skip     map[int]string // reason by row
+	projects func(uint32) bool
+}
+
+// Check reads a file and checks all of it. It writes nothing and sends nothing.
+// When anything is wrong it returns a *FileError with all problems counted;
+// with Skip, problems of single rows leave those rows out instead. Memory does
+// not grow with the file but for 24 bytes a row.
+func (c *Checker) Check(ctx context.Context, in *Input) (*Checked, error) {
+	k, err := c.pass(ctx, in, nil)
+	if err == nil {
+		if doubled := k.doubled(); len(doubled) > 0 {
+			k, err = c.pass(ctx, in, doubled)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return k.result()
+}
+
+// checking is one reading of a file that is checked.
+type checking struct {
+	*Checker
+	ctx      context.Context
+	in       *Input
+	cut      *cutter
+	problems problems
+	warnings warnings
+	tally    // of the rows that are not skipped
+
+	rows    int
+	ids     []seen
+	skip    map[int]string
+	id      string
+	batches map[uint32]string // names by number, once they were needed
+}
+
+// seen is an id of the file: 24 bytes a row.
+type seen struct {
+	id   payout.Digest
+	row  uint32
+	line uint32
+}
+
+// pass reads the file once. doubled are the ids that an earlier pass has found on more
+// than one line; their rows have that problem and count for nothing.
+func (c *Checker) pass(ctx context.Context, in *Input, doubled map[payout.Digest][]uint32) (*checking, error) {
+	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}}
+	err := k.read(doubled)
+	var p *Problem
+	if errors.As(err, &p) {
+		k.problems.add(*p)
+		err = nil
+	}
+	return k, err
+}
+
+func (k *checking) read(doubled map[payout.Digest][]uint32) error {
+	cut, err := k.in.cut()
+	if err != nil {
+		return err
+	}
+	k.cut = cut
+	if cut.bom {
+		k.warnings.add(1, "the file begins with a byte order mark, which the format does not have; it is left out")
+	}
+	if cut.delimiter != ';' {
+		k.warnings.add(1, fmt.Sprintf("the file is divided by %q, the format by ';'; read all the same", cut.delimiter))
+	}
+	if slices.Contains(cut.columns, result.Columns()[0]) {
+		return &Problem{Text: "this is a result of masspay, not a file of payouts: masspay retry and its file's name writes what may be paid again", structure: true, fatal: true}
+	}
+	if !newRules(cut.columns, k.Projects, &k.problems, &k.warnings).header() {
+		return nil
+	}
+	families, err := k.Store.Families(k.ctx)
+	if err != nil {
+		return err
+	}
+	newWorker := func() func(piece) (*part, error) {
+		w := &worker{k: k, families: families, doubled: doubled, rules: newRules(cut.columns, k.Projects, nil, nil)}
+		return w.check
+	}
+	for p, err := range inOrder(k.ctx, cut.pieces(k.ctx), newWorker) {
+		if err == nil {
+			err = k.take(p)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	k.id = cut.sum()
+	return nil
+}
+
+// take takes over what was found in the next piece.
+func (k *checking) take(p *part) error {
+	if k.rows == 0 && len(p.ids) > 0 {
+		k.reserve(len(p.ids), p.bytes)
+	}
+	first := k.rows
+	for _, s := range p.ids {
+		s.row += uint32(first)
+		k.ids = append(k.ids, s)
+	}
+	k.rows += p.rows
+	k.problems.merge(&p.problems)
+	k.warnings.merge(&p.warnings)
+	for row, reason := range p.skip {
+		k.skip[first+row] = reason
+	}
+	if currency := k.mergeTally(&p.tally); currency != "" {
+		return &Problem{Text: "the file's sum in " + currency + " is beyond any account", structure: true, fatal: true}
+	}
+	for _, c := range p.conflicts {
+		text, err := k.differs(c.was, c.is)
+		if err != nil {
+			return err
+		}
+		k.leaveOut(first+c.row, c.is, text)
+	}
+	for _, r := range p.retries {
+		if err := k.barred(first+r.row, r.is); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leaveOut notes a row that was right by itself, and must not be paid under its id. It
+// was counted nowhere.
+func (k *checking) leaveOut(row int, is draft, text string) {
+	k.problems.add(newProblem(is.line, gate.ColPaymentID, is.key.PaymentID, text))
+	k.skip[row] = gate.ColPaymentID + ": " + text
+}
+
+// reserve makes room for the ids of the whole file at once, by what the rows of its first
+// piece take: growing the array bit by bit would cost its size over again.
+func (k *checking) reserve(rows, bytes int) {
+	all := k.in.Size() * int64(rows) / int64(max(bytes, 1))
+	k.ids = slices.Grow(k.ids, max(0, int(all+all/50)-len(k.ids)))
+}
+
+// tally counts rows that can be sent or were.
+type tally struct {
+	sums   map[string]int64 // by currency
+	fresh  int              // the store does not know them
+	known  int              // it does, with the same content
+	unsent int              // of these, still to be sent
+	before result.Summary   // of the known, those that would not be sent
+}
+
+// add adds a row's amount; it reports whether that was possible.
+func (t *tally) add(a payout.Amount) bool {
+	if t.sums == nil {
+		t.sums = map[string]int64{}
+	}
+	sum := t.sums[a.Currency]
+	if sum > math.MaxInt64-a.Minor {
+		return false
+	}
+	t.sums[a.Currency] = sum + a.Minor
+	return true
+}
+
+// knew counts a row whose payout is known with the same content.
+func (t *tally) knew(was *payout.Payout) {
+	t.known++
+	if was.State == payout.StateNew && !was.OfAnother() {
+		t.unsent++
+		return
+	}
+	t.before.Payout(was, result.Action(*was), nil)
+}
+
+// mergeTally adds what was counted later. It returns a currency whose sum is beyond all
+// bounds, "" if there is none.
+func (t *tally) mergeTally(later *tally) string {
+	for currency, minor := range later.sums {
+		if !t.add(payout.Amount{Minor: minor, Currency: currency}) {
+			return currency
+		}
+	}
+	t.fresh += later.fresh
+	t.known += later.known
+	t.unsent += later.unsent
+	t.before.Merge(later.before)
+	return ""
+}
+
+// result holds the file against its control totals and sums up.
+func (k *checking) result() (*Checked, error) {
+	var totals []payout.Amount
+	for currency, minor := range k.sums {
+		if minor != 0 {
+			totals = append(totals, payout.Amount{Minor: minor, Currency: currency})
+		}
+	}
+	slices.SortFunc(totals, func(a, b payout.Amount) int { return strings.Compare(a.Currency, b.Currency) })
+	if k.problems.count == 0 && k.rows == 0 {
+		k.problems.add(Problem{Text: "the file has a header and no rows", structure: true})
+	}
+	if err := k.ending(); err != nil {
+		return nil, err
+	}
+	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
+		for _, p := range k.Expect.problems(k.rows, totals) {
+			k.problems.add(p)
+		}
+	}
+	skipped := len(k.skip)
+	toSend := result.Sum{Rows: k.fresh + k.unsent}
+	for _, a := range totals {
+		for _, was := range k.before.ByWord {
+			p := was.Money[a.Currency]
+			a.Minor -= p.Minor
+		}
+		if a.Minor != 0 {
+			toSend.Add(0, a)
+		}
+	}
+	if k.problems.structure == 0 && k.Skip && skipped == k.rows && k.rows > 0 {
+		k.problems.add(Problem{Text: "every row has a problem, so none is left to send", structure: true})
+	}
+	if k.problems.structure > 0 || k.problems.count > 0 && !k.Skip {
+		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count, Warnings: k.warnings.all()}
+	}
+	return &Checked{
+		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
+		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
+		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, projects: k.Projects,
+	}, nil
+}
+
+// ending looks at the end of the last line. Where it is missing the file may be cut
+// off; where it is cut off within an amount, nothing else would tell.
+func (k *checking) ending() error {
+	last, err := k.in.last()
+	if err != nil || k.rows == 0 || last == '\n' || last == '\r' {
+		return err
+	}
+	amountLast := k.cut.columns[len(k.cut.columns)-1] == gate.ColAmount && last != '"'
+	if amountLast && k.Expect.Rows == 0 && len(k.Expect.Totals) == 0 {
+		k.problems.add(Problem{Text: "the last line has no end, and ends with its amount: if the file is cut off, the amount is too small. " +
+			"End the line, if the file is whole, or give its control total (--expect-total)", structure: true})
+		return nil
+	}
+	k.warnings.add(0, "the last line has no end: is the file whole?")
+	return nil
+}

@@ -1,0 +1,120 @@
+package payfile
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// barred counts a row that may have to wait for another payout of it, and reports one
+// that would pay once more what may be paid. One that differs from it in amount or payee
+// is a warning: perhaps it was corrected, and paid since.
+func (k *checking) barred(row int, d draft) error {
+	bar, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.cut.columns, d.cells))
+	if err != nil {
+		return err
+	}
+	by := result.ShellWord(bar.By.Key.PaymentID)
+	if bar.By.Number != 0 && bar.Same {
+		k.leaveOut(row, d, "it would pay once more what "+by+" pays, which is "+result.StateInWords(bar.By)+
+			": take the row out, or, if it is another payout, give it an id that is no retry's; masspay show "+by+" says more")
+		return nil
+	}
+	if bar.By.Number != 0 {
+		k.warnings.add(d.line, fmt.Sprintf("general.payment_id %s belongs to the same row as %s, which is %s, with another amount or payee: is it to be paid as well?",
+			result.ShellWord(d.key.PaymentID), by, result.StateInWords(bar.By)))
+	}
+	k.fresh++
+	if !k.add(d.amount) {
+		return &Problem{Line: d.line, Text: "the file's sum in " + d.amount.Currency + " is beyond any account", structure: true, fatal: true}
+	}
+	return nil
+}
+
+// differs shows both sides of an id with two contents, masked, names the columns, and
+// says what to do. Whoever may cancel the old row must not be told to take a new id:
+// the old batch would still send its row.
+func (k *checking) differs(was payout.Payout, is draft) (string, error) {
+	columns, err := k.columnsThatDiffer(was, is)
+	if err != nil {
+		return "", err
+	}
+	show := func(a payout.Amount, method, masked string) string {
+		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
+	}
+	text := fmt.Sprintf("already known with other content (%s): %s then (now %s), %s now; ",
+		columns, show(was.Amount, was.Method, was.Masked), result.Word(was), show(is.amount, is.method, is.masked))
+	if !was.Cancellable() {
+		return text + whatNow(was), nil
+	}
+	if k.batches == nil {
+		if k.batches, err = store.Names(k.ctx, k.Store); err != nil {
+			return "", err
+		}
+	}
+	old := k.batches[was.Places[0].Batch]
+	shared := ""
+	if len(was.Places) > 1 {
+		shared = " --shared" // other batches have it too, and is not to be sent by them either
+	}
+	return text + fmt.Sprintf("nothing of it was paid, and batch %s would still send it: masspay cancel %s --row=%s%s cancels that row, then this id is free",
+		old, old, result.ShellWord(was.Key.PaymentID), shared), nil
+}
+
+// whatNow says what to do about a row whose id is known with other content and cannot be
+// cancelled. Dangerous to shorten to "use a new id": where the old row was paid, or may
+// be, that is a second payment.
+func whatNow(was payout.Payout) string {
+	switch result.Word(was) {
+	case result.WordPaid:
+		return "it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id"
+	case result.WordDeclined, result.WordRejected:
+		switch result.Action(was) {
+		case result.ActFix, result.ActNewID:
+			return "it was not paid: the corrected row needs a new id"
+		case result.ActNever:
+			return "it was refused for fraud or compliance: take the row out"
+		}
+		return "it was refused, and a person must look before it is paid under another id: take the row out"
+	case result.WordOpen:
+		return "it was sent and may be paid: put the old values back, and wait for its outcome (masspay reconcile); under a new id it could be paid twice"
+	}
+	return "a person must look before anything else (result.note says what is odd): take the row out; under a new id it could be paid twice"
+}
+
+// columnsThatDiffer names the columns in which a row differs from the one that is
+// known under its id. It reads no more rows than problems are shown.
+func (k *checking) columnsThatDiffer(was payout.Payout, is draft) (string, error) {
+	if k.problems.count > maxProblems {
+		return "the row", nil
+	}
+	columns, row, err := k.Store.Row(k.ctx, was, was.Places[0])
+	if err != nil {
+		return "", err
+	}
+	old := map[string]string{}
+	for i, c := range columns[:min(len(columns), len(row.Cells))] {
+		old[c] = row.Cells[i]
+	}
+	var differ []string
+	for i, c := range k.cut.columns[:min(len(k.cut.columns), len(is.cells))] {
+		if old[c] != is.cells[i] {
+			differ = append(differ, c)
+		}
+		delete(old, c)
+	}
+	for c, cell := range old {
+		if cell != "" {
+			differ = append(differ, c)
+		}
+	}
+	slices.Sort(differ)
+	if len(differ) == 0 {
+		return "the row", nil
+	}
+	return strings.Join(differ, ", "), nil
+}

@@ -1,0 +1,100 @@
+package payfile
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"masspay/store"
+)
+
+// ErrChanged says that a file is not what was checked: somebody is still
+// writing it. Nothing was loaded or sent.
+var ErrChanged = errors.New("the file changed while it was read")
+
+// Load reads a checked file a second time, into the store: all of it or
+// nothing. Another file by now, it returns ErrChanged. A file that was loaded
+// before, under whatever name, is store.ErrLoaded.
+func (k *Checked) Load(ctx context.Context, s store.Store, in *Input) (store.Loaded, error) {
+	return s.Load(ctx, store.Batch{
+		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
+		Skipped: k.Skipped, Totals: k.Totals,
+	}, k.rows(s, in))
+}
+
+// loading is a row on its way into the store.
+type loading struct {
+	store.Row
+	wrong bool // it has a problem of its own
+}
+
+// rows streams the file's rows as the store takes them. The last thing it
+// yields is an error if the bytes were not those that were checked.
+func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
+	return func(yield func(store.Row, error) bool) {
+		cut, err := in.cut()
+		if err != nil {
+			yield(store.Row{}, changed(err))
+			return
+		}
+		newWorker := func() func(piece) ([]loading, error) {
+			rules := newRules(cut.columns, k.projects, &problems{}, &warnings{}) // both are left unread
+			var buf []byte
+			return func(p piece) (out []loading, err error) {
+				rows, err := cut.rows(p)
+				if err != nil {
+					return nil, err
+				}
+				out = make([]loading, 0, bytes.Count(p.text, []byte{'\n'})+1)
+				for in := range rows {
+					if in.bad != nil {
+						return nil, in.bad
+					}
+					r := loading{Row: store.Row{Line: in.line, Cells: in.cells}}
+					d, ok := rules.check(in)
+					if r.wrong = !ok; ok {
+						buf = d.canonical(buf[:0])
+						r.Key, r.Method, r.Amount, r.Masked, r.Content = d.key, d.method, d.amount, d.masked, s.DigestContent(d.method, buf)
+					}
+					out = append(out, r)
+				}
+				return out, nil
+			}
+		}
+		number := 0
+		for rows, err := range inOrder(context.Background(), cut.pieces(context.Background()), newWorker) {
+			if err != nil {
+				yield(store.Row{}, changed(err))
+				return
+			}
+			for _, r := range rows {
+				skip := k.skip[number]
+				number++
+				switch {
+				case skip != "":
+					r.Row = store.Row{Line: r.Line, Cells: r.Cells, Skip: skip}
+				case r.wrong:
+					yield(store.Row{}, fmt.Errorf("%w: line %d", ErrChanged, r.Line))
+					return
+				}
+				if !yield(r.Row, nil) {
+					return
+				}
+			}
+		}
+		if cut.sum() != k.ID {
+			yield(store.Row{}, ErrChanged)
+		}
+	}
+}
+
+// changed turns a problem that the check did not find into ErrChanged.
+func changed(err error) error {
+	var p *Problem
+	if errors.As(err, &p) {
+		return fmt.Errorf("%w: %w", ErrChanged, p)
+	}
+	return err
+}

@@ -1,0 +1,170 @@
+package payfile
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// rules check the rows of one file. They are made from its header and keep no
+// row.
+type rules struct {
+	columns  []string
+	destined []int // places of what can be a destination, best first
+	projects func(uint32) bool
+	now      time.Time
+
+	methods    map[string]*methodRules
+	currencies map[string]currencyRules
+	project0   project // the last one
+	problems   *problems
+	warnings   *warnings
+}
+
+// project is a project's cell and what it says.
+type project struct {
+	cell string
+	id   uint32 // 0: not read yet
+}
+
+// currencyRules are what is known of a currency's cell.
+type currencyRules struct{ known, current bool }
+
+// baseColumns are what every file must have.
+var baseColumns = []string{
+	gate.ColOperation, gate.ColProject, gate.ColMethod,
+	gate.ColPaymentID, gate.ColAmount, gate.ColCurrency,
+}
+
+// destinations are the columns that say where money goes, best first.
+var destinations = []string{
+	gate.ColAccount, "card.pan", "account.iban", "account.wallet_address", "token",
+	"customer.phone", "account.alias", "account.voucher_code", "customer.email", "customer.id",
+}
+
+func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
+	r := &rules{
+		columns: columns, projects: projects, now: time.Now(),
+		methods: map[string]*methodRules{}, currencies: map[string]currencyRules{}, problems: ps, warnings: ws,
+	}
+	for _, c := range destinations {
+		if i := slices.Index(columns, c); i >= 0 {
+			r.destined = append(r.destined, i)
+		}
+	}
+	return r
+}
+
+// header checks the columns. It reports whether rows can be read at all.
+func (r *rules) header() bool {
+	usable := true
+	if !slices.ContainsFunc(baseColumns, func(c string) bool { return slices.Contains(r.columns, c) }) {
+		r.problems.add(Problem{Line: 1, structure: true, Text: "the first line has no column names: it must be the header, with " + strings.Join(baseColumns, ", ") + " and what the method needs"})
+		return false
+	}
+	seen := map[string]bool{}
+	structural := func(column, text string) {
+		r.problems.add(Problem{Line: 1, Column: column, Text: text, structure: true})
+	}
+	for i, c := range r.columns {
+		switch {
+		case c == "":
+			structural("", fmt.Sprintf("column %d has no name: remove the column, or the delimiter at the end of the header", i+1))
+			usable = false
+		case seen[c]:
+			structural(c, "duplicate column: keep one")
+			usable = false
+		case c == "general.signature":
+			structural(c, "a file has no signatures: remove the column, masspay signs each request itself")
+		case c == gate.ColOperation || c == gate.ColMethod:
+		case !gate.KnownColumn(c):
+			name, remedy := suggest(c)
+			structural(name, "unknown column: "+remedy)
+		}
+		seen[c] = true
+	}
+	for _, c := range baseColumns {
+		if !seen[c] {
+			structural(c, "the column is missing: every mass payment file has it")
+			usable = false
+		}
+	}
+	return usable
+}
+
+// check turns a row into a payout's row. Problems go to the collector; ok says
+// that there was none.
+func (r *rules) check(in row) (out draft, ok bool) {
+	before := r.problems.count
+	// The id counts even if the rest is wrong: it must not stand twice.
+	if in.Project != r.project0.cell || r.project0.id == 0 {
+		n, _ := strconv.ParseUint(in.Project, 10, 32)
+		r.project0 = project{cell: in.Project, id: uint32(n)}
+	}
+	out.key = payout.Key{ProjectID: r.project0.id, PaymentID: in.PaymentID}
+	if in.Operation == "" && strings.Join(in.cells, "") == "" {
+		r.problem(in.line, "", "", "the row is empty: delete it")
+		return out, false
+	}
+	if !r.operation(in.line, in.Operation, in.cells) {
+		return out, false
+	}
+	out.line, out.cells, out.method = in.line, in.cells, in.Method
+	out.key.ProjectID = r.project(in.line, in.Project)
+	out.key.PaymentID = r.paymentID(in.line, in.PaymentID)
+	m := r.method(in.line, out.method)
+	out.amount.Currency = r.currency(in.line, in.Currency, m)
+	out.amount.Minor = r.amount(in.line, in.Amount, out.amount.Currency)
+	if m != nil && !m.bad {
+		r.fields(in, m)
+		out.composer = m.composer
+	}
+	out.masked = r.destination(in.cells)
+	return out, r.problems.count == before && out.composer != nil
+}
+
+// destination says where the money of a row goes, with its middle hidden.
+func (r *rules) destination(cells []string) string {
+	for _, i := range r.destined {
+		if cells[i] != "" {
+			return payout.Mask(cells[i])
+		}
+	}
+	return ""
+}
+
+// draft is a checked row on its way into the store.
+type draft struct {
+	line     int
+	cells    []string
+	key      payout.Key
+	method   string
+	amount   payout.Amount
+	masked   string
+	composer *gate.Composer
+}
+
+// canonical is the string that the request will be signed over.
+func (d draft) canonical(b []byte) []byte {
+	return d.composer.Draft(d.key, d.cells).AppendCanonical(b)
+}
+
+func (r *rules) problem(line int, column, value, text string) {
+	r.problems.add(newProblem(line, column, value, text))
+}
+
+// newProblem is a problem of a cell, whose value is masked where it may be personal.
+func newProblem(line int, column, value, text string) Problem {
+	if value != "" && (payout.Personal(column) || !looksRight(column, value)) {
+		value = payout.Mask(value)
+	}
+	if c := []rune(value); len(c) > 60 {
+		value = string(c[:57]) + "..."
+	}
+	return Problem{Line: line, Column: column, Value: value, Text: text}
+}

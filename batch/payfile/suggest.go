@@ -1,0 +1,62 @@
+package payfile
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+
+	"masspay/gate"
+	"masspay/payout"
+)
+
+var dottedPath = regexp.MustCompile(`^[a-z][a-z_]*(\.[a-z0-9_]+)+$`)
+
+// suggest returns a column's name as it may be shown, and what to do about it.
+// A name that is none may be a value, in a file that lost its header.
+func suggest(column string) (shown, remedy string) {
+	known := append([]string{gate.ColOperation, gate.ColMethod}, gate.Columns()...)
+	if c := Nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
+		return column, fmt.Sprintf("did you mean %s?", c)
+	}
+	shown = column
+	if !dottedPath.MatchString(column) {
+		shown = payout.Mask(column)
+	}
+	return shown, "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
+}
+
+func unknownMethod(v string) string {
+	switch {
+	case v == "":
+		return "empty: write the payment method, e.g. sbp-p2p"
+	case strings.Contains(v, "..") || strings.HasPrefix(v, "/"):
+		return "a method is a name such as sbp-p2p or banks/spei, not a path"
+	}
+	if m := Nearest(strings.ToLower(strings.TrimSpace(v)), gate.Methods(), 3); m != "" {
+		return fmt.Sprintf("payment method is not available: did you mean %s?", m)
+	}
+	return "payment method is not available: e.g. sbp-p2p, card, mobile, banks/<name>"
+}
+
+// looksRight reports whether a value may be what its column is for. In a row
+// whose cells have shifted, a phone number may stand under currency.
+func looksRight(column, value string) bool {
+	switch column {
+	case gate.ColOperation, gate.ColMethod:
+		lower := strings.ToLower(value)
+		return (value == lower || Nearest(lower, append(gate.Methods(), "payout"), 3) != "") &&
+			!strings.ContainsAny(value, "@ ") && !longDigits.MatchString(value)
+	case gate.ColCurrency:
+		return len(value) <= 5
+	case gate.ColAmount:
+		return notAmount.FindString(value) == "" && len(value) <= 20
+	case gate.ColProject:
+		return len(value) <= 10
+	}
+	return true
+}
+
+var (
+	longDigits = regexp.MustCompile(`[0-9]{6,}`)
+	notAmount  = regexp.MustCompile(`[^\p{Nd}.,+\-eExX ]`)
+)

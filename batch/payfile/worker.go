@@ -1,0 +1,109 @@
+package payfile
+
+import (
+	"bytes"
+	"slices"
+
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// worker checks pieces of a file, one after the other.
+type worker struct {
+	k        *checking
+	rules    *rules
+	families map[payout.Digest]bool     // rows that have a retry
+	doubled  map[payout.Digest][]uint32 // ids that are on more than one line, and their lines
+	buf      []byte
+}
+
+// part is what was found in a piece. Its rows are counted from 0.
+type part struct {
+	bytes, rows int
+	ids         []seen
+	skip        map[int]string // rows with a problem of their own: the first one
+	problems    problems
+	warnings    warnings
+	tally
+	conflicts []conflict // right by themselves, and known with other content
+	retries   []conflict // right by themselves, and perhaps paid already under another id
+}
+
+// conflict is a row that is right by itself, and what the store knows under its id.
+type conflict struct {
+	row int
+	is  draft
+	was payout.Payout
+}
+
+// check holds the rows of a piece against the rules and the store.
+func (w *worker) check(p piece) (*part, error) {
+	rows, err := w.k.cut.rows(p)
+	if err != nil {
+		return nil, err
+	}
+	out := &part{bytes: len(p.text), skip: map[int]string{}}
+	most := bytes.Count(p.text, []byte{'\n'}) + 1
+	out.ids = make([]seen, 0, most)
+	right := make([]conflict, 0, most)
+	digests := make([]payout.Digest, 0, most)
+	w.rules.problems, w.rules.warnings = &out.problems, &out.warnings
+	for in := range rows {
+		row := out.rows
+		out.rows++
+		if in.bad != nil {
+			out.problems.add(*in.bad)
+			continue
+		}
+		before := out.problems.count
+		d, ok := w.rules.check(in)
+		var id payout.Digest
+		if d.key.PaymentID != "" && d.key.ProjectID != 0 {
+			id = w.k.Store.DigestID(d.key)
+			out.ids = append(out.ids, seen{id, uint32(row), uint32(in.line)})
+			if lines := w.doubled[id]; lines != nil {
+				ok = false
+				w.rules.problem(in.line, gate.ColPaymentID, d.key.PaymentID, alsoOn(lines, uint32(in.line)))
+			}
+		}
+		if out.problems.count > before {
+			out.skip[row] = out.problems.firstSince(before)
+		}
+		if ok {
+			right = append(right, conflict{row: row, is: d})
+			digests = append(digests, id)
+		}
+	}
+	return out, w.lookUp(out, right, digests)
+}
+
+// lookUp asks the store which of the rows it knows.
+func (w *worker) lookUp(out *part, right []conflict, digests []payout.Digest) error {
+	known, err := w.k.Store.Lookup(w.k.ctx, digests)
+	if err != nil {
+		return err
+	}
+	for i, c := range right {
+		was, is := known[digests[i]]
+		if !is {
+			if _, _, retry := payout.RetryOf(c.is.key.PaymentID); retry || w.families[digests[i]] {
+				out.retries = append(out.retries, c)
+				continue
+			}
+			out.fresh++
+			out.add(c.is.amount) // a piece's rows cannot add up to an overflow
+			continue
+		}
+		w.buf = c.is.canonical(w.buf[:0])
+		if was.Content != w.k.Store.DigestContent(c.is.method, w.buf) {
+			c.was = *was
+			out.conflicts = append(out.conflicts, c)
+			continue
+		}
+		out.knew(was)
+		out.add(c.is.amount)
+	}
+	// What is looked at later must not keep the whole piece alive.
+	out.conflicts, out.retries = slices.Clip(out.conflicts), slices.Clip(out.retries)
+	return nil
+}

@@ -1,0 +1,48 @@
+package result
+
+import (
+	"context"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// mayWait reports whether a row may have to wait for another payout of it.
+func mayWait(s store.Store, families map[payout.Digest]bool, key payout.Key) bool {
+	_, _, retry := payout.RetryOf(key.PaymentID)
+	return retry || len(families) > 0 && families[s.DigestID(key)]
+}
+
+// paidAgain is the action of a refused or returned row that another payout of it pays, or
+// may pay, and its note; both are empty where there is none.
+func paidAgain(ctx context.Context, s store.Store, families map[payout.Digest]bool, l *store.Line) (act, note string, err error) {
+	p := &l.Payout
+	refused := p.State == payout.StateDeclined || p.State == payout.StateRejected || p.State == payout.StateReturned
+	if l.Skip != "" || !refused || p.NeedsCheck() || len(families) == 0 ||
+		!families[s.DigestID(payout.Key{ProjectID: p.Key.ProjectID, PaymentID: payout.FirstOf(p.Key.PaymentID)})] {
+		return "", "", nil
+	}
+	family, err := s.Family(ctx, p.Key)
+	for _, q := range family {
+		id := q.Key.PaymentID
+		switch {
+		case q.Key == p.Key:
+		case q.State == payout.StatePaid && !q.NeedsCheck():
+			return ActNothing, "paid as " + id, err
+		case q.State.Open() && !q.NeedsCheck():
+			act, note = ActWait, "to be paid as "+id+", which is "+StateInWords(q)
+		case q.NeedsCheck() || q.State == payout.StatePartial:
+			act, note = ActCheck, "to be paid as "+id+", which is "+StateInWords(q)
+		}
+	}
+	return act, note, err
+}
+
+// PaidAgain says whether another payout of a row pays it, as the result does.
+func PaidAgain(ctx context.Context, s store.Store, p *payout.Payout) (act, note string, err error) {
+	families, err := s.Families(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	return paidAgain(ctx, s, families, &store.Line{Payout: *p})
+}
