@@ -89,10 +89,11 @@ type Batch struct {
 	Name      string          `json:"name"`   // base name of the file that was loaded
 	Columns   []string        `json:"columns"`
 	Delimiter string          `json:"delimiter"`
-	BOM       bool            `json:"bom,omitempty"` // the file began with a byte order mark
-	Rows      int             `json:"rows"`          // all rows, skipped ones included
-	Skipped   int             `json:"skipped"`       // rows left out by --skip-invalid
-	Totals    []payout.Amount `json:"totals"`        // of the rows that are not skipped, by currency
+	BOM       bool            `json:"bom,omitempty"`  // the file began with a byte order mark
+	Size      int64           `json:"size,omitempty"` // of the file, in bytes; 0: not known
+	Rows      int             `json:"rows"`           // all rows, skipped ones included
+	Skipped   int             `json:"skipped"`        // rows left out by --skip-invalid
+	Totals    []payout.Amount `json:"totals"`         // of the rows that are not skipped, by currency
 	LoadedAt  time.Time       `json:"loaded_at"`
 	Counts    []Count         `json:"-"` // kept as it goes, never counted
 	ChangedAt time.Time       `json:"-"` // when a payout of it last changed, by the wall clock; zero: not since it was loaded

@@ -47,6 +47,7 @@ type Checked struct {
 	Problems  []Problem // of skipped rows, when they are skipped
 
 	skip     map[int]string // reason by row
+	size     int64          // of the file
 	projects func(uint32) bool
 }
 
@@ -277,7 +278,7 @@ func (k *checking) result() (*Checked, error) {
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
-		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, projects: k.Projects,
+		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
 }
 

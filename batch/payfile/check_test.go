@@ -18,6 +18,7 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/samples"
+	"masspay/store"
 	"masspay/store/bolt"
 )
 
@@ -339,6 +340,27 @@ func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 			t.Fatal("something was loaded")
 		}
 		require.NoError(t, in.Close())
+	}
+}
+
+// A file is known by its content, whatever its name; another one of the same size is not.
+func TestLoadedAs(t *testing.T) {
+	t.Parallel()
+	c := checker(t)
+	_, err := payfile.LoadedAs(t.Context(), whole(c), input(t, "none.csv", header+line("p1", 100, 20)))
+	require.ErrorIs(t, err, store.ErrNoBatch)
+	in := input(t, "file.csv", header+line("p1", 100, 20))
+	k, err := c.Check(t.Context(), in)
+	require.NoError(t, err)
+	l, err := k.Load(t.Context(), whole(c), in)
+	require.NoError(t, err)
+	require.EqualValues(t, in.Size(), l.Batch.Size)
+	b, err := payfile.LoadedAs(t.Context(), whole(c), input(t, "again.csv", header+line("p1", 100, 20)))
+	require.NoError(t, err)
+	require.Equal(t, l.Batch.ID, b.ID)
+	for _, text := range []string{header + line("p1", 999, 20), header + line("p1", 1000, 20)} {
+		_, err = payfile.LoadedAs(t.Context(), whole(c), input(t, "other.csv", text))
+		require.ErrorIs(t, err, store.ErrNoBatch)
 	}
 }
 

@@ -20,8 +20,28 @@ var ErrChanged = errors.New("the file changed while it was read")
 func (k *Checked) Load(ctx context.Context, s store.Store, in *Input) (store.Loaded, error) {
 	return s.Load(ctx, store.Batch{
 		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
-		Skipped: k.Skipped, Totals: k.Totals,
+		Skipped: k.Skipped, Totals: k.Totals, Size: k.size,
 	}, k.rows(s, in))
+}
+
+// LoadedAs returns the whole batch that a file was loaded as, or store.ErrNoBatch. It reads
+// the file only if a batch of its size is there: of a new file, Check makes the SHA-256.
+func LoadedAs(ctx context.Context, s store.Store, in *Input) (store.Batch, error) {
+	size := in.Size()
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return store.Batch{}, err
+		}
+		if b.Size != 0 && b.Size != size {
+			continue
+		}
+		id, err := in.ID()
+		if err != nil {
+			return store.Batch{}, err
+		}
+		return s.Batch(ctx, id)
+	}
+	return store.Batch{}, store.ErrNoBatch
 }
 
 // loading is a row on its way into the store.

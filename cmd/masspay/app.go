@@ -362,11 +362,7 @@ func (a *app) batch(ctx context.Context, s store.Store, name string) (store.Batc
 			return b, err
 		}
 		defer func() { _ = in.Close() }()
-		id, err := in.ID()
-		if err != nil {
-			return b, err
-		}
-		if b, err = s.Batch(ctx, id); !errors.Is(err, store.ErrNoBatch) {
+		if b, err = payfile.LoadedAs(ctx, s, in); !errors.Is(err, store.ErrNoBatch) {
 			return b, err
 		}
 		if len(found) == 0 {

@@ -190,11 +190,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		return b, false, err
 	}
 	defer func() { _ = in.Close() }()
-	id, err := in.ID()
-	if err != nil {
-		return b, false, err
-	}
-	if b, err = s.Batch(ctx, id); err == nil {
+	if b, err = payfile.LoadedAs(ctx, s, in); err == nil {
 		return b, f.dryRun, a.known(ctx, c, s, b, in.Name, f)
 	}
 	if !errors.Is(err, store.ErrNoBatch) {
@@ -217,7 +213,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	loaded, err := k.Load(ctx, s, in)
 	if errors.Is(err, store.ErrLoaded) {
-		b, err = s.Batch(ctx, id) // another process was quicker with the same file
+		b, err = s.Batch(ctx, k.ID) // another process was quicker with the same file
 		return b, false, err
 	}
 	if err != nil {
