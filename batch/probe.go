@@ -6,8 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -65,25 +63,24 @@ func (r *running) pinged(ctx context.Context) (done bool, err error) {
 	case errors.As(err, &said) && said.Documented && said.Code == gate.CodeSignature:
 		// It is a gate, and no payout would fare better.
 		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); no payout was sent to it", said.HTTPStatus, said.Code, said.Message))
-		r.ended.Store(true)
+		r.state.end()
 		return true, r.Store.Prove(context.WithoutCancel(ctx), identity)
 	case Proves(err):
-		r.proven.Store(true)
+		r.state.prove(true)
 		return true, r.Store.Prove(context.WithoutCancel(ctx), identity)
 	case !notAnswered(ctx, err):
 		r.halt(&r.out.Refused, notAGate(identity, err.Error())+"; no payout was sent to it")
-		r.ended.Store(true)
+		r.state.end()
 		return true, nil
 	case ctx.Err() != nil:
 		return true, nil
 	case !errors.Is(err, gate.ErrUnreached):
 		return false, nil // it wants fewer requests, as it may with the payout
 	default:
-		text := err.Error()
-		r.unreached.Store(&text)
+		r.state.lost(err.Error())
 		if r.pings++; r.pings >= r.Attempts {
-			r.halted.Store(true)
-			r.ended.Store(true)
+			r.state.halt()
+			r.state.end()
 			return true, nil
 		}
 		sleep(ctx, time.Duration(r.pings)*pingAgain)
@@ -107,7 +104,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, letGo()) }()
 	proven, err := r.Store.Proven(ctx, identity)
 	if err != nil || proven {
-		r.proven.Store(proven)
+		r.state.prove(proven)
 		return err
 	}
 	// A store that may not send has no gate to ask: a copy, say.
@@ -121,150 +118,28 @@ func (r *running) probe(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if len(claimed) == 0 {
-		r.idle.Store(true)
-		signal(r.rests)
+	if r.state.took(len(claimed)); len(claimed) == 0 {
 		if letGo() != nil {
 			return nil // the deferred call tells
 		}
-		await(ctx, r.wake, recheck)
+		await(ctx, r.state.freed, recheck)
 		return nil
 	}
-	r.idle.Store(false)
-	r.inFlight.Add(1)
-	r.waiting.Add(1)
 	e, a := r.send(ctx, &claimed[0])
 	switch {
 	case a.Proven:
-		r.proven.Store(true)
+		r.state.prove(true)
 	case a.Sent && a.Retry == 0:
 		r.halt(&r.out.Refused, notAGate(identity, saidBy(a))+"; sending stopped after this one request")
-		r.ended.Store(true)
+		r.state.end()
 	}
-	err = r.applyAll(context.WithoutCancel(ctx), []payout.Event{e})
+	changes, err := patientStore{r}.Apply(context.WithoutCancel(ctx), e)
+	if err == nil {
+		r.learned(&e, &changes[0])
+	}
 	if err == nil && a.Proven {
 		err = r.Store.Prove(context.WithoutCancel(ctx), identity)
 	}
-	if r.inFlight.Add(-1) == 0 {
-		signal(r.rests)
-	}
+	r.state.recorded()
 	return err
-}
-
-// elsewhere counts the payouts of a batch that may be payments at another gate: they
-// are never sent to this one, polled where they were sent, and not waited for.
-type elsewhere struct {
-	at     time.Time // when they were counted
-	open   int       // waiting, whatever for
-	unsent int       // of those, waiting to be sent
-	gates  []string
-}
-
-// findElsewhere looks through the batch as a run begins, if the store knows of another
-// gate at all, and says what it found.
-func (r *running) findElsewhere(ctx context.Context) error {
-	others, err := r.reconciler().otherGates(ctx)
-	if err != nil || len(others) == 0 {
-		return err
-	}
-	if err := r.countElsewhere(ctx); err != nil {
-		return err
-	}
-	if n := r.elsewhere.open; n > 0 {
-		r.notify("%s of this batch may be payments at another gate (%s): not sent to this one, polled there, not waited for",
-			counted(n, "payout"), strings.Join(r.elsewhere.gates, ", "))
-	}
-	return nil
-}
-
-func (r *running) countElsewhere(ctx context.Context) error {
-	now := elsewhere{at: time.Now()}
-	rules := payout.Rules{Aliases: r.Aliases}
-	f := store.Filter{Batch: r.batch, Gate: r.Gate.Identity(), Others: true}
-	f.States = []payout.State{payout.StateNew, payout.StateSending, payout.StateUnknown, payout.StateAccepted}
-	for p, err := range r.Store.List(ctx, f) {
-		if err != nil {
-			return err
-		}
-		if !p.Waiting() || p.State == payout.StateNew && p.Claimable(rules, r.Gate.Identity()) {
-			continue
-		}
-		now.open++
-		if p.State == payout.StateNew {
-			now.unsent++
-		}
-		if !slices.Contains(now.gates, p.Host) {
-			now.gates = append(now.gates, p.Host)
-		}
-	}
-	slices.Sort(now.gates)
-	r.elsewhere = now
-	return nil
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return payout.Count(n) + " " + what + "s"
-}
-
-// reconcileElsewhere polls other gates about what was sent there, as it comes due.
-func (r *running) reconcileElsewhere(ctx context.Context, gates []string) error {
-	q := r.reconciler()
-	refused := map[string]bool{} // what says that it will answer nothing is not asked again
-	at := map[string]*Reconciler{}
-	defer func() {
-		for _, q := range at {
-			q.Gate.Close()
-		}
-	}()
-	tick := time.NewTicker(max(r.StatusAfter/2, time.Second))
-	defer tick.Stop()
-	for {
-		for _, other := range gates {
-			there := at[other]
-			if refused[other] {
-				continue
-			}
-			if there == nil {
-				var err error
-				if there, err = q.at(other); err != nil {
-					continue
-				}
-				there.Workers = 1
-				at[other] = there
-			}
-			a, err := r.pollDue(ctx, there, other)
-			if err != nil {
-				return unlessDone(ctx, err)
-			}
-			if refused[other] = a.Refused != ""; refused[other] {
-				r.notify("%s; what was sent there is not polled by this run any more", a.Refused)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-// pollDue polls one other gate about what is due, a few payouts at a time.
-func (r *running) pollDue(ctx context.Context, q *Reconciler, identity string) (Answers, error) {
-	const few = 8
-	var due []payout.Record
-	for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: few, Gate: identity}) {
-		if errors.Is(err, store.ErrBusy) {
-			return Answers{}, nil
-		}
-		if err != nil {
-			return Answers{}, err
-		}
-		due = append(due, rec)
-	}
-	a, err := q.ask(ctx, due)
-	r.asked.Add(int64(a.Asked))
-	return a, err
 }

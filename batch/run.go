@@ -8,10 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"golang.org/x/sync/errgroup"
 
 	"masspay/batch/result"
@@ -66,7 +64,7 @@ type Outcome struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
-	run := &running{Runner: r, batch: batch, begun: time.Now(), now: result.NewSent(time.Now()), wake: make(chan struct{}, 1), room: make(chan struct{}, 1), rests: make(chan struct{}, 1)}
+	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now())}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -74,7 +72,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	run.proven.Store(proven)
+	run.state.prove(proven)
 	if err := run.findElsewhere(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -95,11 +93,8 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 	})
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
-	if why := run.unreached.Load(); why != nil {
-		run.out.Unreached = *why
-	}
-	run.out.Sent, run.out.Asked, run.out.Elsewhere = int(run.sent.Load()), int(run.asked.Load()), run.elsewhere.open
-	run.out.Now = run.now
+	run.out.Sent, run.out.Asked, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // nobody else is left
+	run.out.Now, run.out.Elsewhere = run.now, run.elsewhere.open
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -110,32 +105,15 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 type running struct {
 	*Runner
 	batch string
-	begun time.Time
 	out   Outcome
+	state *coordinator
+	now   *result.Sent // of whoever records
 
-	wake     chan struct{} // something became New
-	idle     atomic.Bool   // the last claim found nothing to send
-	halted   atomic.Bool   // sending stopped for the rest of the run
-	ended    atomic.Bool   // and nothing is waited for
-	proven   atomic.Bool   // the gate has answered as only a gate does
-	inFlight atomic.Int64  // claims not yet recorded
-	waiting  atomic.Int64  // of those, the ones that the limiter has not let go
-	gone     atomic.Int64  // claims that it has let go, or will not
-	room     chan struct{} // one of them has gone
-	rests    chan struct{} // the last of what was claimed has been recorded
-	sent     atomic.Int64
-	now      *result.Sent // of whoever applies
-	asked    atomic.Int64
-	lastSend atomic.Int64 // nanoseconds since it begun
-
-	tally         tally
-	unreached     atomic.Pointer[string]
-	toldUnreached atomic.Int64 // nanoseconds since it begun
-	answered      atomic.Int64 // the same, when it answered again after it was told
-	pings         int          // in vain, of whoever claims
-	elsewhere     elsewhere    // of whoever looks whether the run is done
-	spent         spent
-	composers     composers
+	streak    failureStreak
+	budget    retryBudget
+	composers composers
+	pings     int       // in vain, of whoever claims
+	elsewhere elsewhere // of whoever looks whether the run is done
 }
 
 // lookEvery is how often a run looks whether it is done.
@@ -154,16 +132,16 @@ func (r *running) untilDone(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
-		case <-r.rests:
+		case <-r.state.rested:
 		}
 	}
 }
 
 func (r *running) done(ctx context.Context) (bool, error) {
-	if !r.nothingToSend() {
+	if !r.state.nothingToSend() {
 		return false, nil
 	}
-	if r.Wait <= 0 || r.ended.Load() {
+	if r.Wait <= 0 || r.state.hasEnded() {
 		return true, nil
 	}
 	b, err := r.Store.Batch(ctx, r.batch)
@@ -182,12 +160,12 @@ func (r *running) done(ctx context.Context) (bool, error) {
 		r.elsewhere.at = time.Time{} // what was counted may have been settled since: count, and look again
 		return false, nil
 	}
-	if waiting <= 0 || waiting == unsent && (r.halted.Load() || unsent <= r.spent.len()) {
+	if waiting <= 0 || waiting == unsent && (r.state.isHalted() || unsent <= r.budget.spent()) {
 		// Nothing waits for the gate, and what is unsent was given up for this
 		// run. A payout that became free a moment ago is neither.
-		return r.nothingToSend(), nil
+		return r.state.nothingToSend(), nil
 	}
-	return time.Since(r.begun)-time.Duration(r.lastSend.Load()) >= r.Wait, nil
+	return r.state.sinceLastSend(time.Now()) >= r.Wait, nil
 }
 
 // unlessBusy passes an error on that the next look may not have.
@@ -198,21 +176,6 @@ func unlessBusy(err error) error {
 	return err
 }
 
-// resting reports whether nothing more is being claimed: the last claim found
-// nothing, or sending stopped.
-func (r *running) resting() bool { return r.idle.Load() || r.halted.Load() }
-
-// nothingToSend reports whether nothing is claimed and nothing can be.
-func (r *running) nothingToSend() bool { return r.resting() && r.inFlight.Load() == 0 }
-
-// signal tells whoever waits on a channel of one place; nobody is told twice.
-func signal(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 func (r *running) notify(format string, args ...any) {
 	if r.Notify != nil {
 		r.Notify(fmt.Sprintf(format, args...))
@@ -221,33 +184,11 @@ func (r *running) notify(format string, args ...any) {
 
 // halt ends the sending for the rest of this run.
 func (r *running) halt(reason *string, text string) {
-	if r.halted.CompareAndSwap(false, true) {
+	if r.state.halt() {
 		*reason = text
 		if r.Stopped != nil {
 			r.Stopped()
 		}
 		r.notify("%s", text)
 	}
-}
-
-// sayWaiting is how often a run that waits for the store says so.
-const sayWaiting = 30 * time.Second
-
-// patiently repeats what the store was too busy for: what was heard from the
-// gate must not get lost because others are at the store. It says what it waits for,
-// now and then.
-func patiently[T any](ctx context.Context, tell func(text string), do func(ctx context.Context) (T, error)) (T, error) {
-	said := time.Now()
-	b := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
-	return backoff.RetryWithData(func() (T, error) {
-		v, err := do(ctx)
-		if err != nil && !errors.Is(err, store.ErrBusy) {
-			return v, backoff.Permanent(err)
-		}
-		if err != nil && tell != nil && time.Since(said) >= sayWaiting {
-			said = time.Now()
-			tell("waiting for the store: " + err.Error())
-		}
-		return v, err
-	}, backoff.WithContext(b, ctx))
 }

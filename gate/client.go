@@ -141,8 +141,8 @@ type Answer struct {
 	Request    string // request_id of an acceptance
 }
 
-// Alike names the kind of answer, so that many in a row can be counted.
-func (a Answer) Alike() string {
+// FailureKind names the kind of answer, so that identical failures in a row can be counted.
+func (a Answer) FailureKind() string {
 	return a.Outcome.String() + "/" + strconv.Itoa(a.HTTPStatus) + "/" + a.Code
 }
 

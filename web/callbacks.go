@@ -13,6 +13,7 @@ import (
 
 	"masspay/gate"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // maxCallback bounds the body of a callback; real ones have some kilobytes.
@@ -25,7 +26,7 @@ const maxCallback = 64 << 10
 // their callbacks read: one that floods it delays its own, and hardly another's.
 type Callbacks struct {
 	Keys      gate.Keys
-	Committer *Committer
+	Committer *store.Committer
 	Allow     []netip.Prefix // sources; empty: all
 	Proxies   []netip.Prefix // whose X-Forwarded-For is believed; all behind another proxy are one source
 	Log       *slog.Logger
@@ -145,4 +146,19 @@ func (c *Callbacks) parse(ctx context.Context, source netip.Addr, body []byte) (
 	}
 	defer c.parsing.release()
 	return gate.ParseCallback(body, c.Keys)
+}
+
+func effect(c store.Change) string {
+	if c.Kept {
+		return "kept for later, the id is not known yet"
+	}
+	switch c.Effect {
+	case payout.Changed:
+		return "changed"
+	case payout.Noted:
+		return "noted"
+	case payout.Conflicting:
+		return "contradicts what is settled, kept"
+	}
+	return "known already"
 }

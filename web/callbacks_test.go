@@ -76,7 +76,7 @@ func (a *applier) seen() int {
 	return len(a.events)
 }
 
-func serveCallbacks(t *testing.T, a Applier, change func(*Callbacks)) (*httptest.Server, *bytes.Buffer) {
+func serveCallbacks(t *testing.T, a store.Applier, change func(*Callbacks)) (*httptest.Server, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
 	var mu sync.Mutex

@@ -1,0 +1,103 @@
+package batch
+
+import (
+	"context"
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+	"math"
+	"time"
+)
+
+// claim hands out payouts until the context ends. When there is none it waits
+// to be woken, or looks again after a while: another process may free one.
+func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
+	var p pace
+	for ctx.Err() == nil {
+		if r.state.isHalted() {
+			<-ctx.Done()
+			return nil
+		}
+		if wait := r.streak.pausedFor(); wait > 0 {
+			sleep(ctx, wait)
+			continue
+		}
+		if !r.state.isProven() {
+			if err := r.probe(ctx); err != nil {
+				return unlessDone(ctx, err)
+			}
+			continue
+		}
+		gone, waiting := r.state.queue()
+		p.update(time.Now(), gone)
+		ahead := r.ahead(&p)
+		if waiting > ahead/2 {
+			await(ctx, r.state.room, recheck)
+			continue
+		}
+		claimed, err := r.take(ctx, ahead-waiting)
+		if err != nil {
+			return unlessDone(ctx, err)
+		}
+		if r.state.took(len(claimed)); len(claimed) == 0 {
+			await(ctx, r.state.freed, recheck)
+			continue
+		}
+		for i := range claimed {
+			work <- &claimed[i] // senders take everything, also after the context ended
+		}
+	}
+	return nil
+}
+
+// barred leaves a retry alone for the rest of this run: its row may be paid already.
+func (r *running) barred(key payout.Key, by payout.Payout) {
+	if r.budget.isSpent(key) {
+		return
+	}
+	r.budget.add(key, r.Attempts, r.Attempts)
+	r.notify("%s not sent: it would pay once more what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, result.Word(by))
+}
+
+// take claims up to n payouts.
+func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
+	return patiently(ctx, r.Notify, func(ctx context.Context) ([]store.Claimed, error) {
+		return r.Store.Claim(ctx, store.Claim{
+			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.isSpent, Barred: r.barred,
+		})
+	})
+}
+
+// The fewest and the most claims that may wait for the limiter, if its rate allows:
+// a crash leaves them in doubt.
+const (
+	leastAhead = 64
+	mostAhead  = 4096
+)
+
+// pace measures how fast claims are sent.
+type pace struct {
+	since time.Time
+	gone  int     // when it was measured
+	rate  float64 // a second, 0: not known yet
+}
+
+// update measures anew, unless it did a moment ago.
+func (p *pace) update(now time.Time, gone int) {
+	d := now.Sub(p.since)
+	if d < 50*time.Millisecond {
+		return
+	}
+	if !p.since.IsZero() {
+		p.rate = float64(gone-p.gone) / d.Seconds()
+	}
+	p.since, p.gone = now, gone
+}
+
+// ahead is how many claimed payouts may wait for the limiter: what leaves in
+// half a second, by the rate and by what was seen, so that a crash leaves few in
+// doubt and one commit serves many.
+func (r *running) ahead(p *pace) int {
+	ahead := max(p.rate/2, leastAhead, 4*float64(r.Workers))
+	return int(min(max(math.Ceil(min(ahead, r.Rate/2)), 1), mostAhead))
+}

@@ -1,0 +1,179 @@
+package batch
+
+import (
+	"context"
+	"fmt"
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/clock"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// send makes what is to be made of one claimed payout: at most one attempt that
+// may have become a payment. Only surely unsent attempts are repeated.
+func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gate.Answer) {
+	e := payout.Event{
+		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Identity(), Kind: payout.Released,
+	}
+	leave := sync.OnceFunc(r.state.goes)
+	defer leave()
+	composer, err := r.composers.of(c)
+	if err != nil {
+		e.Message, e.At, e.Tick = err.Error(), time.Now(), clock.Tick()
+		r.budget.add(c.Key, r.Attempts, r.Attempts)
+		return e, gate.Answer{}
+	}
+	draft := composer.Draft(c.Key, c.Cells).OnLeave(leave)
+	var wait backoff.BackOff // made when it is needed, which is seldom
+	var a, throttled gate.Answer
+	var started time.Time
+	for ctx.Err() == nil && !r.state.isHalted() {
+		started = time.Now()
+		a = r.Gate.Send(ctx, draft, r.Timeout)
+		a.Message = payout.WithoutCells(a.Message, c.Columns, c.Cells) // it is printed, too
+		if a.Sent {
+			if r.state.requested(time.Now()) {
+				r.notify("the gate answers again")
+			}
+			e.Tries++
+		}
+		if a.Retry > 0 {
+			throttled = a
+		}
+		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
+			if r.state.cannotReach(a.Message, started, time.Now()) {
+				r.notify("%s; trying again", a.Message)
+			}
+		}
+		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
+			break
+		}
+		r.budget.add(c.Key, 1, r.Attempts)
+		if r.budget.isSpent(c.Key) {
+			break
+		}
+		if wait == nil {
+			wait = backoff.NewExponentialBackOff(
+				backoff.WithInitialInterval(200*time.Millisecond), backoff.WithMaxInterval(10*time.Second), backoff.WithMaxElapsedTime(0),
+			)
+		}
+		sleep(ctx, wait.NextBackOff())
+	}
+	e.At = time.Now()
+	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
+	if e.Kind = kindOf(a, e.Tries); e.Kind != payout.Accepted {
+		e.Tick = clock.Tick() // what the gate has accepted needs none: nothing will be counted from here
+	}
+	if e.Kind == payout.Doubtful {
+		r.budget.add(c.Key, 1, r.Attempts) // the gate may free it; not for ever
+	}
+	r.judge(c.Key, a, started)
+	if !a.Paused.IsZero() && throttled.Retry > 0 {
+		r.judge(c.Key, throttled, started) // the pause is its doing
+	}
+	return e, a
+}
+
+// kindOf is the event that an answer makes. Dangerous to soften: an answer that
+// is none of the documented ones is Doubtful.
+func kindOf(a gate.Answer, tries int) payout.Kind {
+	switch a.Outcome {
+	case gate.Accepted:
+		return payout.Accepted
+	case gate.Taken:
+		return payout.Taken
+	case gate.Refused:
+		return payout.Refused
+	case gate.Unsent:
+		if tries == 0 && (!a.Paused.IsZero() || a.Cancelled || a.Fenced) {
+			return payout.Released
+		}
+		return payout.Unsent
+	}
+	if tries == 0 && a == (gate.Answer{}) {
+		return payout.Released // never tried at all
+	}
+	return payout.Doubtful
+}
+
+// judge draws the conclusions for the run from one answer.
+func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
+	switch {
+	case a.Cancelled, a == (gate.Answer{}):
+		return
+	case !a.Paused.IsZero():
+		r.streak.pauseUntil(a.Paused)
+		return
+	case a.Sent && a.Retry == 0 && !a.Proven && !r.state.isProven():
+		return // the first answer of what may be no gate: see probe
+	case a.Fenced:
+		r.halt(&r.out.Fenced, a.Message+"; sending stopped")
+		r.state.end()
+	case a.Stop && a.Outcome == gate.InDoubt:
+		r.halt(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
+	case a.Stop:
+		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
+	case a.NoMoney:
+		r.budget.add(key, r.Attempts, r.Attempts)
+		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
+	}
+	if n := r.streak.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
+		r.halt(&r.out.Alike, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, alike(a)))
+	}
+}
+
+// alike says in words what many answers have in common.
+func alike(a gate.Answer) string {
+	said := saidBy(a)
+	switch {
+	case a.Outcome == gate.Refused:
+		return "were refused alike (" + said + ")"
+	case a.Outcome == gate.InDoubt:
+		return "got no usable answer (" + said + ") and may be paid or not"
+	case !a.Sent:
+		return "could not be sent (" + said + ")"
+	}
+	return "were turned away alike (" + said + ")"
+}
+
+// saidBy is what an answer said: with its status line and code, where there was one.
+func saidBy(a gate.Answer) string {
+	if a.HTTPStatus == 0 {
+		return a.Message
+	}
+	return fmt.Sprintf("HTTP %d, code %s: %s", a.HTTPStatus, orNone(a.Code), a.Message)
+}
+
+func orNone(code string) string {
+	if code == "" {
+		return "none"
+	}
+	return code
+}
+
+// composers keeps one composer for each method of the batch.
+type composers struct {
+	mu       sync.Mutex
+	byMethod map[string]*gate.Composer
+}
+
+func (c *composers) of(row *store.Claimed) (*gate.Composer, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if k := c.byMethod[row.Method]; k != nil {
+		return k, nil
+	}
+	k, err := gate.NewComposer(row.Method, row.Columns)
+	if err != nil {
+		return nil, err
+	}
+	if c.byMethod == nil {
+		c.byMethod = map[string]*gate.Composer{}
+	}
+	c.byMethod[row.Method] = k
+	return k, nil
+}
