@@ -16,7 +16,7 @@ type Applier interface {
 // maxGroup is how many events share a commit at the most.
 const maxGroup = 2048
 
-// ErrStopped: the committer has stopped, and the event was not written.
+// ErrStopped says that the committer has stopped, and the event was not written.
 var ErrStopped = errors.New("nothing more is written by this process")
 
 // Committer lets many events share one commit: while one is under way, those that come
