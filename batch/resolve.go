@@ -144,7 +144,7 @@ func arrived(s payout.State) bool {
 // takenBack reports whether the last that the gate said of a payout is no outcome: a
 // word that a person must read, or that it does not know the payment.
 func takenBack(p payout.Payout) bool {
-	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddWord != 0 && slices.Contains(p.Words, p.GateStatus)
+	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddWord != 0 && slices.Contains(p.Words, p.Reported.Status)
 }
 
 // mayBeUnpaid refuses "not paid" where the gate may still pay.
@@ -163,7 +163,7 @@ func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, now time.Time) er
 	case heard.NotSeen, heard.Unreachable != "":
 		return nil
 	}
-	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", cmp.Or(p.GateStatus, "accepted"))
+	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", cmp.Or(p.Reported.Status, "accepted"))
 }
 
 // oldEnough refuses before the quiet period is over, measured on the clock that nobody

@@ -57,19 +57,19 @@ func TestMayResolve(t *testing.T) {
 		{"the wall clock was set back, and the machine started anew", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
 		{"unreachable, a day old", notPaid, unknown(day), gone, false, ""},
 		{"the gate answers and does not say", notPaid, unknown(day), batch.Heard{Undecided: "HTTP 500"}, true, "did not say"},
-		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.GateStatus = payout.StateAccepted, "processing" }), batch.Heard{}, true, "has not decided (processing)"},
+		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.Heard{}, true, "has not decided (processing)"},
 		{"the gate has just said that it is paid", notPaid, unknown(day), batch.Heard{Outcome: payout.StatePaid}, true, "cannot be not paid"},
 		{"accepted, unreachable for a day", notPaid, accepted(day), gone, false, ""},
 		{"accepted, heard an hour ago", notPaid, accepted(time.Hour), gone, true, "heard less than a day ago"},
-		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.GateStatus = "expired" }), batch.Heard{}, false, ""},
+		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.Reported.Status = "expired" }), batch.Heard{}, false, ""},
 		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.Heard{Undecided: "HTTP 500"}, false, "did not say"},
 		{"a strange word, and processing after it", notPaid, with(accepted(time.Hour), func(p *payout.Payout) {
 			p.Flags |= payout.OddWord
-			p.Words, p.GateStatus = []string{"frozen"}, "processing"
+			p.Words, p.Reported.Status = []string{"frozen"}, "processing"
 		}), batch.Heard{}, true, "has not decided (processing)"},
 		{"a strange word is the last", notPaid, with(accepted(day), func(p *payout.Payout) {
 			p.Flags |= payout.OddWord
-			p.Words, p.GateStatus = []string{"frozen"}, "frozen"
+			p.Words, p.Reported.Status = []string{"frozen"}, "frozen"
 		}), batch.Heard{}, false, ""},
 		{"another's payment, never sent", notPaid, with(unknown(0), func(p *payout.Payout) {
 			p.State, p.Tries, p.MayHaveLeft, p.Flags, p.Field = payout.StateNew, 0, false, payout.NotOurs, "customer.id"
@@ -121,7 +121,7 @@ func TestTheRowThatWasPaidInstead(t *testing.T) {
 	require.Equal(t, result.ActNewID, result.Action(p))
 	w.load(header + line("p-1b", 1000, 20) + line("p-3", 1000, 22) + line("p-4", 1001, 20))
 	require.NotContains(t, w.result(b)[0]["result.note"], "instead")
-	apply(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Status: "success", Code: "0", Operation: "op-1"})
+	apply(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success", Code: "0", OperationID: "op-1"}})
 	row := w.result(b)[0]
 	require.Equal(t, result.WordCheck, row["result.state"])
 	require.Equal(t, result.ActCheck, row["result.action"])

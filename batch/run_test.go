@@ -212,7 +212,7 @@ func TestARefusedConnectionIsSurelyUnsent(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, payout.StateNew, r.State, "nothing is in doubt")
 		require.Zero(t, r.Tries)
-		require.NotEmpty(t, r.Message)
+		require.NotEmpty(t, r.Reported.Message)
 	}
 }
 
@@ -344,7 +344,7 @@ func TestCallbackBeforeLoad(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
 	text := file("e", 3)
-	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Status: "success", Sum: payout.Amount{Minor: 1001, Currency: "KGS"}, Customer: "c-e-00001", Made: time.Now()}
+	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Reported: payout.Reported{Status: "success", Amount: payout.Amount{Minor: 1001, Currency: "KGS"}}, Customer: "c-e-00001", Made: time.Now()}
 	_, err := w.s.Apply(t.Context(), n.Event(payout.FromCallback, "", time.Now()))
 	require.NoError(t, err)
 	b := w.load(text)
@@ -363,7 +363,7 @@ func TestCallbacksOfAnothersPayment(t *testing.T) {
 	text := file("e", 4)
 	foreign := func(id, status string) payout.Event {
 		n := gate.Notice{
-			Key: payout.Key{ProjectID: 1234, PaymentID: id}, Type: "payout", Status: status, Sum: payout.Amount{Minor: 1001, Currency: "KGS"},
+			Key: payout.Key{ProjectID: 1234, PaymentID: id}, Type: "payout", Reported: payout.Reported{Status: status, Amount: payout.Amount{Minor: 1001, Currency: "KGS"}},
 			Customer: "c-other", Account: "996700000000", Made: time.Now().AddDate(-1, 0, 0),
 		}
 		return n.Event(payout.FromCallback, "", time.Now())

@@ -44,12 +44,12 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		if a.Retry > 0 {
 			throttled = a
 		}
-		if a.Outcome == gate.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
+		if a.Kind == payout.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
 			if r.state.cannotReach(a.Message, started, time.Now()) {
 				r.notify("%s; trying again", a.Message)
 			}
 		}
-		if a.Outcome != gate.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
+		if a.Kind != payout.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {
 			break
 		}
 		r.budget.add(c.Key, 1, r.Attempts)
@@ -64,7 +64,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		sleep(ctx, wait.NextBackOff())
 	}
 	e.At = time.Now()
-	e.Code, e.Message, e.Request = a.Code, a.Message, a.Request
+	e.Reported = a.Reported
 	if e.Kind = kindOf(a, e.Tries); e.Kind != payout.Accepted {
 		e.Tick = clock.Tick() // what the gate has accepted needs none: nothing will be counted from here
 	}
@@ -81,21 +81,13 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 // kindOf is the event that an answer makes. Dangerous to soften: an answer that
 // is none of the documented ones is Doubtful.
 func kindOf(a gate.Answer, tries int) payout.Kind {
-	switch a.Outcome {
-	case gate.Accepted:
-		return payout.Accepted
-	case gate.Taken:
-		return payout.Taken
-	case gate.Refused:
-		return payout.Refused
-	case gate.Unsent:
-		if tries == 0 && (!a.Paused.IsZero() || a.Cancelled || a.Fenced) {
-			return payout.Released
-		}
-		return payout.Unsent
-	}
-	if tries == 0 && a == (gate.Answer{}) {
+	switch {
+	case tries == 0 && a == (gate.Answer{}):
 		return payout.Released // never tried at all
+	case tries == 0 && a.Kind == payout.Unsent && (!a.Paused.IsZero() || a.Cancelled || a.Fenced):
+		return payout.Released
+	case a.Kind == payout.Accepted, a.Kind == payout.Taken, a.Kind == payout.Refused, a.Kind == payout.Unsent:
+		return a.Kind
 	}
 	return payout.Doubtful
 }
@@ -113,7 +105,7 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	case a.Fenced:
 		r.halt(&r.out.Fenced, a.Message+"; sending stopped")
 		r.state.end()
-	case a.Stop && a.Outcome == gate.InDoubt:
+	case a.Stop && a.Kind == payout.Doubtful:
 		r.halt(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
 	case a.Stop:
 		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
@@ -130,9 +122,9 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 func alike(a gate.Answer) string {
 	said := saidBy(a)
 	switch {
-	case a.Outcome == gate.Refused:
+	case a.Kind == payout.Refused:
 		return "were refused alike (" + said + ")"
-	case a.Outcome == gate.InDoubt:
+	case a.Kind == payout.Doubtful:
 		return "got no usable answer (" + said + ") and may be paid or not"
 	case !a.Sent:
 		return "could not be sent (" + said + ")"

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"masspay/gate"
+	"masspay/payout"
 	"sync"
 	"time"
 )
@@ -22,7 +23,7 @@ type failureStreak struct {
 func (f *failureStreak) count(a gate.Answer, started time.Time) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if a.Outcome == gate.Accepted || a.Outcome == gate.Taken {
+	if a.Kind == payout.Accepted || a.Kind == payout.Taken {
 		f.kind, f.n = "", 0
 		if started.After(f.good) {
 			f.good = started

@@ -100,32 +100,12 @@ func (c *Client) Close() {
 	}
 }
 
-// Outcome classifies the answer to a payout request.
-type Outcome uint8
-
-// The outcomes. The zero value is InDoubt, so that whatever nobody classified
-// counts as perhaps paid.
-const (
-	InDoubt  Outcome = iota // perhaps it became a payment, perhaps not
-	Accepted                // it is on its way; no verdict yet
-	Taken                   // the gate has the id already; what it made of it, only status tells
-	Refused                 // documented refusal of this row; it did not become a payment
-	Unsent                  // surely did not become a payment, for a reason that is not the row's
-)
-
-var outcomeNames = [...]string{"in doubt", "accepted", "taken", "refused", "unsent"}
-
-func (o Outcome) String() string {
-	if int(o) < len(outcomeNames) {
-		return outcomeNames[o]
-	}
-	return outcomeNames[InDoubt]
-}
-
 // Answer is what became of a payout request. No network or protocol trouble is
 // an error of Send: it is an answer.
 type Answer struct {
-	Outcome   Outcome
+	// Kind is Accepted, Taken, Refused, Unsent or Doubtful. The zero value is none of
+	// payout's kinds; whoever finds it must take it for Doubtful.
+	Kind      payout.Kind
 	Stop      bool          // the gate refuses the configuration; no other payout will fare better
 	NoMoney   bool          // the account's balance does not cover it
 	Sent      bool          // a request may have left this machine
@@ -135,15 +115,14 @@ type Answer struct {
 	Proven    bool          // only the gate itself answers so; see proves
 	Paused    time.Time     // with Unsent: the limiter lets nothing go before this time
 
+	payout.Reported
+
 	HTTPStatus int
-	Code       string
-	Message    string
-	Request    string // request_id of an acceptance
 }
 
 // FailureKind names the kind of answer, so that identical failures in a row can be counted.
 func (a Answer) FailureKind() string {
-	return a.Outcome.String() + "/" + strconv.Itoa(a.HTTPStatus) + "/" + a.Code
+	return a.Kind.String() + "/" + strconv.Itoa(a.HTTPStatus) + "/" + a.Code
 }
 
 // Send posts one payout request, once. It waits for the limiter, at most
@@ -153,7 +132,7 @@ func (a Answer) FailureKind() string {
 func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answer {
 	key, ok := c.keys.Signing(d.Key.ProjectID)
 	if !ok || key.IsZero() {
-		return Answer{Outcome: Unsent, Stop: true, Message: fmt.Sprintf("project %d is not configured", d.Key.ProjectID)}
+		return Answer{Kind: payout.Unsent, Stop: true, Reported: payout.Reported{Message: fmt.Sprintf("project %d is not configured", d.Key.ProjectID)}}
 	}
 	body := d.Signed(key)
 	err := c.limiter.Wait(ctx, patience)
@@ -167,22 +146,22 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 	if err != nil {
 		if !sent {
 			var fenced *fencedError
-			return Answer{Outcome: Unsent, Message: clean(plain(err)), Fenced: errors.As(err, &fenced)}
+			return Answer{Kind: payout.Unsent, Reported: payout.Reported{Message: payout.Clean(plain(err))}, Fenced: errors.As(err, &fenced)}
 		}
-		return Answer{Outcome: InDoubt, Sent: true, HTTPStatus: res.Status, Message: clean(plain(err))}
+		return Answer{Kind: payout.Doubtful, Sent: true, HTTPStatus: res.Status, Reported: payout.Reported{Message: payout.Clean(plain(err))}}
 	}
 	a := classify(res, d.Key)
 	a.Sent = true
 	if a.Retry > 0 {
 		if err := c.limiter.Pause(ctx, time.Now().Add(a.Retry)); err != nil && a.Message == "" {
-			a.Message = clean(err.Error())
+			a.Message = payout.Clean(err.Error())
 		}
 	}
 	return a
 }
 
 func unsent(err error) Answer {
-	a := Answer{Outcome: Unsent, Message: err.Error()}
+	a := Answer{Kind: payout.Unsent, Reported: payout.Reported{Message: err.Error()}}
 	a.Cancelled = errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 	var paused Paused
 	if errors.As(err, &paused) {
@@ -241,11 +220,12 @@ func plain(err error) string {
 // gate's own JSON; only what is documented to mean "nothing happened" is Refused or
 // Unsent, and all else is in doubt. A request_id says nothing about the money.
 func classify(res transport.Response, key payout.Key) Answer {
-	a := Answer{HTTPStatus: res.Status}
+	a := Answer{Kind: payout.Doubtful, HTTPStatus: res.Status}
 	d, err := parseDocument(res.Body)
 	status := ""
 	if err == nil && isJSON(res.ContentType) {
-		a.Code, a.Message = d.refusal()
+		code, message := d.refusal()
+		a.Reported = payout.NewReported(payout.Reported{Code: code, Message: message})
 		status = d.value("status")
 	}
 	if a.Message == "" {
@@ -259,18 +239,18 @@ func classify(res transport.Response, key payout.Key) Answer {
 	case status == "error" && res.Status < 500:
 		a.Proven = documented(a.Code)
 		classifyCodes(&a, d.codes())
-		if d.value("payment:status") != "" && a.Outcome != Taken {
-			a.Outcome, a.Stop, a.NoMoney = InDoubt, false, false // a refusal has no payment
+		if d.value("payment:status") != "" && a.Kind != payout.Taken {
+			a.Kind, a.Stop, a.NoMoney = payout.Doubtful, false, false // a refusal has no payment
 		}
 	}
 	switch {
 	case res.Status == http.StatusTooManyRequests:
 		a.Retry = retryAfter(res.RetryAfter, time.Now())
-		if a.Outcome != Accepted && a.Outcome != Taken {
+		if a.Kind != payout.Accepted && a.Kind != payout.Taken {
 			// A proxy or the gate turned it away before it was looked at.
-			a.Outcome, a.Stop, a.NoMoney = Unsent, false, false
+			a.Kind, a.Stop, a.NoMoney = payout.Unsent, false, false
 		}
-	case a.Outcome == InDoubt && (res.Status == http.StatusForbidden || res.Status == http.StatusNotFound):
+	case a.Kind == payout.Doubtful && (res.Status == http.StatusForbidden || res.Status == http.StatusNotFound):
 		// A filter, before the platform or behind it: perhaps it became a payment,
 		// and the next ones will fare alike.
 		a.Stop = true
@@ -290,7 +270,7 @@ func classifySuccess(a *Answer, d *document, key payout.Key) {
 	case a.HTTPStatus != http.StatusOK && !named:
 		a.Message = fmt.Sprintf("the gate answered success with HTTP %d, and does not name the payment", a.HTTPStatus)
 	default:
-		a.Outcome, a.Message, a.Request, a.Proven = Accepted, "", clean(d.value("request_id")), named
+		a.Kind, a.Message, a.RequestID, a.Proven = payout.Accepted, "", payout.Clean(d.value("request_id")), named
 	}
 }
 
@@ -314,14 +294,14 @@ func classifyCodes(a *Answer, codes []string) {
 	classifyCode(a)
 	first, own := *a, a.Code
 	for _, code := range codes {
-		b := Answer{Code: code}
+		b := Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: code}}
 		classifyCode(&b)
 		switch {
-		case b.Outcome == Taken:
-			a.Code, a.Outcome, a.Stop, a.NoMoney = code, Taken, false, false
+		case b.Kind == payout.Taken:
+			a.Code, a.Kind, a.Stop, a.NoMoney = code, payout.Taken, false, false
 			return
-		case own != code && (b.Outcome != first.Outcome || b.Stop != first.Stop || b.NoMoney != first.NoMoney):
-			a.Outcome, a.Stop, a.NoMoney = InDoubt, false, false
+		case own != code && (b.Kind != first.Kind || b.Stop != first.Stop || b.NoMoney != first.NoMoney):
+			a.Kind, a.Stop, a.NoMoney = payout.Doubtful, false, false
 		}
 	}
 }
@@ -331,13 +311,13 @@ func classifyCodes(a *Answer, codes []string) {
 func classifyCode(a *Answer) {
 	switch GroupOf(a.Code) {
 	case GroupDuplicate:
-		a.Outcome = Taken
+		a.Kind = payout.Taken
 	case GroupStop:
-		a.Outcome, a.Stop = Unsent, true
+		a.Kind, a.Stop = payout.Unsent, true
 	case GroupBalance:
-		a.Outcome, a.NoMoney = Unsent, true
+		a.Kind, a.NoMoney = payout.Unsent, true
 	case GroupFixRow, GroupFixRequest, GroupLimit, GroupNever:
-		a.Outcome = Refused
+		a.Kind = payout.Refused
 	}
 }
 

@@ -98,74 +98,74 @@ func TestSendClassifies(t *testing.T) {
 		handler http.HandlerFunc
 		want    Answer
 	}{
-		{"accepted", answers(200, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Request: "r1"}},
-		{"accepted, charset", answers(200, js+"; charset=utf-8", `{"status":"success","request_id":"r1","project_id":"1234"}`), Answer{Outcome: Accepted, Request: "r1"}},
-		{"about another payment", answers(200, js, `{"status":"success","payment_id":"p2"}`), Answer{Outcome: InDoubt}},
-		{"about another project", answers(200, js, `{"status":"success","project_id":9}`), Answer{Outcome: InDoubt}},
-		{"success as HTML", answers(200, "text/html", `{"status":"success"}`), Answer{Outcome: InDoubt}},
-		{"broken JSON", answers(200, js, `{"status":"succ`), Answer{Outcome: InDoubt}},
-		{"two verdicts in one body", answers(200, js, `{"status":"error","status":"success"}`), Answer{Outcome: InDoubt}},
-		{"empty 200", answers(200, js, ``), Answer{Outcome: InDoubt}},
-		{"200 with a word nobody knows", answers(200, js, `{"status":"queued"}`), Answer{Outcome: InDoubt}},
-		{"200 error", answers(200, js, `{"status":"error","code":"2004"}`), Answer{Outcome: Refused, Code: "2004"}},
-		{"200 error about another payment", answers(200, js, `{"status":"error","code":"2004","payment_id":"p2"}`), Answer{Outcome: InDoubt, Code: "2004"}},
-		{"200 error with a request_id", answers(200, js, `{"status":"error","code":"20101","request_id":"r1"}`), Answer{Outcome: Refused, Code: "20101"}},
-		{"400 with a request_id and a code nobody knows", answers(400, js, `{"status":"error","code":"77777","request_id":"r1"}`), Answer{Outcome: InDoubt, Code: "77777"}},
-		{"success and an error", answers(200, js, `{"status":"success","code":"2004"}`), Answer{Outcome: InDoubt, Code: "2004"}},
-		{"success and a list of errors", answers(200, js, `{"status":"success","code":"0","errors":[{"code":"2004"}]}`), Answer{Outcome: InDoubt, Code: "0"}},
-		{"success with code 0", answers(200, js, `{"status":"success","code":"0","request_id":"r1"}`), Answer{Outcome: Accepted, Code: "0", Request: "r1"}},
-		{"success on a line of 400", answers(400, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Request: "r1"}},
-		{"success on a line of 500", answers(500, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Request: "r1"}},
-		{"success on a line of 403", answers(403, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Request: "r1"}},
-		{"success of another on a line of 400", answers(400, js, `{"status":"success","project_id":1234,"payment_id":"p2"}`), Answer{Outcome: InDoubt}},
-		{"refusal on a line of 409", answers(409, js, `{"status":"error","code":"2609"}`), Answer{Outcome: Refused, Code: "2609"}},
-		{"forbidden, with a code of the configuration", answers(403, js, `{"status":"error","code":"3123"}`), Answer{Outcome: Unsent, Stop: true, Code: "3123"}},
-		{"forbidden, with a code nobody knows", answers(403, js, `{"status":"error","code":"77777"}`), Answer{Outcome: InDoubt, Stop: true, Code: "77777"}},
-		{"forbidden, by a filter that speaks JSON", answers(403, js, `{"message":"forbidden"}`), Answer{Outcome: InDoubt, Stop: true}},
-		{"exists, as 1434", answers(400, js, `{"status":"error","code":"1434"}`), Answer{Outcome: Taken, Code: "1434"}},
-		{"exists, as 3613", answers(404, js, `{"status":"error","code":"3613"}`), Answer{Outcome: Taken, Code: "3613"}},
-		{"exists", answers(400, js, `{"status":"error","code":"3041"}`), Answer{Outcome: Taken, Code: "3041"}},
-		{"exists, as a number", answers(400, js, `{"status":"error","code":3041}`), Answer{Outcome: Taken, Code: "3041"}},
-		{"exists, with 200", answers(200, js, `{"status":"error","code":"3041"}`), Answer{Outcome: Taken, Code: "3041"}},
-		{"parameter missing", answers(400, js, `{"status":"error","errors":[{"code":2004,"message":"m","field":"f"}]}`), Answer{Outcome: Refused, Code: "2004"}},
-		{"row to fix", answers(422, js, `{"status":"error","code":"2609"}`), Answer{Outcome: Refused, Code: "2609"}},
-		{"limit", answers(400, js, `{"status":"error","code":"20101"}`), Answer{Outcome: Refused, Code: "20101"}},
-		{"fraud", answers(400, js, `{"status":"error","code":"1401"}`), Answer{Outcome: Refused, Code: "1401"}},
-		{"signature", answers(400, js, `{"status":"error","code":"3261"}`), Answer{Outcome: Unsent, Stop: true, Code: "3261"}},
-		{"no money", answers(400, js, `{"status":"error","code":"504"}`), Answer{Outcome: Unsent, NoMoney: true, Code: "504"}},
-		{"temporary", answers(400, js, `{"status":"error","code":"601"}`), Answer{Outcome: InDoubt, Code: "601"}},
-		{"wait", answers(400, js, `{"status":"error","code":"9999"}`), Answer{Outcome: InDoubt, Code: "9999"}},
-		{"check", answers(400, js, `{"status":"error","code":"20801"}`), Answer{Outcome: InDoubt, Code: "20801"}},
-		{"a code nobody knows", answers(400, js, `{"status":"error","code":"77777"}`), Answer{Outcome: InDoubt, Code: "77777"}},
-		{"400 without a code", answers(400, js, `{}`), Answer{Outcome: InDoubt}},
-		{"400 as HTML", answers(400, "text/html", `<html>`), Answer{Outcome: InDoubt}},
-		{"forbidden", answers(403, "text/html", `<html>`), Answer{Outcome: InDoubt, Stop: true}},
-		{"wrong project", answers(404, js, `{"status":"error","code":"3023"}`), Answer{Outcome: Unsent, Stop: true, Code: "3023"}},
-		{"404 of some proxy", answers(404, "text/html", `not found`), Answer{Outcome: InDoubt, Stop: true}},
-		{"500 that sounds final", answers(500, js, `{"status":"error","code":"2004"}`), Answer{Outcome: InDoubt, Code: "2004"}},
-		{"502", answers(502, "text/html", `bad gateway`), Answer{Outcome: InDoubt}},
-		{"503 with 3041", answers(503, js, `{"status":"error","code":"3041"}`), Answer{Outcome: InDoubt, Code: "3041"}},
-		{"201", answers(201, js, `{"status":"success"}`), Answer{Outcome: InDoubt}},
-		{"too large", answers(200, js, `{"status":"success","x":"`+strings.Repeat("x", transport.MaxAnswer)+`"}`), Answer{Outcome: InDoubt}},
-		{"429", answers(429, "text/plain", ``), Answer{Outcome: Unsent, Retry: time.Second}},
-		{"429 that refuses the configuration", answers(429, js, `{"status":"error","code":"3261"}`), Answer{Outcome: Unsent, Retry: time.Second, Code: "3261"}},
-		{"429 with success", answers(429, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Outcome: Accepted, Retry: time.Second, Request: "r1"}},
-		{"429 with 3041", answers(429, js, `{"status":"error","code":"3041"}`), Answer{Outcome: Taken, Retry: time.Second, Code: "3041"}},
+		{"accepted", answers(200, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{RequestID: "r1"}}},
+		{"accepted, charset", answers(200, js+"; charset=utf-8", `{"status":"success","request_id":"r1","project_id":"1234"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{RequestID: "r1"}}},
+		{"about another payment", answers(200, js, `{"status":"success","payment_id":"p2"}`), Answer{Kind: payout.Doubtful}},
+		{"about another project", answers(200, js, `{"status":"success","project_id":9}`), Answer{Kind: payout.Doubtful}},
+		{"success as HTML", answers(200, "text/html", `{"status":"success"}`), Answer{Kind: payout.Doubtful}},
+		{"broken JSON", answers(200, js, `{"status":"succ`), Answer{Kind: payout.Doubtful}},
+		{"two verdicts in one body", answers(200, js, `{"status":"error","status":"success"}`), Answer{Kind: payout.Doubtful}},
+		{"empty 200", answers(200, js, ``), Answer{Kind: payout.Doubtful}},
+		{"200 with a word nobody knows", answers(200, js, `{"status":"queued"}`), Answer{Kind: payout.Doubtful}},
+		{"200 error", answers(200, js, `{"status":"error","code":"2004"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2004"}}},
+		{"200 error about another payment", answers(200, js, `{"status":"error","code":"2004","payment_id":"p2"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "2004"}}},
+		{"200 error with a request_id", answers(200, js, `{"status":"error","code":"20101","request_id":"r1"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "20101"}}},
+		{"400 with a request_id and a code nobody knows", answers(400, js, `{"status":"error","code":"77777","request_id":"r1"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
+		{"success and an error", answers(200, js, `{"status":"success","code":"2004"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "2004"}}},
+		{"success and a list of errors", answers(200, js, `{"status":"success","code":"0","errors":[{"code":"2004"}]}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "0"}}},
+		{"success with code 0", answers(200, js, `{"status":"success","code":"0","request_id":"r1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{Code: "0", RequestID: "r1"}}},
+		{"success on a line of 400", answers(400, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{RequestID: "r1"}}},
+		{"success on a line of 500", answers(500, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{RequestID: "r1"}}},
+		{"success on a line of 403", answers(403, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{RequestID: "r1"}}},
+		{"success of another on a line of 400", answers(400, js, `{"status":"success","project_id":1234,"payment_id":"p2"}`), Answer{Kind: payout.Doubtful}},
+		{"refusal on a line of 409", answers(409, js, `{"status":"error","code":"2609"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2609"}}},
+		{"forbidden, with a code of the configuration", answers(403, js, `{"status":"error","code":"3123"}`), Answer{Kind: payout.Unsent, Stop: true, Reported: payout.Reported{Code: "3123"}}},
+		{"forbidden, with a code nobody knows", answers(403, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Stop: true, Reported: payout.Reported{Code: "77777"}}},
+		{"forbidden, by a filter that speaks JSON", answers(403, js, `{"message":"forbidden"}`), Answer{Kind: payout.Doubtful, Stop: true}},
+		{"exists, as 1434", answers(400, js, `{"status":"error","code":"1434"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "1434"}}},
+		{"exists, as 3613", answers(404, js, `{"status":"error","code":"3613"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "3613"}}},
+		{"exists", answers(400, js, `{"status":"error","code":"3041"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "3041"}}},
+		{"exists, as a number", answers(400, js, `{"status":"error","code":3041}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "3041"}}},
+		{"exists, with 200", answers(200, js, `{"status":"error","code":"3041"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "3041"}}},
+		{"parameter missing", answers(400, js, `{"status":"error","errors":[{"code":2004,"message":"m","field":"f"}]}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2004"}}},
+		{"row to fix", answers(422, js, `{"status":"error","code":"2609"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2609"}}},
+		{"limit", answers(400, js, `{"status":"error","code":"20101"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "20101"}}},
+		{"fraud", answers(400, js, `{"status":"error","code":"1401"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "1401"}}},
+		{"signature", answers(400, js, `{"status":"error","code":"3261"}`), Answer{Kind: payout.Unsent, Stop: true, Reported: payout.Reported{Code: "3261"}}},
+		{"no money", answers(400, js, `{"status":"error","code":"504"}`), Answer{Kind: payout.Unsent, NoMoney: true, Reported: payout.Reported{Code: "504"}}},
+		{"temporary", answers(400, js, `{"status":"error","code":"601"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "601"}}},
+		{"wait", answers(400, js, `{"status":"error","code":"9999"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "9999"}}},
+		{"check", answers(400, js, `{"status":"error","code":"20801"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "20801"}}},
+		{"a code nobody knows", answers(400, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
+		{"400 without a code", answers(400, js, `{}`), Answer{Kind: payout.Doubtful}},
+		{"400 as HTML", answers(400, "text/html", `<html>`), Answer{Kind: payout.Doubtful}},
+		{"forbidden", answers(403, "text/html", `<html>`), Answer{Kind: payout.Doubtful, Stop: true}},
+		{"wrong project", answers(404, js, `{"status":"error","code":"3023"}`), Answer{Kind: payout.Unsent, Stop: true, Reported: payout.Reported{Code: "3023"}}},
+		{"404 of some proxy", answers(404, "text/html", `not found`), Answer{Kind: payout.Doubtful, Stop: true}},
+		{"500 that sounds final", answers(500, js, `{"status":"error","code":"2004"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "2004"}}},
+		{"502", answers(502, "text/html", `bad gateway`), Answer{Kind: payout.Doubtful}},
+		{"503 with 3041", answers(503, js, `{"status":"error","code":"3041"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "3041"}}},
+		{"201", answers(201, js, `{"status":"success"}`), Answer{Kind: payout.Doubtful}},
+		{"too large", answers(200, js, `{"status":"success","x":"`+strings.Repeat("x", transport.MaxAnswer)+`"}`), Answer{Kind: payout.Doubtful}},
+		{"429", answers(429, "text/plain", ``), Answer{Kind: payout.Unsent, Retry: time.Second}},
+		{"429 that refuses the configuration", answers(429, js, `{"status":"error","code":"3261"}`), Answer{Kind: payout.Unsent, Retry: time.Second, Reported: payout.Reported{Code: "3261"}}},
+		{"429 with success", answers(429, js, `{"status":"success","request_id":"r1","project_id":1234,"payment_id":"p1"}`), Answer{Kind: payout.Accepted, Retry: time.Second, Reported: payout.Reported{RequestID: "r1"}}},
+		{"429 with 3041", answers(429, js, `{"status":"error","code":"3041"}`), Answer{Kind: payout.Taken, Retry: time.Second, Reported: payout.Reported{Code: "3041"}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			c, l, n := server(t, tt.handler)
 			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, tt.want.Outcome, a.Outcome, "%+v", a)
+			require.Equal(t, tt.want.Kind, a.Kind, "%+v", a)
 			require.Equal(t, tt.want.Stop, a.Stop)
 			require.Equal(t, tt.want.NoMoney, a.NoMoney)
 			require.Equal(t, tt.want.Code, a.Code)
-			require.Equal(t, tt.want.Request, a.Request)
+			require.Equal(t, tt.want.RequestID, a.RequestID)
 			require.Equal(t, tt.want.Retry, a.Retry)
 			require.True(t, a.Sent)
 			require.EqualValues(t, 1, n.Load(), "one request")
 			require.Equal(t, 1, l.waits, "through the limiter")
-			if a.Outcome != Accepted {
+			if a.Kind != payout.Accepted {
 				require.NotEmpty(t, a.Message)
 			}
 		})
@@ -193,7 +193,7 @@ func TestSendNeverRepeatsOrFollows(t *testing.T) {
 			t.Parallel()
 			c, _, n := server(t, handler)
 			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, InDoubt, a.Outcome, "%+v", a)
+			require.Equal(t, payout.Doubtful, a.Kind, "%+v", a)
 			require.True(t, a.Sent)
 			require.EqualValues(t, 1, n.Load())
 		})
@@ -263,7 +263,7 @@ func TestSendSurelyUnsent(t *testing.T) {
 			c, err := NewClient(Options{BaseURL: base, Keys: keys{}, Limiter: &open{}, Timeout: 2 * time.Second})
 			require.NoError(t, err)
 			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, Unsent, a.Outcome, "%+v", a)
+			require.Equal(t, payout.Unsent, a.Kind, "%+v", a)
 			require.False(t, a.Sent)
 			require.NotEmpty(t, a.Message)
 		})
@@ -276,7 +276,7 @@ func TestSendLimiterGivesUp(t *testing.T) {
 	at := time.Now().Add(time.Hour)
 	l.refuse = pausedUntil{at}
 	a := c.Send(t.Context(), testDraft(t), time.Second)
-	require.Equal(t, Unsent, a.Outcome)
+	require.Equal(t, payout.Unsent, a.Kind)
 	require.Equal(t, at, a.Paused)
 	l.refuse = context.Canceled
 	a = c.Send(t.Context(), testDraft(t), time.Second)
@@ -314,7 +314,7 @@ func TestSendUnknownProject(t *testing.T) {
 	d.Key.ProjectID = 9
 	a := c.Send(t.Context(), d, time.Second)
 	require.True(t, a.Stop)
-	require.Equal(t, Unsent, a.Outcome)
+	require.Equal(t, payout.Unsent, a.Kind)
 	require.Zero(t, n.Load())
 }
 
@@ -361,7 +361,7 @@ func TestStatus(t *testing.T) {
 	n, err := c.Status(t.Context(), key, time.Second)
 	require.NoError(t, err)
 	require.Equal(t, "success", n.Status)
-	require.Equal(t, "1234567890123456", n.Operation, "the last operation explains")
+	require.Equal(t, "1234567890123456", n.OperationID, "the last operation explains")
 	require.Equal(t, 1, l.waits, "questions pass the limiter too")
 	n, err = c.StatusByRequest(t.Context(), 1234, "r-1", time.Second)
 	require.NoError(t, err)
@@ -454,10 +454,10 @@ func TestAFencedProcessSendsNothing(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(c.Close)
 			a := c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, Accepted, a.Outcome)
+			require.Equal(t, payout.Accepted, a.Kind)
 			fenced.Store(true)
 			a = c.Send(t.Context(), testDraft(t), time.Second)
-			require.Equal(t, Unsent, a.Outcome)
+			require.Equal(t, payout.Unsent, a.Kind)
 			require.True(t, a.Fenced)
 			require.False(t, a.Sent)
 			require.Contains(t, a.Message, gone.Error())
@@ -489,26 +489,26 @@ func FuzzAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, media, text string) {
 		res := transport.Response{Status: status, ContentType: media, Body: text}
 		a := classify(res, key)
-		switch a.Outcome {
-		case Accepted:
+		switch a.Kind {
+		case payout.Accepted:
 			require.True(t, json.Valid([]byte(text)))
 			require.Contains(t, text, "success")
 			if status != http.StatusOK {
 				require.Contains(t, text, key.PaymentID)
 			}
-		case Refused:
+		case payout.Refused:
 			require.Less(t, status, 500)
 			require.NotEqual(t, http.StatusTooManyRequests, status)
 			require.NotEmpty(t, a.Code)
-		case Unsent:
+		case payout.Unsent:
 			require.Less(t, status, 500)
 			require.True(t, status == http.StatusTooManyRequests || a.Stop || a.NoMoney)
 			require.True(t, status == http.StatusTooManyRequests || documented(a.Code))
-		case Taken:
+		case payout.Taken:
 			require.Equal(t, GroupDuplicate, GroupOf(a.Code))
 			require.Less(t, status, 500)
 		}
-		require.LessOrEqual(t, len([]rune(a.Message)), 2*maxText+2)
+		require.LessOrEqual(t, len([]rune(a.Message)), 2*payout.MaxText+2)
 		_, err := parseStatus(res, key, keys{})
 		if errors.Is(err, ErrNotSeen) {
 			require.Equal(t, http.StatusOK, status)
@@ -521,18 +521,18 @@ func FuzzAnswer(f *testing.F) {
 func TestRefusalsThatContradictThemselves(t *testing.T) {
 	t.Parallel()
 	key := payout.Key{ProjectID: 1234, PaymentID: "p"}
-	for body, want := range map[string]Outcome{
-		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"2426"},{"code":"2609"}]}`:                  Refused,
-		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"3041","message":"exists"}]}`:               Taken,
-		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"3041","message":"exists"}]}`:               Taken,
-		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"nobody knows"}]}`:                          InDoubt,
-		`{"status":"error","errors":[{"code":"nobody knows"},{"code":"2426","message":"x"}]}`:                          InDoubt,
-		`{"status":"error","code":"2426","message":"bad","payment":{"id":"p","status":"processing"}}`:                  InDoubt,
-		`{"status":"success","payment_id":"p","project_id":1234,"payment":{"id":"other","status":"decline"}}`:          InDoubt,
-		`{"status":"success","payment_id":"p","project_id":1234,"request_id":"r","payment":{"id":"p","status":"new"}}`: Accepted,
+	for body, want := range map[string]payout.Kind{
+		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"2426"},{"code":"2609"}]}`:                  payout.Refused,
+		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"3041","message":"exists"}]}`:               payout.Taken,
+		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"3041","message":"exists"}]}`:               payout.Taken,
+		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"nobody knows"}]}`:                          payout.Doubtful,
+		`{"status":"error","errors":[{"code":"nobody knows"},{"code":"2426","message":"x"}]}`:                          payout.Doubtful,
+		`{"status":"error","code":"2426","message":"bad","payment":{"id":"p","status":"processing"}}`:                  payout.Doubtful,
+		`{"status":"success","payment_id":"p","project_id":1234,"payment":{"id":"other","status":"decline"}}`:          payout.Doubtful,
+		`{"status":"success","payment_id":"p","project_id":1234,"request_id":"r","payment":{"id":"p","status":"new"}}`: payout.Accepted,
 	} {
 		a := classify(transport.Response{Status: 400, ContentType: "application/json", Body: body}, key)
-		require.Equal(t, want, a.Outcome, body)
+		require.Equal(t, want, a.Kind, body)
 		require.False(t, a.Stop, body)
 	}
 }
@@ -564,7 +564,7 @@ func BenchmarkSend(b *testing.B) {
 	d := testDraft(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if a := c.Send(b.Context(), d, time.Second); a.Outcome != Accepted {
+		if a := c.Send(b.Context(), d, time.Second); a.Kind != payout.Accepted {
 			b.Fatalf("%+v", a)
 		}
 	}

@@ -3,11 +3,9 @@ package gate
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"masspay/payout"
 )
@@ -18,12 +16,10 @@ var ErrProject = errors.New("project is not configured")
 // Notice is what the gate says about a payment, in a callback or in a status
 // answer. It is only ever made from a body whose signature was verified.
 type Notice struct {
-	Key      payout.Key
-	Type     string // payment.type; only "payout" settles anything
-	Status   string // payment.status, the gate's own word
-	Sum      payout.Amount
-	Code     string
-	Message  string
+	Key  payout.Key
+	Type string // payment.type; only "payout" settles anything
+	payout.Reported
+
 	Customer string // customer.id
 	Account  string // account.number, when the gate repeats it
 
@@ -36,9 +32,6 @@ type Notice struct {
 	Operations  []payout.Operation // successful ones of type payout
 
 	OperationStatus string
-	Operation       string // id
-	Provider        string // payment id at the provider
-	Request         string
 }
 
 // ParseCallback reads and verifies a callback. The signature may stand at the
@@ -98,23 +91,22 @@ func (d *document) notice(keys Keys) (Notice, error) {
 	}
 	n := Notice{
 		Key:      payout.Key{ProjectID: uint32(project), PaymentID: d.first("payment:id", "general:payment_id")},
-		Type:     clean(d.value("payment:type")),
-		Status:   strings.ToLower(clean(d.value("payment:status"))),
+		Type:     payout.Clean(d.value("payment:type")),
 		Customer: d.value("customer:id"),
 		Account:  d.value("account:number"),
 	}
 	n.Made = timeOf(d.first("operation:created_date", "operations:0:created_date", "payment:date"))
-	n.Sum = amountOf(d.value("payment:sum:amount"), d.value("payment:sum:currency"))
 	op := d.lastOperation()
-	n.OperationStatus = strings.ToLower(clean(d.value(op + "status")))
-	n.Operation = clean(d.value(op + "id"))
-	n.Provider = clean(d.value(op + "provider:payment_id"))
-	n.Request = clean(d.value(op + "request_id"))
-	n.Code = clean(d.value(op + "code"))
-	n.Message = cleanText(d.value(op + "message"))
-	if n.Code == "" {
-		n.Code, n.Message = d.refusal()
+	n.OperationStatus = strings.ToLower(payout.Clean(d.value(op + "status")))
+	code, message := d.value(op+"code"), d.value(op+"message")
+	if code == "" {
+		code, message = d.refusal()
 	}
+	n.Reported = payout.NewReported(payout.Reported{
+		Status: strings.ToLower(d.value("payment:status")), Code: code, Message: message,
+		Amount:      amountOf(d.value("payment:sum:amount"), d.value("payment:sum:currency")),
+		OperationID: d.value(op + "id"), ProviderPaymentID: d.value(op + "provider:payment_id"), RequestID: d.value(op + "request_id"),
+	})
 	n.Operations = d.operations(n)
 	return n, nil
 }
@@ -135,11 +127,11 @@ func (d *document) operations(n Notice) (out []payout.Operation) {
 			return
 		}
 		o := payout.Operation{
-			ID: clean(d.value(op + "id")), Provider: clean(d.value(op + "provider:payment_id")), Made: timeOf(d.value(op + "created_date")),
+			ID: payout.Clean(d.value(op + "id")), Provider: payout.Clean(d.value(op + "provider:payment_id")), Made: timeOf(d.value(op + "created_date")),
 			Amount: amountOf(d.value(op+"sum_initial:amount"), d.value(op+"sum_initial:currency")),
 		}
 		if o.Amount == (payout.Amount{}) {
-			o.Amount = n.Sum
+			o.Amount = n.Amount
 		}
 		if o.ID != "" {
 			out = append(out, o)
@@ -200,7 +192,7 @@ func amountOf(minor, currency string) payout.Amount {
 	if minor == "" && currency == "" {
 		return payout.Amount{}
 	}
-	currency = clean(currency)
+	currency = payout.Clean(currency)
 	n, err := strconv.ParseInt(minor, 10, 64)
 	if err != nil || n < 0 {
 		return payout.Amount{Minor: -1, Currency: currency}
@@ -213,9 +205,8 @@ func amountOf(minor, currency string) payout.Amount {
 func (n Notice) Event(source payout.Source, host string, at time.Time) payout.Event {
 	e := payout.Event{
 		Key: n.Key, Source: source, At: at, Host: host,
-		Status: n.Status, Code: n.Code, Message: n.Message, Amount: n.Sum,
-		Operation: n.Operation, Provider: n.Provider, Request: n.Request,
-		Made: n.Made, Operations: n.Operations, Customer: n.Customer, Account: n.Account,
+		Reported: n.Reported,
+		Made:     n.Made, Operations: n.Operations, Customer: n.Customer, Account: n.Account,
 	}
 	if n.TwoReadings {
 		return payout.Event{Key: n.Key, Source: source, At: at, Host: host, Kind: payout.PollDue}
@@ -280,15 +271,15 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 	return payout.Unlisted, 0
 }
 
-// refusal is the code and the message of an error body: at the root, or in the
-// first of an array of errors. Both may be missing.
+// refusal is the code and the message of an error body, as they came: at the root, or in
+// the first of an array of errors. Both may be missing.
 func (d *document) refusal() (code, message string) {
 	if c := d.value("code"); c != "" {
-		return clean(c), cleanText(d.value("message"))
+		return c, d.value("message")
 	}
-	code, message = clean(d.value("errors:0:code")), cleanText(d.first("errors:0:message", "errors:0:description", "message"))
+	code, message = d.value("errors:0:code"), d.first("errors:0:message", "errors:0:description", "message")
 	if field := d.value("errors:0:field"); field != "" {
-		message = clean(field) + ": " + message
+		message = field + ": " + message
 	}
 	return code, message
 }
@@ -296,7 +287,7 @@ func (d *document) refusal() (code, message string) {
 // codes are all the codes that a refusal names.
 func (d *document) codes() (codes []string) {
 	add := func(c string) {
-		if c = clean(c); c != "" {
+		if c = payout.Clean(c); c != "" {
 			codes = append(codes, c)
 		}
 	}
@@ -310,49 +301,3 @@ func (d *document) codes() (codes []string) {
 
 // maxErrors are read of one refusal; it has one for each field that is wrong.
 const maxErrors = 64
-
-// maxText bounds what is kept of a text that the gate sends.
-const maxText = 255
-
-// clean makes a word of the gate, an id or a code, fit to keep and to print: one
-// line, no control characters, bounded.
-func clean(s string) string {
-	if len(s) <= maxText && isPlain(s) { // as nearly all are
-		return s
-	}
-	s = strings.ToValidUTF8(s, "?")
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
-			return ' '
-		}
-		return r
-	}, s)
-	if r := []rune(s); len(r) > maxText {
-		s = string(r[:maxText])
-	}
-	return s
-}
-
-// isPlain reports whether all characters are ASCII's that can be seen, or spaces.
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
-// personalText is what a message may repeat of a row: an e-mail address, or eight
-// and more digits, grouped or not, as accounts, cards and phones have.
-var personalText = regexp.MustCompile(`[^\s@:;,<>"']+@[^\s@:;,<>"']+|\+?[0-9](?:[\p{Z} ./()–-]{0,2}[0-9]){7,}`)
-
-// cleanText does the same to a message for people, and masks what looks
-// personal. Names it cannot know.
-func cleanText(s string) string {
-	s = clean(s)
-	if !strings.ContainsFunc(s, func(r rune) bool { return r == '@' || r >= '0' && r <= '9' }) {
-		return s
-	}
-	return personalText.ReplaceAllStringFunc(s, payout.Mask)
-}

@@ -108,10 +108,10 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 	}
 	res, sent, err := c.post(ctx, path, signed, nil)
 	if err != nil && !sent {
-		return Notice{}, fmt.Errorf("%w: %s", ErrUnreached, clean(plain(err)))
+		return Notice{}, fmt.Errorf("%w: %s", ErrUnreached, payout.Clean(plain(err)))
 	}
 	if err != nil {
-		return Notice{}, errors.New(clean(plain(err)))
+		return Notice{}, errors.New(payout.Clean(plain(err)))
 	}
 	n, err := parseStatus(res, key, c.keys)
 	var e *Error
@@ -138,7 +138,9 @@ func parseStatus(res transport.Response, key payout.Key, keys Keys) (Notice, err
 	if err != nil {
 		return Notice{}, fmt.Errorf("status answer: %w", err)
 	}
-	failed.Code, failed.Message = d.refusal()
+	code, message := d.refusal()
+	refused := payout.NewReported(payout.Reported{Code: code, Message: message})
+	failed.Code, failed.Message = refused.Code, refused.Message
 	failed.Documented = d.value("status") == "error" && documented(failed.Code)
 	failed.Stop = failed.Stop || res.Status != http.StatusOK && GroupOf(failed.Code) == GroupStop
 	if res.Status != http.StatusOK {

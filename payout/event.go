@@ -106,13 +106,7 @@ type Event struct {
 	Reason  string    // of Resolved: as the person gave it
 	Version uint64    // of Resolved: that of the payout which the person looked at; 0: not compared. Not kept
 
-	Status    string // the gate's own word, as it came
-	Code      string
-	Message   string
-	Amount    Amount // what the gate says, zero when it does not say
-	Operation string
-	Provider  string
-	Request   string
+	Reported // what the gate says; only a report's and an answer's
 
 	Conflict   bool        // it contradicted what was known; the store sets it
 	Made       time.Time   // when the gate made the payment, zero when it does not say

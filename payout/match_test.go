@@ -19,7 +19,7 @@ func TestMatchPayment(t *testing.T) {
 	taken, _ := Next(rules, in(StateSending), event(Taken, time.Second))
 	suspected, _ := Next(rules, freed, Event{Key: key, Kind: Suspected, Epoch: 9, Since: t0.Add(-time.Hour), At: t0, Host: host})
 	progressed, _ := Next(rules, in(StateSending), event(Progress, time.Second))
-	full := Event{Kind: Verdict, Outcome: StatePaid, Customer: "c-1", Account: "996555123456", Amount: asked, Made: t0}
+	full := Event{Kind: Verdict, Outcome: StatePaid, Customer: "c-1", Account: "996555123456", Reported: Reported{Amount: asked}, Made: t0}
 	change := func(f func(*Event)) Event { e := full; f(&e); return e }
 	bare := change(func(e *Event) { e.Customer, e.Account = "", "" })
 	for _, tt := range []struct {
@@ -156,7 +156,7 @@ func TestAReportThatIsNotOurs(t *testing.T) {
 				p, effect := Next(rules, before, e)
 				require.Equal(t, Changed, effect)
 				require.Equal(t, from, p.State)
-				require.Equal(t, before.GateStatus, p.GateStatus)
+				require.Equal(t, before.Reported.Status, p.Reported.Status)
 				require.True(t, p.NeedsCheck())
 				require.Equal(t, FieldAccount, p.Field)
 				require.False(t, p.Claimable(rules, host))
@@ -248,7 +248,7 @@ func TestTwoAcceptedAttempts(t *testing.T) {
 	second.Attempt, second.MayHaveLeft, second.Flags = 2, true, WasDoubted
 	of := func(attempt int) Event {
 		e := event(Accepted, time.Minute)
-		e.Attempt, e.Request = attempt, "request"
+		e.Attempt, e.RequestID = attempt, "request"
 		return e
 	}
 	p, _ := Next(rules, second, of(2))
@@ -284,7 +284,7 @@ func TestUnlistedWords(t *testing.T) {
 		require.Equal(t, Changed, effect, from)
 		require.True(t, p.NeedsCheck())
 		require.False(t, p.Waiting())
-		require.Equal(t, "refunded", p.GateStatus)
+		require.Equal(t, "refunded", p.Reported.Status)
 		require.Equal(t, from.Settled(), p.State.Settled())
 		seen := event(Resolved, time.Hour)
 		seen.Outcome = 0
@@ -425,7 +425,7 @@ func TestResolved(t *testing.T) {
 		require.Equal(t, StateDeclined, p.State)
 	}
 	late := verdictOf(StatePaid, 2*time.Hour)
-	late.Operation = "1000000000000001"
+	late.OperationID = "1000000000000001"
 	p, effect := Next(rules, notPaid, late)
 	require.Equal(t, Conflicting, effect)
 	require.True(t, p.Flags.has(PaidTwice))

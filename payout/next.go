@@ -79,7 +79,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	if e.heard() {
 		after.HeardAt = e.At
 	}
-	if effect == Noted && (after.Flags != before.Flags || after.Closed != before.Closed || after.Got != before.Got || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
+	if effect == Noted && (after.Flags != before.Flags || after.Closed != before.Closed || after.Reported.Amount != before.Reported.Amount || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
 		!after.NotSeenAt.Equal(before.NotSeenAt)) {
 		effect = Changed // what leads to something later is kept
 	}
@@ -148,7 +148,7 @@ func claimed(r Rules, p *Payout, e *Event) Effect {
 	p.State = StateSending
 	p.Attempt++
 	p.Owner, p.SentBy = e.Owner, e.Batch
-	p.Code, p.Message = "", "" // of an attempt before
+	p.Reported.Code, p.Reported.Message = "", "" // of an attempt before
 	p.Host = e.Host
 	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
 	if p.FirstSent.IsZero() {
@@ -189,7 +189,7 @@ func refused(r Rules, p *Payout, e *Event) Effect {
 	}
 	p.State = StateRejected
 	p.SettledAt = e.At
-	p.GateStatus = e.Status
+	p.Reported.Status = e.Status
 	p.AskAt = time.Time{}
 	return Changed
 }
@@ -199,7 +199,7 @@ func refused(r Rules, p *Payout, e *Event) Effect {
 // payout is Unknown.
 func answered(r Rules, p *Payout, e *Event) (doubted bool) {
 	ended(p, e)
-	p.Code, p.Message = e.Code, e.Message
+	p.Reported.Code, p.Reported.Message = e.Code, e.Message
 	if p.Doubted || p.Seen {
 		p.State = StateUnknown
 		p.askAfter(r, e.At)
@@ -211,7 +211,7 @@ func answered(r Rules, p *Payout, e *Event) (doubted bool) {
 func doubtful(r Rules, p *Payout, e *Event) Effect {
 	if current(p, e) {
 		ended(p, e)
-		p.Code, p.Message = e.Code, e.Message
+		p.Reported.Code, p.Reported.Message = e.Code, e.Message
 		p.State = StateUnknown
 		p.Doubted, p.MayHaveLeft = true, true
 		p.Flags |= WasDoubted
@@ -304,7 +304,7 @@ func acknowledged(r Rules, p *Payout, e *Event) Effect {
 		p.State = StateUnknown
 	}
 	heard(p, e)
-	if e.Source == FromStatus && p.State == before.State && p.GateStatus == before.GateStatus && p.Flags == before.Flags && p.Unproven == before.Unproven {
+	if e.Source == FromStatus && p.State == before.State && p.Reported.Status == before.Reported.Status && p.Flags == before.Flags && p.Unproven == before.Unproven {
 		p.Asks++
 		p.askAfter(r, e.At)
 		return Noted
@@ -314,7 +314,7 @@ func acknowledged(r Rules, p *Payout, e *Event) Effect {
 	switch {
 	case twice:
 		return Conflicting
-	case p.State == before.State && p.GateStatus == before.GateStatus && p.Request == before.Request &&
+	case p.State == before.State && p.Reported.Status == before.Reported.Status && p.Reported.RequestID == before.Reported.RequestID &&
 		p.Flags == before.Flags && p.Seen == before.Seen && p.Unproven == before.Unproven && p.AcceptedAttempt == before.AcceptedAttempt:
 		return Noted
 	}
@@ -333,7 +333,7 @@ func acceptance(p *Payout, e *Event) (twice bool) {
 		p.AcceptedAttempt = e.Attempt
 		return false
 	}
-	paidTwice(p, e.Request)
+	paidTwice(p, e.RequestID)
 	return true
 }
 
@@ -357,9 +357,9 @@ func acknowledgedLate(before, p *Payout, e *Event, twice bool) Effect {
 		p.Flags |= Contradicted
 		heard(p, e)
 		return Conflicting
-	case e.Kind == Accepted && e.Attempt == p.Attempt && p.Request == "":
+	case e.Kind == Accepted && e.Attempt == p.Attempt && p.Reported.RequestID == "":
 		// An answer that an outcome overtook still names the request.
-		p.Request = e.Request
+		p.Reported.RequestID = e.RequestID
 		p.Flags |= Overtaken
 		return Changed
 	case e.Kind == Accepted && p.AcceptedAttempt != before.AcceptedAttempt:
@@ -431,7 +431,7 @@ func secondVerdict(p *Payout, e *Event) Effect {
 	switch {
 	case p.Resolution.As == StateDeclined && arrived && !known:
 		// A person has said that it was not paid, and may have paid it elsewhere.
-		paidTwice(p, cmp.Or(e.Operation, e.Request))
+		paidTwice(p, cmp.Or(e.OperationID, e.RequestID))
 		heard(p, e)
 		return Conflicting
 	case p.Resolution.As == StateDeclined:
@@ -739,33 +739,19 @@ func cancelled(p *Payout, e *Event) Effect {
 
 // heard takes over what the gate said.
 func heard(p *Payout, e *Event) {
-	if e.Status != "" {
-		p.GateStatus = e.Status
-	}
-	if e.Code != "" || e.Status != "" {
-		p.Code, p.Message = e.Code, e.Message
-	}
-	if e.Operation != "" {
-		p.Operation = e.Operation
-	}
-	if e.Provider != "" {
-		p.Provider = e.Provider
-	}
-	if p.Request == "" {
-		p.Request = e.Request
-	}
 	withAmount(p, e)
+	p.Reported.merge(e.Reported)
 }
 
 func withAmount(p *Payout, e *Event) {
 	if e.Amount != (Amount{}) {
 		if e.Amount != p.Amount && !partOf(p, e) {
 			p.Flags |= AmountDiffers
-			if e.Amount != p.Got {
+			if e.Amount != p.Reported.Amount {
 				p.Closed &^= AmountDiffers // not the one that a person has seen
 			}
 		}
-		p.Got = e.Amount
+		p.Reported.Amount = e.Amount
 	}
 }
 

@@ -159,7 +159,7 @@ func TestNextRefusesOutcomesThatAreNone(t *testing.T) {
 func TestNextEveryOrderOfOneStory(t *testing.T) {
 	t.Parallel()
 	accepted := event(Accepted, time.Second)
-	accepted.Request = "r1"
+	accepted.RequestID = "r1"
 	progress := event(Progress, 2*time.Second)
 	progress.Status = "processing"
 	story := []Event{accepted, progress, verdictOf(StatePaid, 3*time.Second), verdictOf(StatePaid, 4*time.Second), verdictOf(StateReturned, 5*time.Second)}
@@ -174,7 +174,7 @@ func TestNextEveryOrderOfOneStory(t *testing.T) {
 		}
 		require.Equal(t, StateReturned, p.State, kindsOf(order))
 		require.False(t, p.NeedsCheck(), kindsOf(order))
-		require.Equal(t, "r1", p.Request, kindsOf(order))
+		require.Equal(t, "r1", p.Reported.RequestID, kindsOf(order))
 		require.Zero(t, p.Owner)
 	})
 	require.Equal(t, 120, orders)
@@ -472,7 +472,7 @@ func TestNextPromises(t *testing.T) {
 			}
 			if e.Report() && !e.Match.Ours() {
 				require.Equal(t, was.State, p.State, "a report that is not ours sets no outcome")
-				require.Equal(t, was.GateStatus, p.GateStatus)
+				require.Equal(t, was.Reported.Status, p.Reported.Status)
 			}
 			if was.OfAnother() && was.State == StateNew {
 				require.NotEqual(t, StateSending, p.State, "the gate has it for another")

@@ -57,28 +57,22 @@ type Payout struct {
 	Owner   uint64 // who holds the claim while Sending
 	SentBy  uint32 // number of the batch that it was last claimed for
 
-	Doubted    bool      // an attempt of it may have become a payment
-	Seen       bool      // the gate has acknowledged the id at least once
-	Unproven   bool      // the id was taken at the first attempt and the gate's payment is not shown to be ours
-	Epoch      uint64    // restore of the store in which it was last suspected
-	LostSince  time.Time // with Epoch: the lost store cannot have sent it before
-	Host       string    // gate host of the last attempt
-	EndedAt    time.Time // when the last attempt ended, or its owner was found dead
-	EndedTick  Tick      // the same on a clock that nobody can set; only while it is in doubt
-	NotSeenAt  time.Time // first "not found" since EndedAt
-	NotSeen    Tick      // the same
-	Asks       int       // questions in a row that brought nothing new
-	AskAt      time.Time // when to ask the gate next; zero: nothing to ask
-	FirstSent  time.Time
-	SettledAt  time.Time
-	GateStatus string // the gate's own word
-	Code       string
-	Message    string
-	Got        Amount // what the gate says it paid
-	Operation  string
-	Provider   string // payment id at the provider
-	Request    string // request_id of the accepting answer
-	Flags      Flags
+	Doubted   bool      // an attempt of it may have become a payment
+	Seen      bool      // the gate has acknowledged the id at least once
+	Unproven  bool      // the id was taken at the first attempt and the gate's payment is not shown to be ours
+	Epoch     uint64    // restore of the store in which it was last suspected
+	LostSince time.Time // with Epoch: the lost store cannot have sent it before
+	Host      string    // gate host of the last attempt
+	EndedAt   time.Time // when the last attempt ended, or its owner was found dead
+	EndedTick Tick      // the same on a clock that nobody can set; only while it is in doubt
+	NotSeenAt time.Time // first "not found" since EndedAt
+	NotSeen   Tick      // the same
+	Asks      int       // questions in a row that brought nothing new
+	AskAt     time.Time // when to ask the gate next; zero: nothing to ask
+	FirstSent time.Time
+	SettledAt time.Time
+	Reported  Reported // what the gate has said last
+	Flags     Flags
 
 	AcceptedAttempt int         // the attempt whose request the gate accepted; 0: none yet
 	MayHaveLeft     bool        // a request of it may have become a payment, since the store was last suspected
@@ -189,7 +183,7 @@ func (p *Payout) Stuck() bool {
 // its state, its attempts, its events, and when a gate was last heard.
 func (p *Payout) Version() uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.GateStatus, p.HeardAt.UnixMicro())
+	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.Reported.Status, p.HeardAt.UnixMicro())
 	return h.Sum64() | 1
 }
 

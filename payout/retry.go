@@ -49,7 +49,7 @@ func (p *Payout) BarsRetry(r Rules) bool {
 	case p.NeedsCheck() || p.State.Open() || p.State == StatePaid || p.State == StatePartial:
 		return true
 	case p.State == StateDeclined || p.State == StateRejected:
-		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BarsRetry != nil && r.BarsRetry(p.Code)
+		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BarsRetry != nil && r.BarsRetry(p.Reported.Code)
 	}
 	return p.State == StateReturned && p.Reviewable()
 }

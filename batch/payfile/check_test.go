@@ -387,8 +387,8 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	require.NoError(t, err)
 	_, err = whole(c).Apply(t.Context(), payout.Event{
 		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Verdict, Outcome: payout.StateDeclined, Source: payout.FromCallback,
-		Status: "decline", Code: "20000", Message: "=HYPERLINK(1)", Operation: "+1", Provider: "@x",
-		Customer: "c-p1", Amount: payout.Amount{Minor: 100, Currency: "KGS"}, Made: time.Now(),
+		Reported: payout.Reported{Status: "decline", Code: "20000", Message: "=HYPERLINK(1)", OperationID: "+1", ProviderPaymentID: "@x", Amount: payout.Amount{Minor: 100, Currency: "KGS"}},
+		Customer: "c-p1", Made: time.Now(),
 	})
 	require.NoError(t, err)
 	var out bytes.Buffer

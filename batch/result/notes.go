@@ -37,7 +37,7 @@ func (n Notes) Of(l store.Line) string {
 	}
 	add(f(payout.Contradicted), "the gate reported two outcomes that cannot both be true")
 	if f(payout.AmountDiffers) {
-		add(true, "the gate's amount is not what was asked for: it reports "+p.Got.String()+", the row asks for "+p.Amount.String())
+		add(true, "the gate's amount is not what was asked for: it reports "+p.Reported.Amount.String()+", the row asks for "+p.Amount.String())
 	}
 	if f(payout.NotOurs) {
 		add(true, "the gate reports a payment of this id that is not this row's: "+p.Field+" differs; nothing it says of that payment was taken")
@@ -50,7 +50,7 @@ func (n Notes) Of(l store.Line) string {
 	}
 	add(f(payout.Vanished), "the gate says that it has this id, and that it does not know it")
 	if f(payout.Ended) && p.State.Open() {
-		add(true, "the gate ended it without success ("+p.GateStatus+"); it may have been paid all the same: ask the platform, then masspay resolve")
+		add(true, "the gate ended it without success ("+p.Reported.Status+"); it may have been paid all the same: ask the platform, then masspay resolve")
 	}
 	add(p.Bar != payout.Bar{} && p.State == payout.StateUnknown, "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
 	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
@@ -69,17 +69,17 @@ func (n Notes) Of(l store.Line) string {
 	add(f(payout.LateWord), "the gate repeated an older outcome later")
 	add(p.Closed != 0 && !p.NeedsCheck() && p.Resolution.As == 0, "a person has seen this")
 	if p.State == payout.StatePartial {
-		add(true, "only "+p.Got.String()+" of "+p.Amount.String()+" arrived")
+		add(true, "only "+p.Reported.Amount.String()+" of "+p.Amount.String()+" arrived")
 	}
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
 	add(act == ActFix || act == ActNewID, "a new payout needs a new id")
-	add(act == ActNever, "refused for fraud or compliance (code "+p.Code+"): not to be paid again, under any id")
+	add(act == ActNever, "refused for fraud or compliance (code "+p.Reported.Code+"): not to be paid again, under any id")
 	if act == ActCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
 		if p.MayHaveArrived() {
 			add(true, "the gate has reported that money of it arrived: do not pay it again")
 		} else {
-			add(true, "code "+p.Code+" does not say that it may be paid again: ask the platform first")
+			add(true, "code "+p.Reported.Code+" does not say that it may be paid again: ask the platform first")
 		}
 	}
 	if act == ActCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
@@ -131,7 +131,7 @@ func payments(p payout.Payout) string {
 			names[len(names)-1] += " (" + o.Provider + ")"
 		}
 	}
-	for _, id := range []string{p.Operation, p.Request, p.Second} {
+	for _, id := range []string{p.Reported.OperationID, p.Reported.RequestID, p.Second} {
 		if id != "" && !strings.Contains(strings.Join(names, " "), id) {
 			names = append(names, id)
 		}

@@ -23,11 +23,11 @@ func TestEveryActionHasANote(t *testing.T) {
 	for range 20_000 {
 		p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 100, Currency: "KGS"})
 		p.State = payout.States[rng.IntN(len(payout.States))]
-		p.Code, p.Seen, p.Unproven = codes[rng.IntN(len(codes))], rng.IntN(2) == 0, rng.IntN(8) == 0
+		p.Reported.Code, p.Seen, p.Unproven = codes[rng.IntN(len(codes))], rng.IntN(2) == 0, rng.IntN(8) == 0
 		p.Tries = rng.IntN(2)
 		p.Flags = payout.Flags(rng.IntN(1<<14) & rng.IntN(1<<14) & rng.IntN(1<<14))
 		p.Closed = p.Flags & payout.Flags(rng.IntN(1<<14))
-		p.GateStatus = []string{"", "processing", "awaiting clarification"}[rng.IntN(3)]
+		p.Reported.Status = []string{"", "processing", "awaiting clarification"}[rng.IntN(3)]
 		if p.State == payout.StateUnknown || p.State == payout.StateAccepted {
 			p.AskAt, p.EndedAt = at, at
 		}
@@ -36,7 +36,7 @@ func TestEveryActionHasANote(t *testing.T) {
 		if act == ActNothing {
 			continue
 		}
-		require.NotEmpty(t, Notes{}.Of(store.Line{Payout: p}), "%s %s code %q: %s", p.State, p.GateStatus, p.Code, act)
+		require.NotEmpty(t, Notes{}.Of(store.Line{Payout: p}), "%s %s code %q: %s", p.State, p.Reported.Status, p.Reported.Code, act)
 		if act == ActWait && p.State != payout.StateNew && p.State != payout.StateSending {
 			require.Contains(t, Notes{}.Of(store.Line{Payout: p}), "polled again from 2026-11-26T02:00:00Z on")
 		}

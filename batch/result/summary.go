@@ -193,17 +193,17 @@ func Arrived(p *payout.Payout) (a payout.Amount, known bool) {
 	switch p.State {
 	case payout.StatePaid:
 		switch {
-		case p.Got == (payout.Amount{}) || p.Resolution.As != 0:
+		case p.Reported.Amount == (payout.Amount{}) || p.Resolution.As != 0:
 			return p.Amount, true
-		case p.Got.Minor < 0:
+		case p.Reported.Amount.Minor < 0:
 			return payout.Amount{}, false // the gate wrote something that is no whole number
 		}
-		return p.Got, true
+		return p.Reported.Amount, true
 	case payout.StatePartial:
-		if p.Got.Minor < 0 || p.Got == (payout.Amount{}) {
+		if p.Reported.Amount.Minor < 0 || p.Reported.Amount == (payout.Amount{}) {
 			return payout.Amount{}, false // the gate did not say which part
 		}
-		return p.Got, true
+		return p.Reported.Amount, true
 	}
 	return none, true
 }

@@ -18,21 +18,21 @@ func TestArrived(t *testing.T) {
 		minor   int64
 		unknown bool
 	}{
-		{"paid", payout.Payout{State: payout.StatePaid, Got: kgs(100)}, 100, false},
+		{"paid", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(100)}}, 100, false},
 		{"paid, the gate named no amount", payout.Payout{State: payout.StatePaid}, 100, false},
-		{"paid, a person says so", payout.Payout{State: payout.StatePaid, Got: kgs(7), Resolution: payout.Resolution{As: payout.StatePaid}}, 100, false},
-		{"paid, another amount, and a person has seen it", payout.Payout{State: payout.StatePaid, Got: kgs(99), Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 99, false},
-		{"paid, nothing, and a person has seen it", payout.Payout{State: payout.StatePaid, Got: kgs(0), Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, false},
-		{"paid, no number, and a person has seen it", payout.Payout{State: payout.StatePaid, Got: kgs(-1), Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, true},
-		{"partly", payout.Payout{State: payout.StatePartial, Got: kgs(40)}, 40, false},
+		{"paid, a person says so", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(7)}, Resolution: payout.Resolution{As: payout.StatePaid}}, 100, false},
+		{"paid, another amount, and a person has seen it", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(99)}, Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 99, false},
+		{"paid, nothing, and a person has seen it", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(0)}, Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, false},
+		{"paid, no number, and a person has seen it", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(-1)}, Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, true},
+		{"partly", payout.Payout{State: payout.StatePartial, Reported: payout.Reported{Amount: kgs(40)}}, 40, false},
 		{"partly, nobody knows which part", payout.Payout{State: payout.StatePartial}, 0, true},
-		{"declined", payout.Payout{State: payout.StateDeclined, Got: kgs(100)}, 0, false},
+		{"declined", payout.Payout{State: payout.StateDeclined, Reported: payout.Reported{Amount: kgs(100)}}, 0, false},
 		{"rejected", payout.Payout{State: payout.StateRejected}, 0, false},
-		{"returned", payout.Payout{State: payout.StateReturned, Got: kgs(100)}, 0, false},
+		{"returned", payout.Payout{State: payout.StateReturned, Reported: payout.Reported{Amount: kgs(100)}}, 0, false},
 		{"cancelled", payout.Payout{State: payout.StateCancelled}, 0, false},
-		{"to be checked", payout.Payout{State: payout.StatePaid, Got: kgs(101), Flags: payout.AmountDiffers}, 0, true},
+		{"to be checked", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(101)}, Flags: payout.AmountDiffers}, 0, true},
 		{"not sent", payout.Payout{State: payout.StateNew}, 0, true},
-		{"accepted", payout.Payout{State: payout.StateAccepted, Got: kgs(100)}, 0, true},
+		{"accepted", payout.Payout{State: payout.StateAccepted, Reported: payout.Reported{Amount: kgs(100)}}, 0, true},
 		{"in doubt", payout.Payout{State: payout.StateUnknown}, 0, true},
 	} {
 		tt.p.Amount = kgs(100)

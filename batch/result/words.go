@@ -76,9 +76,9 @@ func Action(p payout.Payout) string {
 		}
 		return ActNothing
 	case payout.StateDeclined, payout.StateRejected:
-		return afterRefusal(gate.GroupOf(p.Code))
+		return afterRefusal(gate.GroupOf(p.Reported.Code))
 	}
-	if strings.ReplaceAll(p.GateStatus, "_", " ") == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Code) == gate.GroupCheck && p.Code != gate.CodeNotFound {
+	if strings.ReplaceAll(p.Reported.Status, "_", " ") == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Reported.Code) == gate.GroupCheck && p.Reported.Code != gate.CodeNotFound {
 		return ActCheck
 	}
 	return ActWait

@@ -186,10 +186,10 @@ func heardText(rec payout.Record, heard batch.Heard) string {
 		return "polled: no usable answer (" + heard.Unreachable + ")"
 	case rec.OfAnother():
 		return "polled: what the gate has under this id is not this row's payment (" + rec.Field + ")"
-	case rec.GateStatus == "":
+	case rec.Reported.Status == "":
 		return "polled: nothing new"
 	}
-	return "polled: reported by the gate: " + rec.GateStatus
+	return "polled: reported by the gate: " + rec.Reported.Status
 }
 
 func consequence(as payout.State, p payout.Payout) string {

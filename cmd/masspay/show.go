@@ -311,7 +311,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
 	p := rec.Payout
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
-		State: result.Word(p), Action: result.Action(p), Reported: p.GateStatus, Code: p.Code, Message: p.Message, Attempts: p.Tries,
+		State: result.Word(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
 		Dropped: p.Dropped, Rows: []shownRow{}, Events: []shownEvent{},
 	}
 	if p.State.Open() && !p.AskAt.IsZero() {

@@ -352,7 +352,7 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NotZero(t, r.Bar)
 	paid := storetest.Apply(t, s, payout.Event{
-		Key: c[1].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Status: "success",
+		Key: c[1].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Reported: payout.Reported{Status: "success"},
 	})
 	require.Equal(t, payout.StatePaid, paid.After.State, "an outcome settles it all the same")
 	require.NoError(t, s.AskFirst(t.Context()))
@@ -590,7 +590,7 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	require.Empty(t, found)
 	c := storetest.Apply(t, s, payout.Event{
 		Key: rows[3].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(),
-		Customer: "c-" + rows[3].Key.PaymentID, Amount: rows[3].Amount, Made: time.Now(),
+		Customer: "c-" + rows[3].Key.PaymentID, Reported: payout.Reported{Amount: rows[3].Amount}, Made: time.Now(),
 	})
 	require.True(t, c.Kept, "not applied to a payout that will be gone")
 	b := storetest.Load(t, s, "a", rows)

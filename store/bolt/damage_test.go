@@ -31,9 +31,9 @@ func eventful(t *testing.T) (w *world, truth map[payout.Key]payout.State) {
 	claimed := storetest.Claim(t, s, a, 60)
 	for i, c := range claimed {
 		kind := []payout.Kind{payout.Accepted, payout.Doubtful, payout.Unsent, payout.Refused, payout.Accepted}[i%5]
-		storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: "h", At: time.Now(), Request: "r"})
+		storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: "h", At: time.Now(), Reported: payout.Reported{RequestID: "r"}})
 		if i%10 == 0 {
-			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Status: "success", At: time.Now()})
+			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success"}, At: time.Now()})
 		}
 	}
 	storetest.Load(t, s, "b", slices.Concat(storetest.Rows(s, "a", 120)[:20], storetest.Rows(s, "b", 50)))

@@ -140,7 +140,7 @@ func TestAHistoryIsThinned(t *testing.T) {
 	for i := range 200 {
 		c := storetest.Claim(t, s, b, 1)[0]
 		key = c.Key
-		e := payout.Event{Key: key, Kind: payout.Unsent, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, At: stampOf(i + 1), Message: fmt.Sprint("turned away ", i)}
+		e := payout.Event{Key: key, Kind: payout.Unsent, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, At: stampOf(i + 1), Reported: payout.Reported{Message: fmt.Sprint("turned away ", i)}}
 		if i == 150 {
 			e = payout.Event{Key: key, Kind: payout.Released, Source: payout.FromRun, Attempt: c.Attempt, At: stampOf(i + 1)}
 		}

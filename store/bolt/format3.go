@@ -247,9 +247,9 @@ func (d *decoder) life3(p *payout.Payout) {
 	p.EndedAt, p.NotSeenAt = m.time(p.FirstSent), m.time(p.FirstSent)
 	p.Asks = int(m.uint())
 	p.AskAt, p.SettledAt = m.time(p.FirstSent), m.time(p.FirstSent)
-	p.GateStatus, p.Code, p.Message = m.text(), m.text(), m.text()
-	p.Got = m.amount(p.Amount)
-	p.Operation, p.Provider, p.Request = m.text(), m.text(), m.text()
+	p.Reported.Status, p.Reported.Code, p.Reported.Message = m.text(), m.text(), m.text()
+	p.Reported.Amount = m.amount(p.Amount)
+	p.Reported.OperationID, p.Reported.ProviderPaymentID, p.Reported.RequestID = m.text(), m.text(), m.text()
 	p.Flags = payout.Flags(m.uint())
 	p.EndedTick, p.NotSeen = m.tick(), m.tick()
 	p.LostSince = m.time(p.FirstSent)
@@ -275,7 +275,7 @@ func (d *decoder) event3(gate string, asked payout.Amount) (ev payout.Event) {
 	}
 	ev.Status, ev.Code, ev.Message = m.text(), m.text(), m.text()
 	ev.Amount = m.amount(asked)
-	ev.Operation, ev.Provider, ev.Request = m.text(), m.text(), m.text()
+	ev.OperationID, ev.ProviderPaymentID, ev.RequestID = m.text(), m.text(), m.text()
 	ev.Tick, ev.Applied = m.tick(), m.tick()
 	ev.Since = m.time(time.Time{})
 	return ev

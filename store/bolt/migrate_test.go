@@ -87,7 +87,7 @@ func format3IsWhole(t *testing.T, o Options) {
 	require.True(t, get("old-000010").MayHaveLeft)
 	require.Equal(t, payout.BasisPossible, get("old-000010").Basis())
 	require.True(t, get("old-000014").Unproven)
-	require.Equal(t, "req-old-000000", get("old-000000").Request)
+	require.Equal(t, "req-old-000000", get("old-000000").Reported.RequestID)
 	n, err := s.Recover(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 5, n)

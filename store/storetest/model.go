@@ -264,8 +264,8 @@ func (m *model) tell(e *payout.Event) {
 	}
 	if m.rng.IntN(2) == 0 {
 		n := fmt.Sprint(m.rng.IntN(3))
-		e.Operation = "op-" + n
-		e.Operations = []payout.Operation{{ID: e.Operation, Provider: "prov-" + n, Made: e.Made, Amount: e.Amount}}
+		e.OperationID = "op-" + n
+		e.Operations = []payout.Operation{{ID: e.OperationID, Provider: "prov-" + n, Made: e.Made, Amount: e.Amount}}
 	}
 }
 

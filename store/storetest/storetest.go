@@ -118,13 +118,13 @@ func Apply(t testing.TB, s store.Store, e payout.Event) store.Change {
 }
 
 func answer(c store.Claimed, kind payout.Kind) payout.Event {
-	return payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: host, At: time.Now(), Request: "r-" + c.Key.PaymentID}
+	return payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: host, At: time.Now(), Reported: payout.Reported{RequestID: "r-" + c.Key.PaymentID}}
 }
 
 func verdict(key payout.Key, outcome payout.State) payout.Event {
 	return payout.Event{
 		Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome,
-		Status: "success", Code: "0", Message: "Success", Operation: "1234567890123456", Provider: "prov-000123",
+		Reported: payout.Reported{Status: "success", Code: "0", Message: "Success", OperationID: "1234567890123456", ProviderPaymentID: "prov-000123"},
 	}
 }
 
@@ -751,7 +751,7 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	Apply(t, s, answer(c[0], payout.Accepted))
 	verdict := func(key payout.Key, outcome payout.State, status string) {
 		Apply(t, s, payout.Event{
-			Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Status: status, Customer: "c-x", Account: account,
+			Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Reported: payout.Reported{Status: status}, Customer: "c-x", Account: account,
 		})
 	}
 	verdict(first.Key, payout.StateDeclined, "decline")
@@ -821,9 +821,9 @@ func testMasked(t *testing.T, w World, s store.Store) {
 	Apply(t, s, answer(c[0], payout.Accepted))
 	early := Row(s, "early", 7, 2)
 	for _, e := range []payout.Event{
-		{Key: c[0].Key, Kind: payout.Verdict, Source: payout.FromStatus, Outcome: payout.StateDeclined, Status: "decline"},
+		{Key: c[0].Key, Kind: payout.Verdict, Source: payout.FromStatus, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}},
 		{Key: c[1].Key, Kind: payout.Refused, Source: payout.FromRun, Attempt: 1, Tries: 1},
-		{Key: early.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StateDeclined, Status: "decline", Customer: "c-early", Account: account},
+		{Key: early.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}, Customer: "c-early", Account: account},
 	} {
 		e.At, e.Message = time.Now(), text
 		Apply(t, s, e)
@@ -843,7 +843,7 @@ func testMasked(t *testing.T, w World, s store.Store) {
 		last := rec.Events[len(rec.Events)-1]
 		require.Equal(t, "no money for SEC***ME, account 996***56", last.Message, key)
 		if last.Match.Ours() || last.Source == payout.FromRun {
-			require.Equal(t, last.Message, rec.Message)
+			require.Equal(t, last.Message, rec.Reported.Message)
 		}
 	}
 }
@@ -935,7 +935,7 @@ func testNumberIsAHint(t *testing.T, _ World, s store.Store) {
 		e.Number, e.Source, e.Status = number, payout.FromStatus, fmt.Sprint("word", number)
 		got := Apply(t, s, e)
 		require.Equal(t, c[1].Key, got.After.Key)
-		require.Equal(t, e.Status, got.After.GateStatus)
+		require.Equal(t, e.Status, got.After.Reported.Status)
 	}
 	for _, other := range []store.Claimed{c[0], c[2]} {
 		r, err := s.Get(t.Context(), other.Key)
@@ -952,7 +952,7 @@ func testHistoryOfHosts(t *testing.T, _ World, s store.Store) {
 	Apply(t, s, answer(c, payout.Accepted))
 	want := []string{host, host}
 	for i, h := range []string{host, "other.example", "", host, "other.example"} {
-		Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Progress, Source: payout.FromCallback, Host: h, At: at, Status: fmt.Sprint("word", i), Amount: payout.Amount{Minor: int64(1000 + i%2), Currency: "KGS"}})
+		Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Progress, Source: payout.FromCallback, Host: h, At: at, Reported: payout.Reported{Status: fmt.Sprint("word", i), Amount: payout.Amount{Minor: int64(1000 + i%2), Currency: "KGS"}}})
 		want = append(want, h)
 	}
 	r, err := s.Get(t.Context(), c.Key)
