@@ -16,12 +16,13 @@ import (
 	"masspay/gate/transport"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 )
 
 // benchWorld is a store and a polite gate that accepts at once.
 func benchWorld(b *testing.B) (*payfile.Checker, *batch.Runner) {
 	b.Helper()
-	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: seal.NewKey()}
 	require.NoError(b, bolt.Create(b.Context(), o))
 	s, err := bolt.Open(b.Context(), o)
 	require.NoError(b, err)

@@ -32,6 +32,7 @@ import (
 	"masspay/store"
 	"masspay/store/bolt"
 	"masspay/store/clock"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 	"masspay/web"
 )
@@ -259,7 +260,7 @@ type stormNight struct {
 func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Config)) *stormNight {
 	n := &stormNight{t: t, seed: seed, rate: 200, base: firstGate, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
 	n.o = bolt.Options{
-		Path: filepath.Join(folder, "masspay.db"), Key: bolt.NewKey(), Wait: time.Hour,
+		Path: filepath.Join(folder, "masspay.db"), Key: seal.NewKey(), Wait: time.Hour,
 		Rules: payout.Rules{StatusAfter: nightStatusAfter, QuietPeriod: nightQuiet},
 	}
 	rates := map[gatesim.Fault]float64{}

@@ -29,6 +29,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 	"masspay/web"
 )
@@ -90,7 +91,7 @@ func newWorld(t *testing.T, cfg gatesim.Config) *world {
 	t.Helper()
 	w := &world{t: t, rate: 10_000}
 	w.o = bolt.Options{
-		Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey(),
+		Path: filepath.Join(t.TempDir(), "masspay.db"), Key: seal.NewKey(),
 		Rules: payout.Rules{StatusAfter: statusAfter, QuietPeriod: quietPeriod},
 	}
 	require.NoError(t, bolt.Create(t.Context(), w.o))

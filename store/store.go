@@ -159,14 +159,17 @@ func (b Batch) InState(s payout.State) int {
 
 // Row is a row of a file on its way into the store.
 type Row struct {
-	Line    int // physical line in the file
-	Key     payout.Key
-	Method  string
-	Amount  payout.Amount
-	Masked  string // destination with its middle hidden
-	Content payout.Digest
-	Cells   []string
-	Skip    string // why it is left out; then only Line and Cells count
+	Line   int // physical line in the file
+	Key    payout.Key
+	Method string
+	Amount payout.Amount
+	Masked string // destination with its middle hidden
+	Cells  []string
+	Skip   string // why it is left out; then only Line and Cells count
+
+	// Canonical is what its request will be signed over: with the method, the content
+	// that a row of the same id must have. The store keeps a keyed digest of it.
+	Canonical []byte
 }
 
 // Line is a row of a batch as it is kept.
@@ -289,14 +292,13 @@ type RunEnd struct {
 // disk. A Store is safe for concurrent use, and several processes may have one
 // open at once.
 type Store interface {
-	// DigestID and DigestContent are keyed digests, the same for the life of
-	// the store. They touch no disk.
-	DigestID(payout.Key) payout.Digest
-	DigestContent(method string, canonical []byte) payout.Digest
+	// Lookup finds payouts by their ids; those that are not known are left out.
+	// Cancelled payouts count as not known: their ids may come back.
+	Lookup(ctx context.Context, ids []payout.Key) (map[payout.Key]*payout.Payout, error)
 
-	// Lookup finds payouts by the digests of their ids; those that are not known are
-	// left out. Cancelled payouts count as not known: their ids may come back.
-	Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Digest]*payout.Payout, error)
+	// SameContent reports whether a payout asks for the same as a row with this method
+	// and canonical string. It touches no disk.
+	SameContent(p *payout.Payout, method string, canonical []byte) bool
 
 	// Load takes a whole file or nothing. It streams: memory is 24 bytes a row.
 	// An error from rows undoes the load and is returned; so does a
@@ -312,9 +314,9 @@ type Store interface {
 	// either, one with Number 0.
 	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (Bar, error)
 
-	// Families are the digests of the first ids of rows that have a retry: no other row
-	// has to wait for one.
-	Families(ctx context.Context) (map[payout.Digest]bool, error)
+	// Families returns what tells whether the row with a first id has a retry, as of now:
+	// no other row has to wait for one. It is nil where no row has.
+	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
 
 	// Family returns the payouts of the row that an id is of, as they are: the first one,
 	// if it is known and not cancelled, and its retries in load order.

@@ -17,6 +17,7 @@ import (
 
 	"masspay/gate"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 	"masspay/web"
 )
@@ -28,12 +29,12 @@ func (benchKeys) Accepted(uint32) []gate.Secret      { return []gate.Secret{gate
 
 // Callbacks over real HTTP into a real store, each durable before its 200.
 func BenchmarkCallbacks(b *testing.B) {
-	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	o := bolt.Options{Path: filepath.Join(b.TempDir(), "masspay.db"), Key: seal.NewKey()}
 	require.NoError(b, bolt.Create(b.Context(), o))
 	s, err := bolt.Open(b.Context(), o)
 	require.NoError(b, err)
 	const rows = 200_000
-	batch := storetest.Load(b, s, "bench", storetest.Rows(s, "bench", rows))
+	batch := storetest.Load(b, s, "bench", storetest.Rows("bench", rows))
 	storetest.Claim(b, s, batch, 1)
 	committer := web.NewCommitter(s)
 	ctx, stop := context.WithCancel(context.Background())

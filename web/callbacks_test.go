@@ -25,6 +25,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 )
 
@@ -216,12 +217,12 @@ func TestAStoreThatCannotWriteIsNot200(t *testing.T) {
 // forward.
 func TestCallbacksAreComparedWithTheRow(t *testing.T) {
 	t.Parallel()
-	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: seal.NewKey()}
 	require.NoError(t, bolt.Create(t.Context(), o))
 	db, err := bolt.Open(t.Context(), o)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	b := storetest.Load(t, db, "a", storetest.Rows(db, "a", 4))
+	b := storetest.Load(t, db, "a", storetest.Rows("a", 4))
 	storetest.Claim(t, db, b, 2)
 	s, log := serveCallbacks(t, db, nil)
 	get := func(id string) *payout.Payout {

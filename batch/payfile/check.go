@@ -87,14 +87,14 @@ type checking struct {
 
 // seen is an id of the file: 24 bytes a row.
 type seen struct {
-	id   payout.Digest
+	id   idHash
 	row  uint32
 	line uint32
 }
 
 // pass reads the file once. doubled are the ids that an earlier pass has found on more
 // than one line; their rows have that problem and count for nothing.
-func (c *Checker) pass(ctx context.Context, in *Input, doubled map[payout.Digest][]uint32) (*checking, error) {
+func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
 	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}}
 	err := k.read(doubled)
 	var p *Problem
@@ -105,7 +105,7 @@ func (c *Checker) pass(ctx context.Context, in *Input, doubled map[payout.Digest
 	return k, err
 }
 
-func (k *checking) read(doubled map[payout.Digest][]uint32) error {
+func (k *checking) read(doubled map[idHash][]uint32) error {
 	cut, err := k.in.cut()
 	if err != nil {
 		return err

@@ -20,6 +20,7 @@ import (
 	"masspay/samples"
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 )
 
 var update = flag.Bool("update", false, "write golden files anew")
@@ -27,7 +28,7 @@ var update = flag.Bool("update", false, "write golden files anew")
 // checker has an empty store.
 func checker(t testing.TB) *payfile.Checker {
 	t.Helper()
-	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: seal.NewKey()}
 	require.NoError(t, bolt.Create(t.Context(), o))
 	s, err := bolt.Open(t.Context(), o)
 	require.NoError(t, err)

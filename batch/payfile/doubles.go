@@ -2,25 +2,36 @@ package payfile
 
 import (
 	"cmp"
-	"encoding/binary"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"sync"
 
 	"masspay/payout"
 )
 
+// idHash stands for an id while one file is checked: ids that differ have hashes that
+// differ, but for a chance of one in 2^64 for a file of billions of rows, in which a good
+// file would be refused.
+type idHash [2]uint64
+
+var hashSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func hashID(k payout.Key) idHash {
+	return idHash{maphash.Comparable(hashSeeds[0], k), maphash.Comparable(hashSeeds[1], k)}
+}
+
 // doubled are the ids that more than one row has, with their lines in order.
-func (k *checking) doubled() map[payout.Digest][]uint32 {
+func (k *checking) doubled() map[idHash][]uint32 {
 	sortSeen(k.ids)
-	var all map[payout.Digest][]uint32
+	var all map[idHash][]uint32
 	for i := 1; i < len(k.ids); i++ {
 		s := k.ids[i]
 		if s.id != k.ids[i-1].id {
 			continue
 		}
 		if all == nil {
-			all = map[payout.Digest][]uint32{}
+			all = map[idHash][]uint32{}
 		}
 		if all[s.id] == nil {
 			all[s.id] = []uint32{k.ids[i-1].line}
@@ -30,25 +41,18 @@ func (k *checking) doubled() map[payout.Digest][]uint32 {
 	return all
 }
 
-// sortSeen sorts by id, then by row. Ids are digests, so that half of them begin
-// with a bit of one: the halves are sorted side by side.
+// sortSeen sorts by id, then by row. Half of the hashes begin with a bit of one: the
+// halves are sorted side by side.
 func sortSeen(ids []seen) {
 	middle := 0
 	for i := range ids {
-		if ids[i].id[0] < 0x80 {
+		if ids[i].id[0]>>63 == 0 {
 			ids[i], ids[middle] = ids[middle], ids[i]
 			middle++
 		}
 	}
 	order := func(a, b seen) int {
-		x, y := binary.BigEndian.Uint64(a.id[:]), binary.BigEndian.Uint64(b.id[:])
-		if x == y {
-			x, y = binary.BigEndian.Uint64(a.id[8:]), binary.BigEndian.Uint64(b.id[8:])
-		}
-		if x == y {
-			x, y = uint64(a.row), uint64(b.row)
-		}
-		return cmp.Compare(x, y)
+		return cmp.Or(cmp.Compare(a.id[0], b.id[0]), cmp.Compare(a.id[1], b.id[1]), cmp.Compare(a.row, b.row))
 	}
 	var low sync.WaitGroup
 	low.Go(func() { slices.SortFunc(ids[:middle], order) })

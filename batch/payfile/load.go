@@ -21,7 +21,7 @@ func (k *Checked) Load(ctx context.Context, s store.Store, in *Input) (store.Loa
 	return s.Load(ctx, store.Batch{
 		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
 		Skipped: k.Skipped, Totals: k.Totals, Size: k.size,
-	}, k.rows(s, in))
+	}, k.rows(in))
 }
 
 // LoadedAs returns the whole batch that a file was loaded as, or store.ErrNoBatch. It reads
@@ -52,7 +52,7 @@ type loading struct {
 
 // rows streams the file's rows as the store takes them. The last thing it
 // yields is an error if the bytes were not those that were checked.
-func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
+func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 	return func(yield func(store.Row, error) bool) {
 		cut, err := in.cut()
 		if err != nil {
@@ -61,13 +61,13 @@ func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
 		}
 		newWorker := func() func(piece) ([]loading, error) {
 			rules := newRules(cut.columns, k.projects, &problems{}, &warnings{}) // both are left unread
-			var buf []byte
 			return func(p piece) (out []loading, err error) {
 				rows, err := cut.rows(p)
 				if err != nil {
 					return nil, err
 				}
 				out = make([]loading, 0, bytes.Count(p.text, []byte{'\n'})+1)
+				arena := make([]byte, 0, 4*len(p.text)) // canonical strings name their fields
 				for in := range rows {
 					if in.bad != nil {
 						return nil, in.bad
@@ -75,8 +75,10 @@ func (k *Checked) rows(s store.Store, in *Input) iter.Seq2[store.Row, error] {
 					r := loading{Row: store.Row{Line: in.line, Cells: in.cells}}
 					d, ok := rules.check(in)
 					if r.wrong = !ok; ok {
-						buf = d.canonical(buf[:0])
-						r.Key, r.Method, r.Amount, r.Masked, r.Content = d.key, d.method, d.amount, d.masked, s.DigestContent(d.method, buf)
+						r.Key, r.Method, r.Amount, r.Masked, r.Canonical = d.key, d.method, d.amount, d.masked, nil
+						begin := len(arena)
+						arena = d.canonical(arena)
+						r.Canonical = arena[begin:len(arena):len(arena)]
 					}
 					out = append(out, r)
 				}

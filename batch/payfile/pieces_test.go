@@ -18,6 +18,7 @@ import (
 
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 )
 
 // What plainEmail takes, the parser of addresses takes too.
@@ -131,7 +132,7 @@ func TestInOrderSaysThatItWasCutShort(t *testing.T) {
 func TestPiecesFindTheSame(t *testing.T) {
 	t.Parallel()
 	const header = "operation_type;general.project_id;method;general.payment_id;payment.amount;payment.currency;account.number;account.bank_code;customer.id;customer.ip_address;customer.first_name;customer.last_name;customer.email\n"
-	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: bolt.NewKey()}
+	o := bolt.Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: seal.NewKey()}
 	require.NoError(t, bolt.Create(t.Context(), o))
 	s, err := bolt.Open(t.Context(), o)
 	require.NoError(t, err)
@@ -221,7 +222,7 @@ func TestPiecesFindTheSame(t *testing.T) {
 				}
 				read := func(size int, k *Checked) (all []store.Row) {
 					in.pieceSize = size
-					for r, err := range k.rows(s, in) {
+					for r, err := range k.rows(in) {
 						require.NoError(t, err)
 						all = append(all, r)
 					}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/gocarina/gocsv"
 )
@@ -46,7 +47,7 @@ func (h *header) rows(p piece) (iter.Seq[row], error) {
 		for i, line := range d.lines {
 			r := row{line: line, bad: d.bad[i]}
 			if r.bad == nil {
-				r.base, r.cells = found[next], d.records[1+next]
+				r.base, r.cells = found[next], d.rows[next]
 				next++
 			}
 			if !yield(r) {
@@ -58,25 +59,38 @@ func (h *header) rows(p piece) (iter.Seq[row], error) {
 
 // decoder hands a piece's records to gocsv, and remembers where they are.
 type decoder struct {
-	header  *header
-	piece   piece
-	records [][]string // the header and those that can be read
-	lines   []int      // of every record
-	bad     map[int]*Problem
+	header *header
+	piece  piece
+	rows   [][]string // the records that can be read
+	lines  []int      // of every record
+	bad    map[int]*Problem
+}
+
+// mapped is how many columns gocsv has to look through: up to the last one of base.
+func (h *header) mapped() (n int) {
+	for i, c := range h.columns {
+		if slices.Contains(baseColumns, c) {
+			n = i + 1
+		}
+	}
+	return n
 }
 
 // GetCSVRows is gocsv's.
 func (d *decoder) GetCSVRows() ([][]string, error) {
 	most := bytes.Count(d.piece.text, []byte{'\n'}) + 1
-	d.records = append(make([][]string, 0, most+1), d.header.columns)
-	d.lines = make([]int, 0, most)
+	mapped := d.header.mapped()
+	records := append(make([][]string, 0, most+1), d.header.columns[:mapped])
+	d.rows, d.lines = make([][]string, 0, most), make([]int, 0, most)
 	d.bad = map[int]*Problem{}
 	r := newReader(bytes.NewReader(d.piece.text), d.header.delimiter)
 	r.FieldsPerRecord = len(d.header.columns)
+	r.ReuseRecord = true
+	arena := make([]string, 0, most*len(d.header.columns)) // the cells of all rows: one piece of memory
 	for begin := int64(0); ; begin = r.InputOffset() {
 		cells, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return d.records, nil
+			return records, nil
 		}
 		if r.InputOffset()-begin > maxRecord {
 			return nil, tooLong(d.piece.line + bytes.Count(d.piece.text[:begin], []byte{'\n'}))
@@ -96,7 +110,9 @@ func (d *decoder) GetCSVRows() ([][]string, error) {
 		default:
 			line, _ := r.FieldPos(0)
 			d.lines = append(d.lines, d.piece.line+line-1)
-			d.records = append(d.records, cells)
+			arena = append(arena, cells...)
+			cells = arena[len(arena)-len(cells) : len(arena) : len(arena)]
+			d.rows, records = append(d.rows, cells), append(records, cells[:mapped])
 		}
 	}
 }

@@ -12,8 +12,8 @@ import (
 type worker struct {
 	k        *checking
 	rules    *rules
-	families map[payout.Digest]bool     // rows that have a retry
-	doubled  map[payout.Digest][]uint32 // ids that are on more than one line, and their lines
+	families func(first payout.Key) bool // whether a row has a retry; nil: none has
+	doubled  map[idHash][]uint32         // ids that are on more than one line, and their lines
 	buf      []byte
 }
 
@@ -46,7 +46,7 @@ func (w *worker) check(p piece) (*part, error) {
 	most := bytes.Count(p.text, []byte{'\n'}) + 1
 	out.ids = make([]seen, 0, most)
 	right := make([]conflict, 0, most)
-	digests := make([]payout.Digest, 0, most)
+	keys := make([]payout.Key, 0, most)
 	w.rules.problems, w.rules.warnings = &out.problems, &out.warnings
 	for in := range rows {
 		row := out.rows
@@ -57,9 +57,8 @@ func (w *worker) check(p piece) (*part, error) {
 		}
 		before := out.problems.count
 		d, ok := w.rules.check(in)
-		var id payout.Digest
 		if d.key.PaymentID != "" && d.key.ProjectID != 0 {
-			id = w.k.Store.DigestID(d.key)
+			id := hashID(d.key)
 			out.ids = append(out.ids, seen{id, uint32(row), uint32(in.line)})
 			if lines := w.doubled[id]; lines != nil {
 				ok = false
@@ -71,22 +70,22 @@ func (w *worker) check(p piece) (*part, error) {
 		}
 		if ok {
 			right = append(right, conflict{row: row, is: d})
-			digests = append(digests, id)
+			keys = append(keys, d.key)
 		}
 	}
-	return out, w.lookUp(out, right, digests)
+	return out, w.lookUp(out, right, keys)
 }
 
 // lookUp asks the store which of the rows it knows.
-func (w *worker) lookUp(out *part, right []conflict, digests []payout.Digest) error {
-	known, err := w.k.Store.Lookup(w.k.ctx, digests)
+func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
+	known, err := w.k.Store.Lookup(w.k.ctx, keys)
 	if err != nil {
 		return err
 	}
-	for i, c := range right {
-		was, is := known[digests[i]]
-		if !is {
-			if _, _, retry := payout.RetryOf(c.is.key.PaymentID); retry || w.families[digests[i]] {
+	for _, c := range right {
+		was := known[c.is.key]
+		if was == nil {
+			if _, _, retry := payout.RetryOf(c.is.key.PaymentID); retry || w.families != nil && w.families(c.is.key) {
 				out.retries = append(out.retries, c)
 				continue
 			}
@@ -95,7 +94,7 @@ func (w *worker) lookUp(out *part, right []conflict, digests []payout.Digest) er
 			continue
 		}
 		w.buf = c.is.canonical(w.buf[:0])
-		if was.Content != w.k.Store.DigestContent(c.is.method, w.buf) {
+		if !w.k.Store.SameContent(was, c.is.method, w.buf) {
 			c.was = *was
 			out.conflicts = append(out.conflicts, c)
 			continue

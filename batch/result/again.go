@@ -8,18 +8,18 @@ import (
 )
 
 // mayWait reports whether a row may have to wait for another payout of it.
-func mayWait(s store.Store, families map[payout.Digest]bool, key payout.Key) bool {
+func mayWait(families func(payout.Key) bool, key payout.Key) bool {
 	_, _, retry := payout.RetryOf(key.PaymentID)
-	return retry || len(families) > 0 && families[s.DigestID(key)]
+	return retry || families != nil && families(key)
 }
 
 // paidAgain is the action of a refused or returned row that another payout of it pays, or
 // may pay, and its note; both are empty where there is none.
-func paidAgain(ctx context.Context, s store.Store, families map[payout.Digest]bool, l *store.Line) (act, note string, err error) {
+func paidAgain(ctx context.Context, s store.Store, families func(payout.Key) bool, l *store.Line) (act, note string, err error) {
 	p := &l.Payout
 	refused := p.State == payout.StateDeclined || p.State == payout.StateRejected || p.State == payout.StateReturned
-	if l.Skip != "" || !refused || p.NeedsCheck() || len(families) == 0 ||
-		!families[s.DigestID(payout.Key{ProjectID: p.Key.ProjectID, PaymentID: payout.FirstOf(p.Key.PaymentID)})] {
+	if l.Skip != "" || !refused || p.NeedsCheck() || families == nil ||
+		!families(payout.Key{ProjectID: p.Key.ProjectID, PaymentID: payout.FirstOf(p.Key.PaymentID)}) {
 		return "", "", nil
 	}
 	family, err := s.Family(ctx, p.Key)

@@ -146,7 +146,7 @@ type liner struct {
 	store    store.Store
 	batch    store.Batch
 	notes    Notes
-	families map[payout.Digest]bool
+	families func(payout.Key) bool
 }
 
 func (r Report) liner(ctx context.Context, s store.Store, b store.Batch) (*liner, error) {
@@ -173,7 +173,7 @@ func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
 	if again != "" {
 		l.Action, l.Note = again, note
 	}
-	if p.State == payout.StateNew && mayWait(n.store, n.families, p.Key) {
+	if p.State == payout.StateNew && mayWait(n.families, p.Key) {
 		bar, err := n.store.RetryBar(ctx, p.Key, p.Amount, payout.Payee(n.batch.Columns, l.Cells))
 		if err != nil {
 			return false, err

@@ -14,6 +14,7 @@ import (
 
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/seal"
 )
 
 // starterConfig is what init writes; every key is explained in the README.
@@ -200,7 +201,7 @@ func (a *app) initKey(c *config) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if err := writeNew(path, bolt.NewKey().Text()); err != nil {
+	if err := writeNew(path, seal.NewKey().Text()); err != nil {
 		return err
 	}
 	a.say("created the store key %s; keep a copy, away from the backups", path)

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"masspay/gate"
-	"masspay/store/bolt"
+	"masspay/store/seal"
 )
 
 // Secrets come from files, from systemd credentials, or from the environment,
@@ -129,21 +129,21 @@ func secretInstead(err error) bool {
 var errNoKey = errors.New("the store's key is not configured")
 
 // storeKey reads the key of the store.
-func (c *config) storeKey() (bolt.Key, error) {
+func (c *config) storeKey() (seal.Key, error) {
 	text, path := c.env[envStoreKey], c.Store.KeyFile
 	if text == "" {
 		if path == "" {
 			path = c.credential("store.key")
 		}
 		if path == "" {
-			return bolt.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "%w; nothing was sent", errNoKey)
+			return seal.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "%w; nothing was sent", errNoKey)
 		}
 		var err error
 		if text, err = c.readSecret(path); err != nil {
-			return bolt.Key{}, secretFailure("store.key_file", err)
+			return seal.Key{}, secretFailure("store.key_file", err)
 		}
 	}
-	k, err := bolt.ParseKey(text)
+	k, err := seal.ParseKey(text)
 	if err != nil {
 		return k, failf(exitConfig, "put back the key file that this store was made with", "store.key_file: %v; nothing was sent", err)
 	}

@@ -24,7 +24,7 @@ func TestFilesBesideTheStoreAreItsOwners(t *testing.T) {
 	s := w.Open(t).(*Store)
 	const other = 65534
 	require.NoError(t, os.Chown(s.o.Path, other, other))
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	storetest.Claim(t, s, b, 1)
 	release, err := s.Probe(t.Context())
 	require.NoError(t, err)

@@ -148,7 +148,7 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 			return w.apply(&r, &e)
 		}
 	}
-	id := w.s.DigestID(e.Key)
+	id := w.s.sealer.DigestID(e.Key)
 	n, err := w.find(id)
 	if err != nil {
 		return store.Change{}, err
@@ -186,7 +186,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 	for k, v := c.Seek(id[:]); len(k) == 20 && [16]byte(k[:16]) == id; k, v = c.Next() {
 		old, sealed, err := decodeEarly(k, v)
 		if err == nil {
-			old, err = w.s.openReport(k, old, sealed)
+			old, err = w.s.sealer.OpenReport(k, old, sealed)
 		}
 		if err != nil {
 			return store.Change{}, err
@@ -201,7 +201,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		return store.Change{Kept: true, Effect: payout.Ignored}, nil
 	}
 	key := append(slices.Clone(id[:]), be32(next)...)
-	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealReport(key, e)))
+	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))
 }
 
 // sameReport reports whether two events say the same, but for when they came.
@@ -278,7 +278,7 @@ func (w *writer) cells(p payout.Payout, at payout.Place) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.s.open(l.sealed, p.Key, at.Batch, at.Index)
+	return w.s.sealer.Open(l.sealed, p.Key, at.Batch, at.Index)
 }
 
 // lifted reports whether what bars a payout from being freed is gone.

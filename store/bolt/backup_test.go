@@ -18,7 +18,7 @@ func TestABackupFollowsAndReusesNothing(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	storetest.Load(t, s, "a", storetest.Rows(s, "a", 4))
+	storetest.Load(t, s, "a", storetest.Rows("a", 4))
 	folder := t.TempDir()
 	precious := filepath.Join(folder, "precious")
 	require.NoError(t, os.WriteFile(precious, []byte("mine"), 0o600))

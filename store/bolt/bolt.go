@@ -28,6 +28,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/seal"
 )
 
 // A burst ends after so many rows, which take some 20 to 50 ms.
@@ -68,7 +69,7 @@ var (
 // Options are what a store is opened with.
 type Options struct {
 	Path   string
-	Key    Key
+	Key    seal.Key
 	Marker string        // path of the marker; empty: Path + ".marker"
 	Rules  payout.Rules  // for payout.Next
 	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
@@ -97,10 +98,10 @@ func (o Options) marker() string {
 
 // Store is a store.Store in a bbolt file.
 type Store struct {
-	*sealer
-	o    Options
-	turn *turn
-	run  atomic.Uint64 // number of the run that this is, once it is recorded
+	sealer *seal.Sealer
+	o      Options
+	turn   *turn
+	run    atomic.Uint64 // number of the run that this is, once it is recorded
 
 	mu      sync.Mutex
 	columns map[uint32]store.Batch // headers, which never change
@@ -139,7 +140,7 @@ func Create(ctx context.Context, o Options) error {
 	if err := o.checkFileSystem(); err != nil {
 		return err
 	}
-	seal, err := newSealer(o.Key)
+	sealer, err := seal.New(o.Key)
 	if err != nil {
 		return err
 	}
@@ -156,7 +157,7 @@ func Create(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
-	m := meta{check: [16]byte(seal.check), next: 1, nextBatch: 1}
+	m := meta{check: sealer.Check(), next: 1, nextBatch: 1}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		for _, b := range buckets {
 			if _, err := tx.CreateBucket(b); err != nil {
@@ -187,7 +188,7 @@ func Create(ctx context.Context, o Options) error {
 // Open opens a store that Create has made. It returns store.ErrMissing,
 // store.ErrKey, store.ErrNewer or store.ErrBusy, and holds nothing open.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	seal, err := newSealer(o.Key)
+	sealer, err := seal.New(o.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +206,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.checkFileSystem(); err != nil {
 		return nil, err
 	}
-	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 	if err := s.view(ctx, s.mine); err != nil {
 		return nil, err
 	}
@@ -222,7 +223,7 @@ func (s *Store) mine(tx *bbolt.Tx) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.o.Path, err)
 	}
-	if string(m.check[:]) != string(s.check) {
+	if m.check != s.sealer.Check() {
 		return fmt.Errorf("%s: %w", s.o.Path, store.ErrKey)
 	}
 	for _, b := range buckets {

@@ -22,6 +22,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/clock"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct{ o Options }
 
 func fresh(t testing.TB) storetest.World {
-	w := &world{Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: NewKey()}}
+	w := &world{Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: seal.NewKey()}}
 	require.NoError(t, Create(t.Context(), w.o))
 	return w
 }
@@ -71,30 +72,11 @@ func TestStore(t *testing.T) {
 
 func BenchmarkStore(b *testing.B) { storetest.Bench(b, fresh) }
 
-// A row of 13 columns, sealed and opened.
-func BenchmarkSeal(b *testing.B) {
-	s, err := newSealer(NewKey())
-	require.NoError(b, err)
-	key := payout.Key{ProjectID: 1234, PaymentID: "night-00000001"}
-	cells := []string{
-		"payout", "1234", "sbp-p2p", key.PaymentID, "100000", "KGS", "996555123456", "mbank",
-		"cust-000001", "198.51.100.47", "Aibek", "Asanov", "user00000001@example.com",
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		opened, err := s.open(s.seal(cells, key, 1, 1), key, 1, 1)
-		if err != nil || len(opened) != len(cells) {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
-}
-
 func TestFilesAreTheOwnersOnly(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	storetest.Claim(t, s, b, 1)
 	l, err := OpenLimiter(w.o.Path, 5, 1)
 	require.NoError(t, err)
@@ -113,7 +95,7 @@ func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	wrong := w.o
-	wrong.Key = NewKey()
+	wrong.Key = seal.NewKey()
 	_, err := Open(t.Context(), wrong)
 	require.ErrorIs(t, err, store.ErrKey)
 	missing := w.o
@@ -139,7 +121,7 @@ func TestAnotherNameOfTheStore(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	require.Len(t, storetest.Claim(t, s, b, 1), 1)
 	o := w.o
 	o.Path = filepath.Join(t.TempDir(), "link.db")
@@ -160,7 +142,7 @@ func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	require.NoError(t, os.Rename(w.o.Path, w.o.Path+".away"))
 	_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
 	require.ErrorIs(t, err, store.ErrMissing)
@@ -173,7 +155,7 @@ func TestNewerFormatIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	set := func(key []byte, n uint64) {
 		require.NoError(t, s.burst(t.Context(), func(db *bbolt.DB) error {
 			return db.Update(func(tx *boltTx) error { return tx.Bucket(bucketMeta).Put(key, be64(n)) })
@@ -200,7 +182,7 @@ func TestANewerFieldIsNotLost(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 1))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 1))
 	key := be64(1)
 	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
 		r, err := get(tx, 1)
@@ -224,7 +206,7 @@ func TestANewerFieldIsNotLost(t *testing.T) {
 		value := slices.Concat(whole[:at], n.b[newer.mask-blockHead:], whole[at+len(was):len(whole)-4])
 		return tx.Bucket(bucketPayouts).Put(key, (&encoder{b: value}).sum(key))
 	}))
-	rec, err := s.Get(t.Context(), storetest.Row(s, "a-000000", 1, 1).Key)
+	rec, err := s.Get(t.Context(), storetest.Row("a-000000", 1, 1).Key)
 	require.NoError(t, err)
 	require.Equal(t, payout.StateNew, rec.State)
 	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
@@ -235,7 +217,7 @@ func TestLoadThatDiedIsRemovedByTheNext(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	rows := storetest.Rows(s, "a", 30_000)
+	rows := storetest.Rows("a", 30_000)
 	// As a crash would leave it: rows, payouts and half an index, nothing whole.
 	dead := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
 	require.NoError(t, dead.begin(t.Context()))
@@ -259,7 +241,7 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	rows := storetest.Rows(s, "a", 3)
+	rows := storetest.Rows("a", 3)
 	b := storetest.Load(t, s, "a", rows)
 	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
 		p := tx.Bucket(bucketPayouts)
@@ -276,33 +258,12 @@ func TestDamageIsFoundAndNamed(t *testing.T) {
 	require.Equal(t, "new", r.State.String(), "nothing was claimed")
 }
 
-func TestASealedRowOpensOnlyInItsPlace(t *testing.T) {
-	t.Parallel()
-	seal, err := newSealer(NewKey())
-	require.NoError(t, err)
-	row := storetest.Row(&Store{sealer: seal}, "p1", 5, 2)
-	sealed := seal.seal(row.Cells, row.Key, 1, 7)
-	got, err := seal.open(sealed, row.Key, 1, 7)
-	require.NoError(t, err)
-	require.Equal(t, row.Cells, got)
-	other := row.Key
-	other.PaymentID = "p2"
-	for _, try := range []func() ([]string, error){
-		func() ([]string, error) { return seal.open(sealed, other, 1, 7) },
-		func() ([]string, error) { return seal.open(sealed, row.Key, 2, 7) },
-		func() ([]string, error) { return seal.open(sealed, row.Key, 1, 8) },
-	} {
-		_, err := try()
-		require.ErrorIs(t, err, store.ErrDamaged)
-	}
-}
-
 // A lock file goes with the last payout of its owner, not before.
 func TestOwnersLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	files := func() []string {
 		left, err := filepath.Glob(w.o.Path + ".owner-*")
 		require.NoError(t, err)
@@ -316,7 +277,7 @@ func TestOwnersLeaveNothingBehind(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, n, "what it still held is in doubt")
 	require.Empty(t, files())
-	r, err := s.Get(t.Context(), storetest.Row(s, "a-000000", 1, 1).Key)
+	r, err := s.Get(t.Context(), storetest.Row("a-000000", 1, 1).Key)
 	require.NoError(t, err)
 	require.Zero(t, r.Bar, "its lock was free: it is dead")
 	done := w.Open(t)
@@ -333,7 +294,7 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	living := w.Open(t).(*Store)
 	c := storetest.Claim(t, living, b, 2)
 	require.NoError(t, living.MaySend(t.Context(), false))
@@ -373,7 +334,7 @@ func TestAProofOfDeathIsKept(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", burstWrites+5))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", burstWrites+5))
 	dying := w.Open(t).(*Store)
 	for range 2 {
 		_, err := dying.Claim(t.Context(), store.Claim{Batch: b.ID, N: burstWrites, Host: "gate.example"})
@@ -400,7 +361,7 @@ func TestOtherLockFiles(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 9))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 9))
 	claim := func(s *Store) error {
 		_, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
 		return err
@@ -455,7 +416,7 @@ func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	at := func(change func(*meta)) {
 		require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return changeMeta(tx, change) }))
 	}
@@ -492,7 +453,7 @@ func TestADamagedFreelistLeavesNoLock(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	storetest.Load(t, s, "a", storetest.Rows(s, "a", 2_000))
+	storetest.Load(t, s, "a", storetest.Rows("a", 2_000))
 	whole, err := os.ReadFile(w.o.Path)
 	require.NoError(t, err)
 	found := false
@@ -580,12 +541,12 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	t.Parallel()
 	w, _ := fresh(t).(*world)
 	s, _ := w.Open(t).(*Store)
-	rows := storetest.Rows(s, "a", 10)
+	rows := storetest.Rows("a", 10)
 	l := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
 	require.NoError(t, l.begin(t.Context()))
 	require.NoError(t, l.rows(t.Context(), storetest.All(rows)))
 	require.NoError(t, l.index(t.Context()))
-	found, err := s.Lookup(t.Context(), []payout.Digest{s.DigestID(rows[3].Key)})
+	found, err := s.Lookup(t.Context(), []payout.Key{rows[3].Key})
 	require.NoError(t, err)
 	require.Empty(t, found)
 	c := storetest.Apply(t, s, payout.Event{

@@ -220,7 +220,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	} else {
 		e.Kind, e.Attempt, e.Owner, e.Batch = payout.Claimed, r.Attempt+1, s.owner, s.header.Number
 	}
-	cells, err := s.w.s.open(l.sealed, r.Key, s.header.Number, index)
+	cells, err := s.w.s.sealer.Open(l.sealed, r.Key, s.header.Number, index)
 	if err != nil {
 		return false, err
 	}

@@ -463,32 +463,6 @@ func decodeLine(key, value []byte) (line, error) {
 	return l, d.done("row", key)
 }
 
-func encodeCells(cells []string) []byte {
-	size := 0
-	for _, c := range cells {
-		size += len(c) + 2
-	}
-	b := binary.AppendUvarint(make([]byte, 0, size+4), uint64(len(cells)))
-	for _, c := range cells {
-		b = binary.AppendUvarint(b, uint64(len(c)))
-		b = append(b, c...)
-	}
-	return b
-}
-
-func decodeCells(b []byte) ([]string, bool) {
-	d := decoder{b: b, text: string(b)}
-	n := d.uint()
-	if n > uint64(len(b)) {
-		return nil, false
-	}
-	cells := make([]string, 0, n)
-	for range n {
-		cells = append(cells, d.string())
-	}
-	return cells, !d.bad && d.left() == 0
-}
-
 // progress is what is kept of a batch as it goes: how far claiming has come,
 // and the counts.
 type progress struct {

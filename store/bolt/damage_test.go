@@ -27,7 +27,7 @@ var damageFlips = flag.Int("damage.flips", 400, "how many bits TestFlippedBits f
 func eventful(t *testing.T) (w *world, truth map[payout.Key]payout.State) {
 	w, _ = fresh(t).(*world)
 	s := w.Open(t)
-	a := storetest.Load(t, s, "a", storetest.Rows(s, "a", 120))
+	a := storetest.Load(t, s, "a", storetest.Rows("a", 120))
 	claimed := storetest.Claim(t, s, a, 60)
 	for i, c := range claimed {
 		kind := []payout.Kind{payout.Accepted, payout.Doubtful, payout.Unsent, payout.Refused, payout.Accepted}[i%5]
@@ -36,7 +36,7 @@ func eventful(t *testing.T) (w *world, truth map[payout.Key]payout.State) {
 			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success"}, At: time.Now()})
 		}
 	}
-	storetest.Load(t, s, "b", slices.Concat(storetest.Rows(s, "a", 120)[:20], storetest.Rows(s, "b", 50)))
+	storetest.Load(t, s, "b", slices.Concat(storetest.Rows("a", 120)[:20], storetest.Rows("b", 50)))
 	storetest.Apply(t, s, payout.Event{Key: payout.Key{ProjectID: 1234, PaymentID: "early"}, Kind: payout.Progress, Source: payout.FromCallback, At: time.Now()})
 	storetest.Claim(t, s, a, 5) // held by a process that will be dead
 	w.Kill(t, s)
@@ -63,7 +63,7 @@ func try(t *testing.T, o Options, truth map[payout.Key]payout.State, what string
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	rows := slices.Concat(storetest.Rows(s, "a", 120), storetest.Rows(s, "b", 50))
+	rows := slices.Concat(storetest.Rows("a", 120), storetest.Rows("b", 50))
 	l, err := s.Load(ctx, storetest.BatchOf("again", rows), storetest.All(rows))
 	if err == nil {
 		require.Zero(t, l.New, "%s: ids that are known were taken for new", what)
@@ -179,7 +179,7 @@ func TestAClaimThatFailsHandsNothingOut(t *testing.T) {
 	t.Parallel()
 	w, _ := fresh(t).(*world)
 	s, _ := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 5))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 5))
 	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return tx.DeleteBucket(bucketHosts) }))
 	claimed, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"})
 	require.ErrorIs(t, err, store.ErrDamaged)

@@ -19,17 +19,18 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/seal"
 )
 
 // Examine checks a store that may be too damaged to be opened; see store.Store.
 // It returns store.ErrMissing, store.ErrKey or store.ErrNewer.
 func Examine(ctx context.Context, o Options) (store.Examination, error) {
-	seal, err := newSealer(o.Key)
+	sealer, err := seal.New(o.Key)
 	if err != nil {
 		return store.Examination{}, err
 	}
 	o.Path = RealPath(o.Path)
-	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 	return s.Examine(ctx)
 }
 
@@ -186,7 +187,7 @@ func (x *examining) lines() {
 			}
 			b.counted.add(&r.Payout, +1)
 		}
-		if _, err := x.s.open(l.sealed, r.Key, batch, index); err != nil {
+		if _, err := x.s.sealer.Open(l.sealed, r.Key, batch, index); err != nil {
 			x.Add("%v", err)
 		}
 	})
@@ -240,7 +241,7 @@ func (x *examining) has(bucket, key []byte) bool {
 // found makes sure that a payout's id leads to it, or to the one that took the
 // id over.
 func (x *examining) found(r record) {
-	n, err := lookID(x.tx, x.s.DigestID(r.Key))
+	n, err := lookID(x.tx, x.s.sealer.DigestID(r.Key))
 	for hops := 0; err == nil && n > r.Number && hops < 1_000; hops++ {
 		var later record
 		if later, err = get(x.tx, n); err == nil && later.Key == r.Key {
@@ -321,7 +322,7 @@ func (x *examining) indexes() {
 			x.Add("%v", err)
 			return
 		}
-		leads(n, func(r record) bool { id := x.s.DigestID(r.Key); return bytes.Equal(id[:], k) }, "ids")
+		leads(n, func(r record) bool { id := x.s.sealer.DigestID(r.Key); return bytes.Equal(id[:], k) }, "ids")
 	})
 	x.each(bucketDue, func(k, _ []byte) {
 		if len(k) == 16 {
@@ -355,7 +356,7 @@ func (x *examining) rest() {
 	x.each(bucketEarly, func(k, v []byte) {
 		ev, sealed, err := decodeEarly(k, v)
 		if err == nil {
-			_, err = x.s.openReport(k, ev, sealed)
+			_, err = x.s.sealer.OpenReport(k, ev, sealed)
 		}
 		if err != nil {
 			x.Add("%v", err)

@@ -135,7 +135,7 @@ func TestAHistoryIsThinned(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 1))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 1))
 	var key payout.Key
 	for i := range 200 {
 		c := storetest.Claim(t, s, b, 1)[0]

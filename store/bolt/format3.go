@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
+	"masspay/store/seal"
 )
 
 // Format 3 had masks of 32 bits, compared payments outside of the store, and kept
@@ -27,7 +28,7 @@ var migrate3 = migration{
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, func(_ *sealer, key, value []byte) ([]byte, error) {
+		{bucketPayouts, func(_ *seal.Sealer, key, value []byte) ([]byte, error) {
 			if len(value) > 0 && value[0] == recordVersion {
 				return value, nil // before the migration was cut off
 			}
@@ -37,7 +38,7 @@ var migrate3 = migration{
 			}
 			return r.encode(key), nil
 		}},
-		{bucketEarly, func(s *sealer, key, value []byte) ([]byte, error) {
+		{bucketEarly, func(s *seal.Sealer, key, value []byte) ([]byte, error) {
 			if len(value) > 0 && value[0] == recordVersion {
 				return value, nil
 			}
@@ -45,9 +46,9 @@ var migrate3 = migration{
 			if err != nil {
 				return nil, err
 			}
-			return encodeEarly(key, e, s.sealReport(key, e)), nil
+			return encodeEarly(key, e, s.SealReport(key, e)), nil
 		}},
-		{bucketProgress, func(_ *sealer, key, value []byte) ([]byte, error) {
+		{bucketProgress, func(_ *seal.Sealer, key, value []byte) ([]byte, error) {
 			if len(value) > 0 && value[0] == recordVersion {
 				return value, nil
 			}

@@ -28,7 +28,6 @@ func FuzzRecords(f *testing.F) {
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
 	f.Add((&progress{cursor: 3, counts: map[countKey]tally{{payout.StatePaid, "KGS"}: {1, 2, 3, 4, 0}}}).encode(key))
 	f.Add(indexEntry(key, 7))
-	f.Add(encodeCells([]string{"payout", "", "1250"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// As it is, and with a checksum that fits: the decoders see both.
 		for _, v := range [][]byte{b, (&encoder{b: append([]byte{recordVersion}, b...)}).sum(key), (&encoder{b: append([]byte{rowVersion}, b...)}).sum(key)} {
@@ -70,11 +69,6 @@ func FuzzRecords(f *testing.F) {
 			if n, err := readIndex(key, v); err == nil {
 				require.Equal(t, v, indexEntry(key, n))
 			}
-		}
-		if cells, ok := decodeCells(b); ok {
-			again, ok := decodeCells(encodeCells(cells))
-			require.True(t, ok)
-			require.Equal(t, cells, again)
 		}
 	})
 }

@@ -144,21 +144,23 @@ type part struct {
 	first  int // index of its first row in the file
 	rows   []store.Row
 	ids    []payout.Digest
+	same   []payout.Digest // of their contents
 	sealed [][]byte
 }
 
 // prepare does what needs no turn, on all cores.
 func (s *Store) prepare(p *part, batch uint32) {
-	p.ids, p.sealed = make([]payout.Digest, len(p.rows)), make([][]byte, len(p.rows))
+	p.ids, p.same, p.sealed = make([]payout.Digest, len(p.rows)), make([]payout.Digest, len(p.rows)), make([][]byte, len(p.rows))
 	var cores sync.WaitGroup
 	for share := range slices.Chunk(upTo(len(p.rows)), len(p.rows)/runtime.GOMAXPROCS(0)+1) {
 		cores.Go(func() {
 			for _, i := range share {
 				row := &p.rows[i]
 				if row.Skip == "" {
-					p.ids[i] = s.DigestID(row.Key)
+					p.ids[i], p.same[i] = s.sealer.DigestID(row.Key), s.sealer.DigestContent(row.Method, row.Canonical)
+					row.Canonical = nil // it is done with
 				}
-				p.sealed[i] = s.seal(row.Cells, row.Key, batch, uint32(p.first+i))
+				p.sealed[i] = s.sealer.Seal(row.Cells, row.Key, batch, uint32(p.first+i))
 			}
 		})
 	}
@@ -180,7 +182,7 @@ func (l *load) commit(ctx context.Context, p part) error {
 			index := l.index0 + uint32(i)
 			kept := line{line: uint64(row.Line), skip: row.Skip, sealed: sealed[i]}
 			if row.Skip == "" {
-				n, err := l.place(w, row, ids[i], index)
+				n, err := l.place(w, row, ids[i], p.same[i], index)
 				if err != nil {
 					return err
 				}
@@ -215,7 +217,7 @@ func upTo(n int) []int {
 }
 
 // place finds or makes the payout of a row and returns its number.
-func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (uint64, error) {
+func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index uint32) (uint64, error) {
 	at := payout.Place{Batch: l.b.Number, Index: index}
 	n, err := w.find(id)
 	if err != nil {
@@ -234,13 +236,13 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 			return 0, err
 		}
 		if !r.FreesID() {
-			return n, l.again(w, r, row, at)
+			return n, l.again(w, r, row, content, at)
 		}
 		prev = n // given up before anything was attempted: the id starts anew
 		l.reborn = append(l.reborn, l.next)
 	}
 	p := payout.New(row.Key, row.Method, row.Amount)
-	p.Number, p.Masked, p.Content = l.next, row.Masked, row.Content
+	p.Number, p.Masked, p.Content = l.next, row.Masked, content
 	p.Places = []payout.Place{at}
 	l.next++
 	l.fresh = append(l.fresh, entry{id, p.Number})
@@ -253,8 +255,8 @@ func (l *load) place(w *writer, row store.Row, id payout.Digest, index uint32) (
 }
 
 // again notes that a known payout stands in this batch too.
-func (l *load) again(w *writer, r record, row store.Row, at payout.Place) error {
-	if r.Content != row.Content {
+func (l *load) again(w *writer, r record, row store.Row, content payout.Digest, at payout.Place) error {
+	if r.Content != content {
 		return &store.ConflictError{Row: row, Known: r.Payout}
 	}
 	r.Places = append(r.Places, at)
@@ -363,7 +365,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		}
 		e, sealed, err := decodeEarly(k, v)
 		if err == nil {
-			e, err = s.openReport(k, e, sealed)
+			e, err = s.sealer.OpenReport(k, e, sealed)
 		}
 		if err != nil {
 			return 0, err
@@ -458,7 +460,7 @@ func (s *Store) unmake(tx *bbolt.Tx, n uint64) error {
 	if err != nil {
 		return err
 	}
-	ids, id := tx.Bucket(bucketIDs), s.DigestID(r.Key)
+	ids, id := tx.Bucket(bucketIDs), s.sealer.DigestID(r.Key)
 	at, err := lookID(tx, id)
 	if err == nil && at == n {
 		if r.prev != 0 {

@@ -10,6 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"masspay/store"
+	"masspay/store/seal"
 )
 
 // A store names two numbers. format is that of the masspay that wrote it last.
@@ -37,7 +38,7 @@ type migration struct {
 // as it is.
 type step struct {
 	bucket []byte
-	change func(s *sealer, key, value []byte) ([]byte, error)
+	change func(s *seal.Sealer, key, value []byte) ([]byte, error)
 }
 
 // migrations are by the format that they begin with.
@@ -86,12 +87,12 @@ func (s *Store) writable(tx *bbolt.Tx) error {
 // at any moment, it goes on when it is called again; until it is through, the store can
 // neither be read nor written. It never changes what was paid, or what is in doubt.
 func Migrate(ctx context.Context, o Options) (from uint64, done bool, err error) {
-	seal, err := newSealer(o.Key)
+	sealer, err := seal.New(o.Key)
 	if err != nil {
 		return 0, false, err
 	}
 	o.Path = RealPath(o.Path)
-	s := &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 	return s.migrate(ctx)
 }
 
@@ -139,7 +140,7 @@ func (s *Store) migrateOnce(ctx context.Context, db *bbolt.DB) (from uint64, thr
 		if err := m.begin(tx, &old); err != nil {
 			return err
 		}
-		if string(old.check[:]) != string(s.check) {
+		if old.check != s.sealer.Check() {
 			return fmt.Errorf("%s: %w", s.o.Path, store.ErrKey)
 		}
 		// From here on an older masspay names the store newer, and this one knows

@@ -13,12 +13,13 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/seal"
 	"masspay/store/storetest"
 )
 
 // older is a store that an older masspay has written; see testdata.
 func older(t *testing.T, name string) Options {
-	key, err := ParseKey("bWFzc3BheSBzdG9yZSBrZXkgZm9yIHRlc3RzIG9ubHk=")
+	key, err := seal.ParseKey("bWFzc3BheSBzdG9yZSBrZXkgZm9yIHRlc3RzIG9ubHk=")
 	require.NoError(t, err)
 	o := Options{Path: filepath.Join(t.TempDir(), "masspay.db"), Key: key}
 	in, err := os.Open(filepath.Join("testdata", name, "store.db.gz"))
@@ -41,7 +42,7 @@ func TestMigrateFormat3(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrOlder)
 	require.NotErrorIs(t, err, store.ErrDamaged)
 	wrong := o
-	wrong.Key = NewKey()
+	wrong.Key = seal.NewKey()
 	_, _, err = Migrate(t.Context(), wrong)
 	require.ErrorIs(t, err, store.ErrKey)
 	from, done, err := Migrate(t.Context(), o)
@@ -93,14 +94,14 @@ func format3IsWhole(t *testing.T, o Options) {
 	require.Equal(t, 5, n)
 	require.Zero(t, get("old-000015").Bar, "an older masspay removed the lock files of the dead")
 	// A report that was kept is shown, and not believed: it does not say whom it is about.
-	l, err := s.Load(t.Context(), storetest.BatchOf("third", nil), storetest.All([]store.Row{storetest.Row(s, "early-1", 5, 2)}))
+	l, err := s.Load(t.Context(), storetest.BatchOf("third", nil), storetest.All([]store.Row{storetest.Row("early-1", 5, 2)}))
 	require.NoError(t, err)
 	require.Equal(t, 1, l.Early)
 	require.Equal(t, payout.StateNew, get("early-1").State)
 	require.True(t, get("early-1").NeedsCheck())
 	require.Len(t, storetest.Claim(t, s, l.Batch, 9), 0)
 	var conflict *store.ConflictError
-	_, err = s.Load(t.Context(), storetest.BatchOf("fourth", nil), storetest.All([]store.Row{storetest.Row(s, "old-000003", 5, 2)}))
+	_, err = s.Load(t.Context(), storetest.BatchOf("fourth", nil), storetest.All([]store.Row{storetest.Row("old-000003", 5, 2)}))
 	require.ErrorAs(t, err, &conflict, "an id is never forgotten")
 	storetest.Check(t, s)
 }
@@ -142,9 +143,9 @@ func TestAMigrationThatIsCutOff(t *testing.T) {
 }
 
 func migrator(t *testing.T, o Options) *Store {
-	seal, err := newSealer(o.Key)
+	sealer, err := seal.New(o.Key)
 	require.NoError(t, err)
-	return &Store{sealer: seal, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	return &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 }
 
 // A migrated store is used as any other: what was open is settled, what was not sent

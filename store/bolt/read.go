@@ -20,10 +20,19 @@ import (
 	"masspay/store"
 )
 
+// SameContent compares a payout with a row; see store.Store.
+func (s *Store) SameContent(p *payout.Payout, method string, canonical []byte) bool {
+	return p.Content == s.sealer.DigestContent(method, canonical)
+}
+
 // Lookup finds payouts by their ids; see store.Store. It goes through the index in
 // its order, so that ids that lie together cost next to nothing.
-func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Digest]*payout.Payout, error) {
-	found := map[payout.Digest]*payout.Payout{}
+func (s *Store) Lookup(ctx context.Context, keys []payout.Key) (map[payout.Key]*payout.Payout, error) {
+	found := map[payout.Key]*payout.Payout{}
+	ids := make([]payout.Digest, len(keys))
+	for i, k := range keys {
+		ids[i] = s.sealer.DigestID(k)
+	}
 	order := upTo(len(ids))
 	slices.SortFunc(order, func(a, b int) int { return bytes.Compare(ids[a][:], ids[b][:]) })
 	for part := range slices.Chunk(order, burstReads) {
@@ -49,7 +58,7 @@ func (s *Store) Lookup(ctx context.Context, ids []payout.Digest) (map[payout.Dig
 					return err
 				}
 				if !r.FreesID() {
-					found[ids[i]] = &r.Payout
+					found[r.Key] = &r.Payout
 				}
 			}
 			return nil
@@ -89,7 +98,7 @@ func (x *index) has(id []byte) bool {
 
 // Get returns a payout with its events; see store.Store.
 func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err error) {
-	id := s.DigestID(key)
+	id := s.sealer.DigestID(key)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		first, err := unloaded(tx)
 		if err != nil {
@@ -143,7 +152,7 @@ func (s *Store) Row(ctx context.Context, p payout.Payout, at payout.Place) (colu
 		return nil, out, err
 	}
 	out = store.Line{Index: int(at.Index), Line: int(kept.line), Payout: p}
-	out.Cells, err = s.open(kept.sealed, p.Key, at.Batch, at.Index)
+	out.Cells, err = s.sealer.Open(kept.sealed, p.Key, at.Batch, at.Index)
 	return header.Columns, out, err
 }
 
@@ -430,7 +439,7 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([
 		return nil, err
 	}
 	for i := range out {
-		out[i].Cells, err = s.open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index))
+		out[i].Cells, err = s.sealer.Open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index))
 		if err != nil {
 			return nil, err
 		}

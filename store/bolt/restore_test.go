@@ -41,7 +41,7 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 			t.Parallel()
 			w := fresh(t).(*world)
 			s := w.Open(t).(*Store)
-			b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 4))
+			b := storetest.Load(t, s, "a", storetest.Rows("a", 4))
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			tt.copy(t, w, s, copied)
 			require.NoError(t, s.Close())
@@ -85,7 +85,7 @@ func TestAskFirstIsBelieved(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 4))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 4))
 	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true})
 	require.NoError(t, err)
 	require.Empty(t, c)
@@ -97,7 +97,7 @@ func TestAMissingMarkerDoesNotSend(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	for _, lose := range []func() error{
 		func() error { return os.Remove(w.o.marker()) },
 		func() error { return os.Truncate(w.o.marker(), 0) }, // as a power cut may
@@ -114,7 +114,7 @@ func TestAMarkerThatLostItsLastWriteIsHarmless(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 3))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 3))
 	storetest.Claim(t, s, b, 1)
 	require.NoError(t, writeMarker(w.o.marker(), 0, false))
 	require.Len(t, storetest.Claim(t, s, b, 1), 1)
@@ -124,7 +124,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 500))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 500))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -157,7 +157,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
-	b := storetest.Load(t, s, "a", storetest.Rows(s, "a", 2))
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	ask := store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true}
 	_, err := s.Claim(t.Context(), ask)
 	require.NoError(t, err)

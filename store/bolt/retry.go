@@ -24,8 +24,9 @@ func (s *Store) RetryBar(ctx context.Context, key payout.Key, amount payout.Amou
 	return bar, err
 }
 
-// Families are the rows that have a retry; see store.Store.
-func (s *Store) Families(ctx context.Context) (all map[payout.Digest]bool, err error) {
+// Families tells which rows have a retry; see store.Store.
+func (s *Store) Families(ctx context.Context) (has func(first payout.Key) bool, err error) {
+	var all map[payout.Digest]bool
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		all = map[payout.Digest]bool{}
 		b := tx.Bucket(bucketFamilies)
@@ -39,7 +40,10 @@ func (s *Store) Families(ctx context.Context) (all map[payout.Digest]bool, err e
 			return nil
 		})
 	})
-	return all, err
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return func(first payout.Key) bool { return all[s.sealer.DigestID(first)] }, nil
 }
 
 // Family returns the payouts of a row; see store.Store.
@@ -59,7 +63,7 @@ func (w *writer) family(key payout.Key, visit func(r record) (more bool, err err
 	first := payout.Key{ProjectID: key.ProjectID, PaymentID: payout.FirstOf(key.PaymentID)}
 	endings := []string{""}
 	if b := w.tx.Bucket(bucketFamilies); b != nil {
-		id := w.s.DigestID(first)
+		id := w.s.sealer.DigestID(first)
 		text, err := endingsOf(id[:], b.Get(id[:]))
 		if err != nil {
 			return err
@@ -67,7 +71,7 @@ func (w *writer) family(key payout.Key, visit func(r record) (more bool, err err
 		endings = append(endings, text...)
 	}
 	for _, ending := range endings {
-		number, err := w.find(w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first.PaymentID + ending}))
+		number, err := w.find(w.s.sealer.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first.PaymentID + ending}))
 		if err != nil {
 			return err
 		}
@@ -132,7 +136,7 @@ func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (b
 
 // waiting is the number of the payout with an id that is still to be sent, or 0.
 func (w *writer) waiting(key payout.Key) (uint64, error) {
-	n, err := w.find(w.s.DigestID(key))
+	n, err := w.find(w.s.sealer.DigestID(key))
 	if err != nil || n == 0 {
 		return 0, err
 	}
@@ -151,7 +155,7 @@ func (w *writer) hasFamily(first payout.Key) bool {
 	if w.families == nil {
 		return false
 	}
-	id := w.s.DigestID(first)
+	id := w.s.sealer.DigestID(first)
 	return w.families.Get(id[:]) != nil
 }
 
@@ -166,7 +170,7 @@ func (w *writer) joinFamily(key payout.Key) error {
 		return err
 	}
 	w.families, w.lookedForFamilies = b, true
-	id := w.s.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first})
+	id := w.s.sealer.DigestID(payout.Key{ProjectID: key.ProjectID, PaymentID: first})
 	endings, err := endingsOf(id[:], b.Get(id[:]))
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ func Bench(b *testing.B, fresh func(t testing.TB) World) {
 		b.ReportAllocs()
 		for b.Loop() {
 			b.StopTimer()
-			rows := Rows(s, fmt.Sprint("load", n), 50_000)
+			rows := Rows(fmt.Sprint("load", n), 50_000)
 			n++
 			b.StartTimer()
 			Load(b, s, fmt.Sprint(n), rows)
@@ -31,7 +31,7 @@ func Bench(b *testing.B, fresh func(t testing.TB) World) {
 	}
 	b.Run("lines", func(b *testing.B) {
 		s := fresh(b).Open(b)
-		batch := Load(b, s, "bench", Rows(s, "bench", 50_000))
+		batch := Load(b, s, "bench", Rows("bench", 50_000))
 		n := 0
 		b.ReportAllocs()
 		for b.Loop() {
@@ -44,7 +44,7 @@ func Bench(b *testing.B, fresh func(t testing.TB) World) {
 	})
 	b.Run("status", func(b *testing.B) {
 		s := fresh(b).Open(b)
-		batch := Load(b, s, "bench", Rows(s, "bench", 50_000))
+		batch := Load(b, s, "bench", Rows("bench", 50_000))
 		var got store.Batch
 		for b.Loop() {
 			var err error
@@ -60,7 +60,7 @@ func Bench(b *testing.B, fresh func(t testing.TB) World) {
 func life(b *testing.B, fresh func(t testing.TB) World, size int, claiming, applying func(*testing.B)) {
 	const rows = 200_000
 	s := fresh(b).Open(b)
-	batch := Load(b, s, "bench", Rows(s, "bench", rows))
+	batch := Load(b, s, "bench", Rows("bench", rows))
 	done := 0
 	b.ReportAllocs()
 	for b.Loop() {

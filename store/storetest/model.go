@@ -87,7 +87,7 @@ func (m *model) load() {
 			minor++
 			want = &store.ConflictError{}
 		}
-		rows = append(rows, Row(s, k.PaymentID, minor, i+2))
+		rows = append(rows, Row(k.PaymentID, minor, i+2))
 	}
 	b := BatchOf(fmt.Sprint("model ", len(m.batches), m.rng.Uint64()), rows)
 	l, err := s.Load(m.t.Context(), b, All(rows))
@@ -300,7 +300,7 @@ func testHistory(t *testing.T, w World, s store.Store) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	const rows = 150
-	b := Load(t, s, "history", Rows(s, "history", rows))
+	b := Load(t, s, "history", Rows("history", rows))
 	h := &history{holder: map[payout.Key]int{}, attempts: map[attempt]int{}}
 	var wg sync.WaitGroup
 	for id := 1; id <= 6; id++ {

@@ -36,11 +36,11 @@ type World interface {
 const host = "gate.example"
 
 // Rows makes n good rows with ids that begin with prefix.
-func Rows(s store.Store, prefix string, n int) []store.Row {
+func Rows(prefix string, n int) []store.Row {
 	rows := make([]store.Row, n)
 	for i := range rows {
 		id := fmt.Sprintf("%s-%06d", prefix, i)
-		rows[i] = Row(s, id, int64(1000+i), i+2)
+		rows[i] = Row(id, int64(1000+i), i+2)
 	}
 	return rows
 }
@@ -48,12 +48,12 @@ func Rows(s store.Store, prefix string, n int) []store.Row {
 const account = "996555123456"
 
 // Row makes one good row.
-func Row(s store.Store, id string, minor int64, line int) store.Row {
+func Row(id string, minor int64, line int) store.Row {
 	key := payout.Key{ProjectID: 1234, PaymentID: id}
 	cells := []string{"payout", "1234", "sbp-p2p", id, fmt.Sprint(minor), "KGS", account, "Secretname", "c-" + id}
 	return store.Row{
 		Line: line, Key: key, Method: "sbp-p2p", Amount: payout.Amount{Minor: minor, Currency: "KGS"}, Masked: "996***56",
-		Content: s.DigestContent("sbp-p2p", []byte(strings.Join(cells, ";"))), Cells: cells,
+		Canonical: []byte(strings.Join(cells, ";")), Cells: cells,
 	}
 }
 
@@ -250,7 +250,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 }
 
 func testLoadAllOrNothing(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 25_000)
+	rows := Rows("a", 25_000)
 	broken := errors.New("the file changed")
 	_, err := s.Load(t.Context(), BatchOf("a", rows), func(yield func(store.Row, error) bool) {
 		for _, r := range rows[:24_000] {
@@ -276,9 +276,9 @@ func testLoadAllOrNothing(t *testing.T, _ World, s store.Store) {
 }
 
 func testLoadKnows(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 10)
+	rows := Rows("a", 10)
 	Load(t, s, "monday", rows)
-	more := append(slices.Clone(rows), Rows(s, "b", 5)...)
+	more := append(slices.Clone(rows), Rows("b", 5)...)
 	l, err := s.Load(t.Context(), BatchOf("tuesday", more), All(more))
 	require.NoError(t, err)
 	require.Equal(t, 5, l.New)
@@ -290,9 +290,9 @@ func testLoadKnows(t *testing.T, _ World, s store.Store) {
 }
 
 func testLoadConflict(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	Load(t, s, "monday", rows)
-	other := []store.Row{Row(s, "new", 5, 2), Row(s, rows[1].Key.PaymentID, 99, 3)}
+	other := []store.Row{Row("new", 5, 2), Row(rows[1].Key.PaymentID, 99, 3)}
 	_, err := s.Load(t.Context(), BatchOf("tuesday", other), All(other))
 	var conflict *store.ConflictError
 	require.ErrorAs(t, err, &conflict)
@@ -301,7 +301,7 @@ func testLoadConflict(t *testing.T, _ World, s store.Store) {
 	require.Len(t, collect(t, s.Batches(t.Context())), 1)
 	_, err = s.Get(t.Context(), other[0].Key)
 	require.ErrorIs(t, err, store.ErrUnknown)
-	again := append(slices.Clone(rows), Row(s, rows[1].Key.PaymentID, 99, 9))
+	again := append(slices.Clone(rows), Row(rows[1].Key.PaymentID, 99, 9))
 	_, err = s.Load(t.Context(), BatchOf("wednesday", again), All(again))
 	require.ErrorAs(t, err, &conflict)
 	for _, r := range collect(t, s.List(t.Context(), store.Filter{})) {
@@ -310,21 +310,21 @@ func testLoadConflict(t *testing.T, _ World, s store.Store) {
 }
 
 func testLoadTwice(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	Load(t, s, "a", rows)
 	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.ErrorIs(t, err, store.ErrLoaded)
 }
 
 func testLoadDoubled(t *testing.T, _ World, s store.Store) {
-	rows := append(Rows(s, "a", 12_000), Row(s, "a-000003", 1003, 12_002))
+	rows := append(Rows("a", 12_000), Row("a-000003", 1003, 12_002))
 	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.ErrorIs(t, err, store.ErrDoubled)
 	require.Empty(t, collect(t, s.List(t.Context(), store.Filter{})))
 }
 
 func testLoadUnderWay(t *testing.T, w World, s store.Store) {
-	rows := Rows(s, "a", 20_001)
+	rows := Rows("a", 20_001)
 	other := w.Open(t)
 	looked := false
 	_, err := s.Load(t.Context(), BatchOf("a", rows), func(yield func(store.Row, error) bool) {
@@ -351,7 +351,7 @@ func testLoadUnderWay(t *testing.T, w World, s store.Store) {
 }
 
 func testSkipped(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	rows[1] = store.Row{Line: 3, Cells: []string{"payout", "", "", "", "", "", "", "", ""}, Skip: "it is empty"}
 	b := Load(t, s, "a", rows)
 	lines := collect(t, s.Lines(t.Context(), b.ID))
@@ -361,7 +361,7 @@ func testSkipped(t *testing.T, _ World, s store.Store) {
 }
 
 func testClaim(t *testing.T, w World, s store.Store) {
-	rows := Rows(s, "a", 10)
+	rows := Rows("a", 10)
 	b := Load(t, s, "a", rows)
 	first := Claim(t, s, b, 4)
 	second := Claim(t, w.Open(t), b, 4)
@@ -380,7 +380,7 @@ func testClaim(t *testing.T, w World, s store.Store) {
 }
 
 func testClaimSkip(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 6)
+	rows := Rows("a", 6)
 	b := Load(t, s, "a", rows)
 	skip := func(k payout.Key) bool { return k == rows[0].Key || k == rows[2].Key }
 	for range 2 {
@@ -394,7 +394,7 @@ func testClaimSkip(t *testing.T, _ World, s store.Store) {
 }
 
 func testClaimConcurrent(t *testing.T, w World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 400))
+	b := Load(t, s, "a", Rows("a", 400))
 	var mu sync.Mutex
 	held := map[payout.Key]int{}
 	var wg sync.WaitGroup
@@ -422,7 +422,7 @@ func testClaimConcurrent(t *testing.T, w World, s store.Store) {
 }
 
 func testFreed(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 5))
+	b := Load(t, s, "a", Rows("a", 5))
 	c := Claim(t, s, b, 5)
 	Apply(t, s, answer(c[3], payout.Released))
 	Apply(t, s, answer(c[1], payout.Unsent))
@@ -437,9 +437,9 @@ func testFreed(t *testing.T, _ World, s store.Store) {
 }
 
 func testTwoBatches(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 4)
+	rows := Rows("a", 4)
 	monday := Load(t, s, "monday", rows)
-	tuesday := Load(t, s, "tuesday", append(slices.Clone(rows), Row(s, "extra", 7, 6)))
+	tuesday := Load(t, s, "tuesday", append(slices.Clone(rows), Row("extra", 7, 6)))
 	c := Claim(t, s, monday, 2)
 	require.Len(t, Claim(t, s, tuesday, 10), 3, "the rest and the new one")
 	require.Empty(t, Claim(t, s, monday, 10))
@@ -458,7 +458,7 @@ func testTwoBatches(t *testing.T, _ World, s store.Store) {
 }
 
 func testRecover(t *testing.T, w World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 5))
+	b := Load(t, s, "a", Rows("a", 5))
 	dying := w.Open(t)
 	require.Len(t, Claim(t, dying, b, 3), 3)
 	w.Kill(t, dying)
@@ -476,7 +476,7 @@ func testRecover(t *testing.T, w World, s store.Store) {
 }
 
 func testRecoverLiving(t *testing.T, w World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 5))
+	b := Load(t, s, "a", Rows("a", 5))
 	living := w.Open(t)
 	require.Len(t, Claim(t, living, b, 3), 3)
 	require.Len(t, Claim(t, s, b, 1), 1)
@@ -486,7 +486,7 @@ func testRecoverLiving(t *testing.T, w World, s store.Store) {
 }
 
 func testEarly(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 2)
+	rows := Rows("a", 2)
 	report := proven(rows[1], payout.StatePaid)
 	c := Apply(t, s, report)
 	require.True(t, c.Kept)
@@ -512,7 +512,7 @@ func testEarly(t *testing.T, _ World, s store.Store) {
 }
 
 func testCancelled(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	b := Load(t, s, "monday", rows)
 	sent := Claim(t, s, b, 1)
 	Apply(t, s, answer(sent[0], payout.Accepted))
@@ -520,7 +520,7 @@ func testCancelled(t *testing.T, _ World, s store.Store) {
 		Apply(t, s, payout.Event{Key: r.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
 	}
 	require.Empty(t, Claim(t, s, b, 10))
-	changed := []store.Row{Row(s, rows[1].Key.PaymentID, 5, 2)}
+	changed := []store.Row{Row(rows[1].Key.PaymentID, 5, 2)}
 	broken := errors.New("broken")
 	_, err := s.Load(t.Context(), BatchOf("broken", changed), func(yield func(store.Row, error) bool) {
 		if yield(changed[0], nil) {
@@ -541,10 +541,10 @@ func testCancelled(t *testing.T, _ World, s store.Store) {
 }
 
 func testCancelledComesToLife(t *testing.T, w World, s store.Store) {
-	rows := Rows(s, "a", 1)
+	rows := Rows("a", 1)
 	Load(t, s, "monday", rows)
 	Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
-	changed := append([]store.Row{Row(s, rows[0].Key.PaymentID, 5, 2)}, Rows(s, "b", 10_000)...)
+	changed := append([]store.Row{Row(rows[0].Key.PaymentID, 5, 2)}, Rows("b", 10_000)...)
 	other := w.Open(t)
 	_, err := s.Load(t.Context(), BatchOf("tuesday", changed), func(yield func(store.Row, error) bool) {
 		for i, r := range changed {
@@ -564,7 +564,7 @@ func testCancelledComesToLife(t *testing.T, w World, s store.Store) {
 }
 
 func testDue(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 4))
+	b := Load(t, s, "a", Rows("a", 4))
 	now := time.Now()
 	c := Claim(t, s, b, 4)
 	for i, minutes := range []int{3, 1, 2} {
@@ -585,7 +585,7 @@ func testDue(t *testing.T, _ World, s store.Store) {
 }
 
 func testHosts(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 2))
+	b := Load(t, s, "a", Rows("a", 2))
 	gates, err := s.OpenGates(t.Context())
 	require.NoError(t, err)
 	require.Empty(t, gates)
@@ -628,7 +628,7 @@ func testProven(t *testing.T, w World, s store.Store) {
 // What may be a payment at one gate is never claimed for another; what was surely
 // turned away there is.
 func testGateOfAPayout(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 3))
+	b := Load(t, s, "a", Rows("a", 3))
 	c := Claim(t, s, b, 2)
 	Apply(t, s, answer(c[0], payout.Doubtful))
 	Apply(t, s, answer(c[1], payout.Unsent))
@@ -657,7 +657,7 @@ func testGateOfAPayout(t *testing.T, _ World, s store.Store) {
 // What the gate reports about another payment of the id keeps the row from being sent
 // and makes it no one's.
 func testReportOfAnother(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	early := proven(rows[2], payout.StatePaid)
 	early.Customer = "c-other"
 	require.True(t, Apply(t, s, early).Kept)
@@ -687,7 +687,7 @@ func testReportOfAnother(t *testing.T, _ World, s store.Store) {
 
 // An id that was cancelled is not free where the gate has another's payment of it.
 func testCancelledOfAnother(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 2)
+	rows := Rows("a", 2)
 	Load(t, s, "monday", rows)
 	for _, r := range rows {
 		Apply(t, s, payout.Event{Key: r.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
@@ -695,7 +695,7 @@ func testCancelledOfAnother(t *testing.T, _ World, s store.Store) {
 	other := proven(rows[0], payout.StatePaid)
 	other.Customer = "c-other"
 	require.Equal(t, payout.StateCancelled, Apply(t, s, other).After.State)
-	again := append(Rows(s, "a", 2), Rows(s, "b", 1)...)
+	again := append(Rows("a", 2), Rows("b", 1)...)
 	l, err := s.Load(t.Context(), BatchOf("tuesday", again), All(again))
 	require.NoError(t, err)
 	require.Equal(t, 2, l.New)
@@ -703,15 +703,15 @@ func testCancelledOfAnother(t *testing.T, _ World, s store.Store) {
 	for _, c := range Claim(t, s, l.Batch, 9) {
 		require.NotEqual(t, rows[0].Key, c.Key)
 	}
-	first, second := s.DigestID(rows[0].Key), s.DigestID(rows[1].Key)
-	found, err := s.Lookup(t.Context(), []payout.Digest{first, second})
+	first, second := rows[0].Key, rows[1].Key
+	found, err := s.Lookup(t.Context(), []payout.Key{first, second})
 	require.NoError(t, err)
 	require.True(t, found[first].OfAnother())
 	require.NotEqual(t, payout.StateCancelled, found[second].State)
 }
 
 func testBatchPrefix(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 1))
+	b := Load(t, s, "a", Rows("a", 1))
 	for _, n := range []int{4, 5, 12, 64} {
 		got, err := s.Batch(t.Context(), b.ID[:n])
 		require.NoError(t, err)
@@ -724,7 +724,7 @@ func testBatchPrefix(t *testing.T, _ World, s store.Store) {
 }
 
 func testRetries(t *testing.T, _ World, s store.Store) {
-	first := Row(s, "x", 1000, 2)
+	first := Row("x", 1000, 2)
 	a := Load(t, s, "a", []store.Row{first})
 	bar := func(row store.Row) uint64 {
 		bar, err := s.RetryBar(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
@@ -734,17 +734,17 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 		}
 		return bar.By.Number
 	}
-	again := Row(s, "x-r2", 1000, 2)
+	again := Row("x-r2", 1000, 2)
 	require.NotZero(t, bar(again), "it is still to be sent")
 	_, err := s.Load(t.Context(), BatchOf("r2", []store.Row{again}), All([]store.Row{again}))
 	var retry *store.RetryError
 	require.ErrorAs(t, err, &retry)
 	require.Equal(t, first.Key, retry.By.Key)
-	require.Zero(t, bar(Row(s, "x-r2", 999, 2)), "another amount")
-	other := Row(s, "x-r2", 1000, 2)
+	require.Zero(t, bar(Row("x-r2", 999, 2)), "another amount")
+	other := Row("x-r2", 1000, 2)
 	other.Cells[6] = "996555000000"
 	require.Zero(t, bar(other), "another payee")
-	require.Zero(t, bar(Row(s, "y-r2", 1000, 2)), "nothing is known of y")
+	require.Zero(t, bar(Row("y-r2", 1000, 2)), "nothing is known of y")
 
 	// Declined: it may be paid again. While that waits, the gate says that it was paid.
 	c := Claim(t, s, a, 1)
@@ -778,7 +778,7 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	Apply(t, s, payout.Event{Key: first.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Outcome: payout.StateDeclined, Person: "p", Reason: "r"})
 	require.Len(t, claim(), 1)
 	// The next retry waits for the one before it.
-	third := Row(s, "x-r3", 1000, 2)
+	third := Row("x-r3", 1000, 2)
 	require.NotZero(t, bar(third))
 	_, err = s.Load(t.Context(), BatchOf("r3", []store.Row{third}), All([]store.Row{third}))
 	require.ErrorAs(t, err, &retry)
@@ -786,17 +786,17 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 
 	// It looks at every payout of the row, whichever was there first: a later retry bars
 	// an earlier one, and the first id, which comes anew after it was cancelled.
-	z, z3 := Row(s, "z", 7, 2), Row(s, "z-r3", 7, 2)
+	z, z3 := Row("z", 7, 2), Row("z-r3", 7, 2)
 	Load(t, s, "z3", []store.Row{z3})
 	for _, id := range []string{"z", "z-r2", "z-r2-r2", "z-r4"} {
-		require.NotZero(t, bar(Row(s, id, 7, 2)), id)
+		require.NotZero(t, bar(Row(id, 7, 2)), id)
 	}
 	_, err = s.Load(t.Context(), BatchOf("z", []store.Row{z}), All([]store.Row{z}))
 	require.ErrorAs(t, err, &retry)
 	require.Equal(t, z3.Key, retry.By.Key)
 	// Of two that wait, in one file, one goes, whichever order they come in.
 	for _, ids := range [][]string{{"v", "v-r2"}, {"w-r2", "w"}} {
-		both := Load(t, s, ids[0], []store.Row{Row(s, ids[0], 8, 2), Row(s, ids[1], 8, 3)})
+		both := Load(t, s, ids[0], []store.Row{Row(ids[0], 8, 2), Row(ids[1], 8, 3)})
 		got, err := s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host})
 		require.NoError(t, err)
 		require.Len(t, got, 1)
@@ -807,8 +807,10 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	}
 	families, err := s.Families(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, map[payout.Digest]bool{s.DigestID(first.Key): true, s.DigestID(z.Key): true,
-		s.DigestID(Row(s, "v", 8, 2).Key): true, s.DigestID(Row(s, "w", 8, 2).Key): true}, families)
+	for _, key := range []payout.Key{first.Key, z.Key, Row("v", 8, 2).Key, Row("w", 8, 2).Key} {
+		require.True(t, families(key), key)
+	}
+	require.False(t, families(again.Key))
 	family, err := s.Family(t.Context(), again.Key)
 	require.NoError(t, err)
 	require.Equal(t, []payout.Key{first.Key, again.Key}, []payout.Key{family[0].Key, family[1].Key})
@@ -816,10 +818,10 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 
 func testMasked(t *testing.T, w World, s store.Store) {
 	text := "no money for SECRETNAME, account " + account
-	b := Load(t, s, "a", Rows(s, "a", 2))
+	b := Load(t, s, "a", Rows("a", 2))
 	c := Claim(t, s, b, 2)
 	Apply(t, s, answer(c[0], payout.Accepted))
-	early := Row(s, "early", 7, 2)
+	early := Row("early", 7, 2)
 	for _, e := range []payout.Event{
 		{Key: c[0].Key, Kind: payout.Verdict, Source: payout.FromStatus, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}},
 		{Key: c[1].Key, Kind: payout.Refused, Source: payout.FromRun, Attempt: 1, Tries: 1},
@@ -854,7 +856,7 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 	require.NoError(t, err)
 	r.Number = n
 	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())), "it has not ended")
-	b := Load(t, s, "a", Rows(s, "a", 1))
+	b := Load(t, s, "a", Rows("a", 1))
 	c := Claim(t, s, b, 1)
 	end := store.RunEnd{At: r.At.Add(time.Minute), ExitCode: 4, Sent: 1, Error: "e"}
 	require.NoError(t, s.EndRun(t.Context(), n, end))
@@ -870,7 +872,7 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 }
 
 func testSealed(t *testing.T, w World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 50))
+	b := Load(t, s, "a", Rows("a", 50))
 	c := Claim(t, s, b, 50)
 	Apply(t, s, answer(c[0], payout.Accepted))
 	for _, file := range w.Files(t) {
@@ -880,7 +882,7 @@ func testSealed(t *testing.T, w World, s store.Store) {
 }
 
 func testApplyConcurrent(t *testing.T, w World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 60))
+	b := Load(t, s, "a", Rows("a", 60))
 	c := Claim(t, s, b, 60)
 	var wg sync.WaitGroup
 	for _, mine := range []store.Store{s, w.Open(t), w.Open(t)} {
@@ -903,20 +905,20 @@ func testApplyConcurrent(t *testing.T, w World, s store.Store) {
 }
 
 func testLookup(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	Load(t, s, "a", rows)
-	known := s.DigestID(rows[2].Key)
-	found, err := s.Lookup(t.Context(), []payout.Digest{
-		known, s.DigestID(payout.Key{ProjectID: 1234, PaymentID: "none"}), s.DigestID(payout.Key{ProjectID: 9, PaymentID: rows[2].Key.PaymentID}),
-	})
+	known := rows[2].Key
+	found, err := s.Lookup(t.Context(), []payout.Key{known, {ProjectID: 1234, PaymentID: "none"}, {ProjectID: 9, PaymentID: known.PaymentID}})
 	require.NoError(t, err)
 	require.Len(t, found, 1, "the same id in another project is another payout")
 	require.Equal(t, rows[2].Key, found[known].Key)
-	require.Equal(t, rows[2].Content, found[known].Content)
+	require.True(t, s.SameContent(found[known], rows[2].Method, rows[2].Canonical))
+	require.False(t, s.SameContent(found[known], rows[2].Method, rows[1].Canonical))
+	require.False(t, s.SameContent(found[known], "card", rows[2].Canonical))
 }
 
 func testRow(t *testing.T, _ World, s store.Store) {
-	rows := Rows(s, "a", 3)
+	rows := Rows("a", 3)
 	Load(t, s, "a", rows)
 	r, err := s.Get(t.Context(), rows[1].Key)
 	require.NoError(t, err)
@@ -928,7 +930,7 @@ func testRow(t *testing.T, _ World, s store.Store) {
 
 // An event lands on the payout of its key, whatever number it brings.
 func testNumberIsAHint(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 3))
+	b := Load(t, s, "a", Rows("a", 3))
 	c := Claim(t, s, b, 3)
 	for _, number := range []uint64{c[0].Number, 0, c[1].Number, 1 << 40} {
 		e := answer(c[1], payout.Progress)
@@ -946,7 +948,7 @@ func testNumberIsAHint(t *testing.T, _ World, s store.Store) {
 
 // The events of a payout say which gate each is about, whoever was asked between.
 func testHistoryOfHosts(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows(s, "a", 1))
+	b := Load(t, s, "a", Rows("a", 1))
 	c := Claim(t, s, b, 1)[0]
 	at := time.Date(2026, 11, 25, 2, 0, 0, 0, time.UTC)
 	Apply(t, s, answer(c, payout.Accepted))

@@ -1,4 +1,7 @@
-package bolt
+// Package seal keeps rows from whoever has a store and not its key: it seals their cells,
+// and makes the keyed digests that a store finds ids and compares contents by. Every store
+// with one key makes the same digests.
+package seal
 
 import (
 	"crypto/aes"
@@ -46,14 +49,15 @@ func ParseKey(text string) (Key, error) {
 	return Key{b: [32]byte(b)}, nil
 }
 
-// sealer derives what the store needs from its key.
-type sealer struct {
+// Sealer seals, opens and digests with one key. It is safe for concurrent use.
+type Sealer struct {
 	aead    cipher.AEAD
 	digests sync.Pool // of *digester
-	check   []byte    // tells whether a key is the store's
+	check   [16]byte
 }
 
-func newSealer(k Key) (*sealer, error) {
+// New derives what a store needs from its key.
+func New(k Key) (*Sealer, error) {
 	derive := func(use string) ([]byte, error) { return hkdf.Key(sha256.New, k.b[:], nil, "masspay "+use, 32) }
 	sealKey, err := derive("seal")
 	if err != nil {
@@ -76,10 +80,13 @@ func newSealer(k Key) (*sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sealer{aead: aead, check: check[:16]}
+	s := &Sealer{aead: aead, check: [16]byte(check)}
 	s.digests.New = func() any { return &digester{mac: hmac.New(sha256.New, digestKey)} }
 	return s, nil
 }
+
+// Check tells whether a key is a store's, and nothing else of it.
+func (s *Sealer) Check() [16]byte { return s.check }
 
 // digester makes digests with one key. It is kept, because a new one costs more
 // than a digest.
@@ -89,7 +96,7 @@ type digester struct {
 }
 
 // digest is that of what put appends.
-func (s *sealer) digest(put func(b []byte) []byte) payout.Digest {
+func (s *Sealer) digest(put func(b []byte) []byte) payout.Digest {
 	d, _ := s.digests.Get().(*digester)
 	defer s.digests.Put(d)
 	d.mac.Reset()
@@ -100,14 +107,14 @@ func (s *sealer) digest(put func(b []byte) []byte) payout.Digest {
 }
 
 // DigestID is the digest that a payout's id is found by.
-func (s *sealer) DigestID(k payout.Key) payout.Digest {
+func (s *Sealer) DigestID(k payout.Key) payout.Digest {
 	return s.digest(func(b []byte) []byte {
 		return append(binary.BigEndian.AppendUint32(append(b, 'i'), k.ProjectID), k.PaymentID...)
 	})
 }
 
 // DigestContent is the digest of what a row asks for.
-func (s *sealer) DigestContent(method string, canonical []byte) payout.Digest {
+func (s *Sealer) DigestContent(method string, canonical []byte) payout.Digest {
 	return s.digest(func(b []byte) []byte {
 		return append(append(append(append(b, 'c'), method...), 0), canonical...)
 	})
@@ -122,12 +129,14 @@ func bound(k payout.Key, batch, index uint32) []byte {
 	return append(b, k.PaymentID...)
 }
 
-func (s *sealer) seal(cells []string, k payout.Key, batch, index uint32) []byte {
+// Seal seals the cells of a row of a batch. It opens for the same payout and place only.
+func (s *Sealer) Seal(cells []string, k payout.Key, batch, index uint32) []byte {
 	//nolint:gosec // this AEAD makes a random nonce itself and takes none
 	return s.aead.Seal(nil, nil, encodeCells(cells), bound(k, batch, index))
 }
 
-func (s *sealer) open(sealed []byte, k payout.Key, batch, index uint32) ([]string, error) {
+// Open returns the cells of a row. What cannot be opened is store.ErrDamaged.
+func (s *Sealer) Open(sealed []byte, k payout.Key, batch, index uint32) ([]string, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, bound(k, batch, index))
 	if err != nil {
 		return nil, fmt.Errorf("%w: row %d of batch number %d cannot be opened", store.ErrDamaged, index+1, batch)
@@ -139,15 +148,16 @@ func (s *sealer) open(sealed []byte, k payout.Key, batch, index uint32) ([]strin
 	return cells, nil
 }
 
-// sealReport seals what a report that waits for its payout says of the customer, and
+// SealReport seals what a report that waits for its payout says of the customer, and
 // its text, which may name him;
 // it opens under no other key of the store.
-func (s *sealer) sealReport(key []byte, e payout.Event) []byte {
+func (s *Sealer) SealReport(key []byte, e payout.Event) []byte {
 	//nolint:gosec // this AEAD makes a random nonce itself and takes none
 	return s.aead.Seal(nil, nil, encodeCells([]string{e.Customer, e.Account, e.Message}), append([]byte("report"), key...))
 }
 
-func (s *sealer) openReport(key []byte, e payout.Event, sealed []byte) (payout.Event, error) {
+// OpenReport fills in what SealReport has sealed.
+func (s *Sealer) OpenReport(key []byte, e payout.Event, sealed []byte) (payout.Event, error) {
 	plain, err := s.aead.Open(nil, nil, sealed, append([]byte("report"), key...))
 	if err == nil {
 		if cells, ok := decodeCells(plain); ok && (len(cells) == 2 || len(cells) == 3) {
@@ -159,4 +169,44 @@ func (s *sealer) openReport(key []byte, e payout.Event, sealed []byte) (payout.E
 		}
 	}
 	return e, fmt.Errorf("%w: the waiting event %x cannot be opened", store.ErrDamaged, key)
+}
+
+func encodeCells(cells []string) []byte {
+	size := 0
+	for _, c := range cells {
+		size += len(c) + 2
+	}
+	b := binary.AppendUvarint(make([]byte, 0, size+4), uint64(len(cells)))
+	for _, c := range cells {
+		b = binary.AppendUvarint(b, uint64(len(c)))
+		b = append(b, c...)
+	}
+	return b
+}
+
+func decodeCells(b []byte) ([]string, bool) {
+	text := string(b) // cells share one piece of memory
+	at := 0
+	next := func() (int, bool) {
+		n, size := binary.Uvarint(b[at:])
+		if size <= 0 || n > uint64(len(b)) {
+			return 0, false
+		}
+		at += size
+		return int(n), true
+	}
+	n, ok := next()
+	if !ok {
+		return nil, false
+	}
+	cells := make([]string, 0, n)
+	for range n {
+		size, ok := next()
+		if !ok || size > len(b)-at {
+			return nil, false
+		}
+		cells = append(cells, text[at:at+size])
+		at += size
+	}
+	return cells, at == len(b)
 }
