@@ -1,6 +1,8 @@
 package batch
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"masspay/payout"
@@ -38,4 +40,11 @@ func (b *retryBudget) isSpent(k payout.Key) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.done[k]
+}
+
+// all are the payouts that have used theirs up.
+func (b *retryBudget) all() []payout.Key {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Keys(b.done))
 }

@@ -2,11 +2,13 @@ package batch
 
 import (
 	"context"
+	"errors"
+	"math"
+	"time"
+
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
-	"math"
-	"time"
 )
 
 // claim hands out payouts until the context ends. When there is none it waits
@@ -15,6 +17,9 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 	var p pace
 	for ctx.Err() == nil {
 		if r.state.isHalted() {
+			if err := r.hold(ctx); err != nil {
+				return err
+			}
 			<-ctx.Done()
 			return nil
 		}
@@ -36,6 +41,11 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 			continue
 		}
 		claimed, err := r.take(ctx, ahead-waiting)
+		var held *store.HeldError
+		if errors.As(err, &held) {
+			r.halt(&r.out.Held, "the batch is "+held.Error())
+			continue
+		}
 		if err != nil {
 			return unlessDone(ctx, err)
 		}
@@ -61,11 +71,28 @@ func (r *running) barred(key payout.Key, by payout.Payout) {
 
 // take claims up to n payouts.
 func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
-	return patiently(ctx, r.Notify, func(ctx context.Context) ([]store.Claimed, error) {
+	got, err := patiently(ctx, r.Notify, func(ctx context.Context) (store.Claims, error) {
 		return r.Store.Claim(ctx, store.Claim{
-			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.isSpent, Barred: r.barred,
+			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.all(),
 		})
 	})
+	for _, retry := range got.Barred {
+		r.barred(retry.Key, retry.By)
+	}
+	return got.Payouts, err
+}
+
+// hold keeps other runs from sending the batch, if this one stopped for a reason that is
+// theirs, too: they would meet the same answers.
+func (r *running) hold(ctx context.Context) error {
+	why := r.state.takeHoldReason()
+	if why == "" {
+		return nil
+	}
+	_, err := patiently(context.WithoutCancel(ctx), r.Notify, func(ctx context.Context) (bool, error) {
+		return true, r.Store.Hold(ctx, r.batch, store.Hold{Kind: store.HeldByRun, Reason: why, By: r.By, At: time.Now().UTC()})
+	})
+	return err
 }
 
 // The fewest and the most claims that may wait for the limiter, if its rate allows:

@@ -16,15 +16,16 @@ type coordinator struct {
 	rested chan struct{} // the last of what was claimed is recorded, or nothing was left to claim
 
 	mu       sync.Mutex
-	claimed  int  // payouts that are claimed and not recorded
-	waiting  int  // of those, the ones that the limiter has not let go
-	gone     int  // claims that it has let go, or will not
-	idle     bool // the last claim found nothing to send
-	halted   bool // sending stopped for the rest of the run
-	ended    bool // and nothing is waited for
-	proven   bool // the gate has answered as only a gate does
-	sent     int  // payout requests
-	polled   int  // status requests that were answered
+	claimed  int    // payouts that are claimed and not recorded
+	waiting  int    // of those, the ones that the limiter has not let go
+	gone     int    // claims that it has let go, or will not
+	idle     bool   // the last claim found nothing to send
+	halted   bool   // sending stopped for the rest of the run
+	ended    bool   // and nothing is waited for
+	held     string // why no other run is to send the batch either
+	proven   bool   // the gate has answered as only a gate does
+	sent     int    // payout requests
+	polled   int    // status requests that were answered
 	lastSend time.Time
 
 	unreached     string    // why the gate could not be reached, the last time that it could not
@@ -123,6 +124,21 @@ func (c *coordinator) isHalted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.halted
+}
+
+// stopOthers says that no other run is to send the batch either, and why.
+func (c *coordinator) stopOthers(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held = why
+}
+
+// takeHoldReason returns that reason once, "" if there is none.
+func (c *coordinator) takeHoldReason() (why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	why, c.held = c.held, ""
+	return why
 }
 
 // end says that nothing is waited for either.

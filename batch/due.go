@@ -2,10 +2,9 @@ package batch
 
 import (
 	"context"
-	"errors"
-	"masspay/payout"
-	"masspay/store"
 	"time"
+
+	"masspay/store"
 )
 
 // reconciler polls as a run is configured to.
@@ -48,15 +47,9 @@ func (r *running) reconcile(ctx context.Context) error {
 // became free to send.
 func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 	for ctx.Err() == nil && r.state.resting() {
-		var due []payout.Record
-		for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: askedAtOnce, Gate: q.Gate.Identity()}) {
-			if errors.Is(err, store.ErrBusy) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			due = append(due, rec)
+		due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: q.Gate.Identity(), N: askedAtOnce, Lease: r.lease()})
+		if err != nil {
+			return unlessBusy(err)
 		}
 		if len(due) == 0 {
 			return nil
@@ -67,7 +60,7 @@ func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 			return err
 		}
 		if a.Refused != "" {
-			r.halt(&r.out.Refused, a.Refused+"; sending stopped")
+			r.stop(&r.out.Refused, a.Refused+"; sending stopped")
 			if !r.state.isProven() {
 				r.state.end()
 			}
@@ -89,3 +82,6 @@ func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 	}
 	return nil
 }
+
+// lease is for how long what this run is about to poll is due for no other run.
+func (r *running) lease() time.Duration { return 2 * r.Timeout }

@@ -2,12 +2,12 @@ package batch
 
 import (
 	"context"
-	"errors"
-	"masspay/payout"
-	"masspay/store"
 	"slices"
 	"strings"
 	"time"
+
+	"masspay/payout"
+	"masspay/store"
 )
 
 // elsewhere counts the payouts of a batch that may be payments at another gate: they
@@ -113,15 +113,9 @@ func (r *running) reconcileElsewhere(ctx context.Context, gates []string) error 
 // pollDue polls one other gate about what is due, a few payouts at a time.
 func (r *running) pollDue(ctx context.Context, q *Reconciler, identity string) (Answers, error) {
 	const few = 8
-	var due []payout.Record
-	for rec, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, DueBy: time.Now(), Limit: few, Gate: identity}) {
-		if errors.Is(err, store.ErrBusy) {
-			return Answers{}, nil
-		}
-		if err != nil {
-			return Answers{}, err
-		}
-		due = append(due, rec)
+	due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: identity, N: few, Lease: r.lease()})
+	if err != nil {
+		return Answers{}, unlessBusy(err)
 	}
 	a, err := q.ask(ctx, due)
 	r.state.polls(a.Asked)

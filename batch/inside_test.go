@@ -45,6 +45,11 @@ func (slowly) Post(context.Context, *transport.Target, []byte, func(bool) error)
 	return transport.Response{Status: http.StatusOK, ContentType: "application/json", Body: `{"status":"error","code":"3061"}`}, true, nil
 }
 
+// ticking is a store that only knows what time it is.
+type ticking struct{ store.Store }
+
+func (ticking) Tick() payout.Tick { return clock.Tick() }
+
 // What the gate did not know when it was asked, it may know by the time of its
 // answer: "not found" counts from the question.
 func TestNotSeenCountsFromTheQuestion(t *testing.T) {
@@ -53,7 +58,7 @@ func TestNotSeenCountsFromTheQuestion(t *testing.T) {
 		c, err := gate.NewClient(gate.Options{BaseURL: "https://gate.example", Keys: oneKey{}, Limiter: noLimit{}, Timeout: time.Hour, Transport: slowly{}})
 		require.NoError(t, err)
 		asked := clock.Tick()
-		p := (&Reconciler{Gate: c}).poll(t.Context(), payout.Payout{Key: payout.Key{ProjectID: 1, PaymentID: "p"}})
+		p := (&Reconciler{Gate: c, Store: ticking{}}).poll(t.Context(), payout.Payout{Key: payout.Key{ProjectID: 1, PaymentID: "p"}})
 		require.True(t, p.proves, "only a gate speaks so")
 		e := p.event
 		require.Equal(t, payout.NotSeen, e.Kind)

@@ -230,14 +230,14 @@ func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[st
 	return l, err
 }
 
-func (s *mortalStore) Claim(ctx context.Context, c store.Claim) (out []store.Claimed, err error) {
+func (s *mortalStore) Claim(ctx context.Context, c store.Claim) (out store.Claims, err error) {
 	err = s.m.around(func() error {
 		out, err = s.Store.Claim(ctx, c)
-		s.holds.claimed(s.m, out)
+		s.holds.claimed(s.m, out.Payouts)
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return store.Claims{}, err
 	}
 	return out, nil
 }
@@ -264,15 +264,29 @@ func (s *mortalStore) Recover(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
+func (s *mortalStore) Due(ctx context.Context, d store.Due) (out []payout.Record, err error) {
+	err = s.m.around(func() error { out, err = s.Store.Due(ctx, d); return err })
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (s *mortalStore) Hold(ctx context.Context, batch string, h store.Hold) error {
+	return s.m.around(func() error { return s.Store.Hold(ctx, batch, h) })
+}
+
+func (s *mortalStore) LetGo(ctx context.Context, batch string, kinds ...store.HoldKind) (lifted bool, err error) {
+	err = s.m.around(func() error { lifted, err = s.Store.LetGo(ctx, batch, kinds...); return err })
+	return lifted, err
+}
+
 func (s *mortalStore) Batch(ctx context.Context, id string) (b store.Batch, err error) {
 	err = s.m.around(func() error { b, err = s.Store.Batch(ctx, id); return err })
 	return b, err
 }
 
 func (s *mortalStore) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Record, error] {
-	if !f.DueBy.IsZero() {
-		f.DueBy = f.DueBy.Add(time.Duration(s.m.skew.Load()))
-	}
 	return func(yield func(payout.Record, error) bool) {
 		if err := s.m.step(); err != nil {
 			yield(payout.Record{}, err)

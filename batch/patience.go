@@ -3,8 +3,9 @@ package batch
 import (
 	"context"
 	"errors"
-	"masspay/store"
 	"time"
+
+	"masspay/store"
 
 	"github.com/cenkalti/backoff/v4"
 )

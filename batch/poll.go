@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
+
 	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/clock"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -134,7 +134,7 @@ func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (
 func (q *Reconciler) poll(ctx context.Context, p payout.Payout) (out poll) {
 	// What the gate does not know, it did not know when it was asked; by the time
 	// of the answer it may.
-	asked := clock.Tick()
+	asked := q.Store.Tick()
 	identity := q.Gate.Identity()
 	n, err := q.Gate.Status(ctx, p.Key, q.Timeout)
 	e := payout.Event{Key: p.Key, Source: payout.FromStatus, At: time.Now(), Tick: asked, Host: identity, Kind: payout.Silent}

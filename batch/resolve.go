@@ -11,7 +11,6 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/clock"
 )
 
 // Resolving is what a person wants to decide about a payout that no gate can settle.
@@ -195,7 +194,7 @@ func (r Resolving) Apply(ctx context.Context, s store.Store, looked payout.Payou
 		reason += " (--age-anyway)"
 	}
 	changes, err := s.Apply(ctx, payout.Event{
-		Key: r.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Tick: clock.Tick(),
+		Key: r.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Tick: s.Tick(),
 		Outcome: r.As, Person: r.Person, Reason: reason, Version: looked.Version(),
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"masspay/gate/gatesim"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/storetest"
 )
 
 // Whether a person may say that a payout was paid, was not, or was seen: what a person
@@ -104,7 +105,7 @@ func TestTheRowThatWasPaidInstead(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
 	b := w.load(header + line("p-1", 1000, 20) + line("p-2", 1000, 21))
-	claimed, err := w.s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: w.api.URL})
+	claimed, err := storetest.Payouts(w.s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: w.api.URL}))
 	require.NoError(t, err)
 	c := claimed[0]
 	apply := func(e payout.Event) payout.Payout {

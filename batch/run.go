@@ -31,6 +31,7 @@ type Runner struct {
 	Wait        time.Duration // for outcomes, from the last send; 0: neither wait nor poll
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
 	Aliases     []string      // identities of gates that are one platform; see payout.Rules
+	By          string        // who runs it, as user@host
 
 	// Others makes a client for another gate, by its identity, to poll what was sent
 	// there. nil, or an error: that is not polled by this run.
@@ -52,6 +53,7 @@ type Outcome struct {
 	Elsewhere   int    // payouts of the batch that were sent to another gate, and are only polled there
 	NoMoney     string // the account's balance did not cover a payout; sending stopped
 	Alike       string // so many answers alike in a row; sending stopped
+	Held        string // the batch is held, by another run or by a person; sending stopped
 	Unreached   string // why the gate could not be reached, the last time that it could not
 	Interrupted bool   // the context ended before the work did
 }
@@ -73,6 +75,9 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 		return Outcome{}, err
 	}
 	run.state.prove(proven)
+	if _, err := r.Store.LetGo(ctx, batch, store.HeldByRun); err != nil {
+		return Outcome{}, err
+	}
 	if err := run.findElsewhere(ctx); err != nil {
 		return Outcome{}, err
 	}
@@ -180,6 +185,13 @@ func (r *running) notify(format string, args ...any) {
 	if r.Notify != nil {
 		r.Notify(fmt.Sprintf(format, args...))
 	}
+}
+
+// stop ends the sending for the rest of this run, and that of other runs of the batch:
+// they would meet the same.
+func (r *running) stop(reason *string, text string) {
+	r.state.stopOthers(text)
+	r.halt(reason, text)
 }
 
 // halt ends the sending for the rest of this run.

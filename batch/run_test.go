@@ -163,6 +163,44 @@ func TestNoMoneyPausesTheRun(t *testing.T) {
 	w.check(b, text)
 }
 
+// What stopped one run stops the others of the batch, until a run is started anew.
+func TestWhatStopsOneRunStopsTheOthers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Workers = 1 }
+	b := w.load(header + line("h-1", 100, 20) + line("h-2", 100, 13) + line("h-3", 100, 20))
+	out := w.run(b)
+	require.Contains(t, out.NoMoney, "504")
+	is, err := w.s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.NotNil(t, is.Held)
+	require.Equal(t, store.HeldByRun, is.Held.Kind)
+	require.Contains(t, is.Held.Reason, "504")
+	_, err = w.s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: w.api.URL})
+	var held *store.HeldError
+	require.ErrorAs(t, err, &held, "another run would claim nothing")
+
+	out = w.run(b)
+	require.Empty(t, out.Held, "a run that is started anew sends")
+	require.Contains(t, out.NoMoney, "504")
+}
+
+// What a person holds is not sent, whoever starts a run.
+func TestAHeldBatchIsNotSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	b := w.load(file("p", 5))
+	require.NoError(t, w.s.Hold(t.Context(), b.ID, store.Hold{Kind: store.HeldByPerson, Reason: "wrong month", By: "boss@desk", At: time.Now()}))
+	out := w.run(b)
+	require.Zero(t, out.Sent)
+	require.Contains(t, out.Held, "held by boss@desk")
+	require.Contains(t, out.Held, "wrong month")
+	lifted, err := w.s.LetGo(t.Context(), b.ID, store.HeldByPerson)
+	require.NoError(t, err)
+	require.True(t, lifted)
+	require.Equal(t, 5, w.run(b).Sent)
+}
+
 func TestRefusalsAlikePauseTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})

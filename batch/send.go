@@ -3,12 +3,12 @@ package batch
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
+
 	"masspay/gate"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/clock"
-	"sync"
-	"time"
 
 	"github.com/cenkalti/backoff/v4"
 )
@@ -23,7 +23,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 	defer leave()
 	composer, err := r.composers.of(c)
 	if err != nil {
-		e.Message, e.At, e.Tick = err.Error(), time.Now(), clock.Tick()
+		e.Message, e.At, e.Tick = err.Error(), time.Now(), r.Store.Tick()
 		r.budget.add(c.Key, r.Attempts, r.Attempts)
 		return e, gate.Answer{}
 	}
@@ -66,7 +66,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 	e.At = time.Now()
 	e.Reported = a.Reported
 	if e.Kind = kindOf(a, e.Tries); e.Kind != payout.Accepted {
-		e.Tick = clock.Tick() // what the gate has accepted needs none: nothing will be counted from here
+		e.Tick = r.Store.Tick() // what the gate has accepted needs none: nothing will be counted from here
 	}
 	if e.Kind == payout.Doubtful {
 		r.budget.add(c.Key, 1, r.Attempts) // the gate may free it; not for ever
@@ -106,15 +106,15 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 		r.halt(&r.out.Fenced, a.Message+"; sending stopped")
 		r.state.end()
 	case a.Stop && a.Kind == payout.Doubtful:
-		r.halt(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
+		r.stop(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
 	case a.Stop:
-		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
+		r.stop(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
 	case a.NoMoney:
 		r.budget.add(key, r.Attempts, r.Attempts)
-		r.halt(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
+		r.stop(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
 	}
 	if n := r.streak.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
-		r.halt(&r.out.Alike, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, alike(a)))
+		r.stop(&r.out.Alike, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, alike(a)))
 	}
 }
 

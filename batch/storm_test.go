@@ -700,7 +700,7 @@ func (n *stormNight) backup() {
 	require.NoError(n.t, err)
 	n.marked = marked
 	if n.throw(2) == 0 {
-		require.NoError(n.t, s.Backup(context.Background(), to))
+		require.NoError(n.t, s.Store.(store.Backuper).Backup(context.Background(), to))
 		return
 	}
 	b, err := os.ReadFile(n.o.Path)

@@ -1,10 +1,11 @@
 package batch
 
 import (
-	"masspay/gate"
-	"masspay/payout"
 	"sync"
 	"time"
+
+	"masspay/gate"
+	"masspay/payout"
 )
 
 // failureStreak counts identical failures in a row, as a circuit breaker does, and

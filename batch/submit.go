@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"masspay/store"
@@ -44,5 +45,5 @@ func (r *running) submit(ctx context.Context) error {
 	if err := rec.err(); err != nil {
 		return err
 	}
-	return failed
+	return errors.Join(failed, r.hold(ctx)) // the claimer may have ended before it saw that sending stopped
 }

@@ -8,11 +8,6 @@ import (
 	"masspay/payout"
 )
 
-// Applier is the method of a store that events go to.
-type Applier interface {
-	Apply(ctx context.Context, events ...payout.Event) ([]Change, error)
-}
-
 // maxGroup is how many events share a commit at the most.
 const maxGroup = 2048
 

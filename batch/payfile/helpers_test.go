@@ -4,12 +4,13 @@ import (
 	"encoding/csv"
 	"fmt"
 	"io"
-	"masspay/batch/payfile"
-	"masspay/store"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"masspay/batch/payfile"
+	"masspay/store"
 
 	"github.com/stretchr/testify/require"
 )

@@ -1,8 +1,9 @@
 package payfile
 
 import (
-	"masspay/gate"
 	"testing"
+
+	"masspay/gate"
 
 	"github.com/stretchr/testify/require"
 )

@@ -1,11 +1,12 @@
 package result
 
 import (
-	"masspay/payout"
-	"masspay/store"
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"masspay/payout"
+	"masspay/store"
 
 	"github.com/stretchr/testify/require"
 )

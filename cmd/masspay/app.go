@@ -22,7 +22,6 @@ import (
 	"masspay/gate/transport"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/bolt"
 )
 
 // app is what the commands share.
@@ -99,13 +98,9 @@ func (a *app) recordEnd(code int, text string) int {
 		text = string(runes[:longest]) + "…"
 	}
 	r.end.At, r.end.ExitCode, r.end.Error = time.Now().UTC(), code, text
-	o, err := r.config.storeOptions()
+	s, err := r.config.openStore(context.Background(), 2*time.Second)
 	if err == nil {
-		o.Wait = 2 * time.Second
-		var s *bolt.Store
-		if s, err = bolt.Open(context.Background(), o); err == nil {
-			err = errors.Join(s.EndRun(context.Background(), r.number, r.end), s.Close())
-		}
+		err = errors.Join(s.EndRun(context.Background(), r.number, r.end), s.Close())
 	}
 	if err != nil {
 		a.say("warning: masspay log will not show how this run ended: %s", oneLine(err.Error()))
@@ -198,43 +193,6 @@ func (a *app) config() (*config, error) {
 	return loadConfig(file, a.env)
 }
 
-// open reads the configuration and opens its store.
-func (a *app) open(ctx context.Context) (*config, *bolt.Store, error) {
-	c, err := a.config()
-	if err != nil {
-		return nil, nil, err
-	}
-	o, err := c.storeOptions()
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := bolt.Open(ctx, o)
-	if err == nil {
-		a.w.hangup.suspendBetween(s.Between)
-	}
-	return c, s, err
-}
-
-// engine is the store as the engine sees it.
-func (a *app) engine(s store.Store) store.Store {
-	if a.w.through != nil {
-		return a.w.through(s)
-	}
-	return s
-}
-
-func (c *config) storeOptions() (bolt.Options, error) {
-	if err := notForAll("the store's folder", filepath.Dir(c.Store.Path)); err != nil {
-		return bolt.Options{}, err
-	}
-	key, err := c.storeKey()
-	return bolt.Options{
-		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
-		Rules:         c.rules(),
-		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
-	}, err
-}
-
 func (c *config) rules() payout.Rules {
 	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), BarsRetry: gate.BarsRetry}
 }
@@ -290,7 +248,7 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 	if err := proxyError(os.Environ()); err != nil {
 		return nil, nil, err
 	}
-	limiter, err := bolt.OpenLimiter(c.Store.Path, c.Gate.Rate, c.Gate.Burst)
+	limiter, err := s.Limiter(c.Gate.Rate, c.Gate.Burst)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,6 +3,8 @@ package main
 import (
 	"path/filepath"
 
+	"masspay/store"
+
 	"github.com/spf13/cobra"
 )
 
@@ -20,11 +22,15 @@ one and is not sent from without run --ask-first.`,
 				return err
 			}
 			defer func() { _ = s.Close() }()
+			copies, ok := s.(store.Backuper)
+			if !ok {
+				return failf(exitConfig, "use the database's own tools, such as pg_basebackup", "a store in a database is not copied by masspay; nothing was written")
+			}
 			if err := a.record(cmd.Context(), c, s, "backup", "", ""); err != nil {
 				return err
 			}
 			sweep(filepath.Dir(args[0]))
-			if err := s.Backup(cmd.Context(), args[0]); err != nil {
+			if err := copies.Backup(cmd.Context(), args[0]); err != nil {
 				return err
 			}
 			a.say("backup: %s (keep %s apart from it)", args[0], c.Store.KeyFile)

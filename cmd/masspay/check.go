@@ -13,7 +13,6 @@ import (
 	"masspay/batch/payfile"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/bolt"
 )
 
 func (a *app) checkCommand() *cobra.Command {
@@ -72,7 +71,7 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 // there.
 type checkBasis struct {
 	config  *config
-	store   *bolt.Store // nil: there is none here
+	store   store.Store // nil: there is none here
 	known   payfile.Known
 	without string // why there is none
 }
@@ -99,7 +98,7 @@ func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
 	if d.config, err = loadConfig(file, a.env); err != nil {
 		return nil, err
 	}
-	o, err := d.config.storeOptions()
+	_, err = d.config.storeKey()
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission), errors.Is(err, errNoKey):
 		d.without = "the store's key is not here"
@@ -107,10 +106,10 @@ func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
 	case err != nil:
 		return nil, err
 	}
-	s, err := bolt.Open(ctx, o)
+	s, err := d.config.openStore(ctx, 0)
 	switch {
 	case errors.Is(err, store.ErrMissing):
-		d.without = "there is no store at " + o.Path
+		d.without = "there is no store at " + d.config.Store.Path
 		return d, nil
 	case errors.Is(err, fs.ErrPermission):
 		d.without = "the store may not be read by this user"
@@ -123,7 +122,7 @@ func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
 }
 
 // wouldRun says what would keep run from sending, apart from the file.
-func (a *app) wouldRun(ctx context.Context, c *config, s *bolt.Store) error {
+func (a *app) wouldRun(ctx context.Context, c *config, s store.Store) error {
 	if _, err := c.secrets(); err != nil {
 		return err
 	}

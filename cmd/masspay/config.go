@@ -21,7 +21,6 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"masspay/payout"
-	"masspay/store/bolt"
 )
 
 // config is what masspay.yaml says. A name here is the key in the file, and
@@ -288,7 +287,7 @@ func (c *config) resolvePaths() {
 		}
 	}
 	abs(&c.Store.Path)
-	c.Store.Path = bolt.RealPath(c.Store.Path)
+	c.Store.Path = realStorePath(c.Store.Path)
 	abs(&c.Store.KeyFile)
 	abs(&c.Store.Marker)
 	for i := range c.Projects {

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"masspay/batch/payfile"
 	"net"
 	"net/url"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"masspay/batch/payfile"
 
 	"go.yaml.in/yaml/v3"
 )

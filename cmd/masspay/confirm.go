@@ -4,10 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"masspay/batch/result"
 	"os"
 	"strconv"
 	"strings"
+
+	"masspay/batch/result"
 
 	"golang.org/x/term"
 )

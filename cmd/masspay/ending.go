@@ -102,8 +102,8 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		stopped(out.Refused)
 		a.say("hint: to find out what is wrong: %s", a.withConfig("masspay ping"))
 		a.say("hint: then, to go on: %s", again)
-	case out.NoMoney+out.Alike != "":
-		stopped(out.NoMoney + out.Alike)
+	case out.NoMoney+out.Alike+out.Held != "":
+		stopped(out.NoMoney + out.Alike + out.Held)
 		a.say("hint: when the cause is gone, to go on: %s", again)
 	case unsent > 0 && out.Unreached != "":
 		stopped("")

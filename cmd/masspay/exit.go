@@ -12,7 +12,6 @@ import (
 	"masspay/batch/payfile"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/bolt"
 )
 
 // The exit codes. They are documented in the README and never change meaning.
@@ -61,8 +60,8 @@ func explain(err error) *failure {
 		return &failure{code: exitFile, err: err, lines: problemLines(file),
 			hint: "correct what is said above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
-	var system *bolt.FileSystemError
-	var busy *bolt.BusyError
+	var system *store.FileSystemError
+	var busy *store.BusyError
 	var conflict *store.ConflictError
 	var retry *store.RetryError
 	switch {

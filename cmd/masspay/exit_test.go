@@ -19,7 +19,6 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/bolt"
 )
 
 // Every error that a person can meet has an exit code, one sentence and a hint.
@@ -38,7 +37,7 @@ func TestExplain(t *testing.T) {
 		{store.ErrLocks, exitConfig, "nothing was sent"},
 		{store.ErrOlder, exitConfig, "nothing was sent"},
 		{store.ErrFenced, exitUnexpected, "nothing more was sent by this run"},
-		{&bolt.BusyError{Path: "masspay.db", Holder: "process 7 (masspay run)"}, exitBusy, "held by process 7 (masspay run); nothing was sent by this run"},
+		{&store.BusyError{Path: "masspay.db", Holder: "process 7 (masspay run)"}, exitBusy, "held by process 7 (masspay run); nothing was sent by this run"},
 		{store.ErrMissing, exitConfig, "nothing was sent"},
 		{store.ErrKey, exitConfig, "nothing was sent"},
 		{store.ErrNewer, exitConfig, "nothing was sent"},
@@ -50,7 +49,7 @@ func TestExplain(t *testing.T) {
 		{syscall.EROFS, exitConfig, "read-only file system; nothing was sent by this run"},
 		{fs.ErrPermission, exitConfig, "permission"},
 		{syscall.EADDRINUSE, exitConfig, "address already in use"},
-		{&bolt.FileSystemError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a file system (NFS) whose locks may not protect a store; nothing was sent"},
+		{&store.FileSystemError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a file system (NFS) whose locks may not protect a store; nothing was sent"},
 		{context.Canceled, exitInterrupted, "interrupted"},
 		{syscall.EISDIR, exitConfig, "nothing was sent"},
 		{fs.ErrNotExist, exitConfig, "nothing was sent"},

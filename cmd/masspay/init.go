@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/store"
-	"masspay/store/bolt"
 	"masspay/store/seal"
 )
 
@@ -99,24 +98,24 @@ func (a *app) initialize(ctx context.Context) error {
 	if err := a.initKey(c); err != nil {
 		return err
 	}
-	o, err := c.storeOptions()
+	used, err := c.storeWasUsed()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(o.Path); err == nil {
-		return a.initStore(ctx, o)
+	if _, err := os.Stat(c.Store.Path); err == nil {
+		return a.initStore(ctx, c)
 	}
-	if err := os.MkdirAll(filepath.Dir(o.Path), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(c.Store.Path), 0o700); err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.markerPath()); err == nil && bolt.Used(o) {
+	if _, err := os.Stat(c.markerPath()); err == nil && used {
 		return failf(exitConfig, "mount the disk or restore the newest backup; a new store would not know what was paid, and the same files would be paid a second time",
-			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", o.Path, c.markerPath())
+			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", c.Store.Path, c.markerPath())
 	}
-	if err := bolt.Create(ctx, o); err != nil {
+	if err := c.createStore(ctx); err != nil {
 		return err
 	}
-	a.say("created the store %s", o.Path)
+	a.say("created the store %s", c.Store.Path)
 	return nil
 }
 
@@ -151,30 +150,29 @@ func (a *app) stepsForRoot(file string) {
 
 // initStore looks after a store that is there: it brings one of an older masspay to
 // this one's format, and gives one that has lost its lock files new ones.
-func (a *app) initStore(ctx context.Context, o bolt.Options) error {
-	s, err := bolt.Open(ctx, o)
+func (a *app) initStore(ctx context.Context, c *config) error {
+	s, err := c.openStore(ctx, 0)
 	if errors.Is(err, store.ErrOlder) {
-		from, _, err := bolt.Migrate(ctx, o)
+		from, err := c.migrateStore(ctx)
 		if err != nil {
 			return err
 		}
-		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", o.Path, from)
+		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", c.Store.Path, from)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
-	if err := s.Writable(ctx); errors.Is(err, store.ErrLocks) {
-		if err := s.Settle(ctx); err != nil {
-			return err
-		}
-		a.say("%s has new lock files; nothing else in it was changed", o.Path)
-		return nil
-	} else if err != nil {
+	mended, err := mendStore(ctx, s)
+	switch {
+	case err != nil:
 		return err
+	case mended:
+		a.say("%s has new lock files; nothing else in it was changed", c.Store.Path)
+	default:
+		a.say("%s is there already; nothing in it was changed", c.Store.Path)
 	}
-	a.say("%s is there already; nothing in it was changed", o.Path)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[st
 	return l, err
 }
 
-func (s *mortalStore) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+func (s *mortalStore) Claim(ctx context.Context, c store.Claim) (store.Claims, error) {
 	s.step()
 	defer s.step()
 	return s.Store.Claim(ctx, c)
@@ -61,6 +61,18 @@ func (s *mortalStore) Apply(ctx context.Context, events ...payout.Event) ([]stor
 	s.step()
 	defer s.step()
 	return s.Store.Apply(ctx, events...)
+}
+
+func (s *mortalStore) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
+	s.step()
+	defer s.step()
+	return s.Store.Due(ctx, d)
+}
+
+func (s *mortalStore) Hold(ctx context.Context, batch string, h store.Hold) error {
+	s.step()
+	defer s.step()
+	return s.Store.Hold(ctx, batch, h)
 }
 
 func (s *mortalStore) Recover(ctx context.Context) (int, error) {

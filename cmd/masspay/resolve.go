@@ -15,7 +15,6 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/clock"
 )
 
 // resolveFlags are the flags of resolve.
@@ -99,7 +98,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	}
 	a.say("%s", heardText(rec, heard))
 	r := batch.Resolving{Key: key, As: as, Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
-	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), clock.Tick()); err != nil {
+	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), s.Tick()); err != nil {
 		return refusedResolve(err)
 	}
 	a.say("%s", consequence(as, rec.Payout))

@@ -15,7 +15,6 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/bolt"
 )
 
 // runFlags are the flags of run.
@@ -135,7 +134,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
-		Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s),
+		Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
 	}
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify, runner.Stopped = p.note, p.halted
@@ -165,7 +164,7 @@ func (a *app) afterSending(err error, b store.Batch, sent int) error {
 }
 
 // mayRun says early what Claim would refuse.
-func mayRun(ctx context.Context, s *bolt.Store, askFirst bool) error {
+func mayRun(ctx context.Context, s store.Store, askFirst bool) error {
 	if askFirst {
 		return nil // whatever its marker says, and if there is none
 	}
@@ -391,7 +390,7 @@ func runReport(b store.Batch, sum result.Summary, out batch.Outcome, code int, o
 	return runJSON{
 		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
 		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
-		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike, Interrupted: out.Interrupted, States: statesJSON(sum),
+		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike + out.Held, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 

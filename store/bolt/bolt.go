@@ -116,7 +116,10 @@ type Store struct {
 	migrated func() error // after each commit of a migration; tests cut it off there
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store    = (*Store)(nil)
+	_ store.Backuper = (*Store)(nil)
+)
 
 // RealPath is where a store really lies: lock files are named after it, so that
 // a link does not lead to a second set of locks.

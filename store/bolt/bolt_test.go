@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +54,48 @@ func (w *world) Kill(t testing.TB, s store.Store) {
 	require.NoError(t, b.ownLock.Unlock())
 }
 
+func (w *world) Save(t testing.TB) (put func()) {
+	kept, err := os.ReadFile(w.o.Path)
+	require.NoError(t, err)
+	return func() { require.NoError(t, os.WriteFile(w.o.Path, kept, 0o600)) }
+}
+
+func (w *world) Busy(t testing.TB) (free func()) {
+	s := w.Open(t).(*Store)
+	require.NoError(t, s.turn.take(t.Context()))
+	return func() { require.NoError(t, s.turn.release()) }
+}
+
+func (w *world) OpenFor(t testing.TB, wait time.Duration) store.Store {
+	o := w.o
+	o.Wait = wait
+	s, err := Open(t.Context(), o)
+	if errors.Is(err, store.ErrBusy) { // as it is meant to be; without Open's look
+		sealer, failed := seal.New(o.Key)
+		require.NoError(t, failed)
+		s, err = &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}, nil
+	}
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func (w *world) Damage(t testing.TB, key payout.Key) (mend func()) {
+	s := w.Open(t).(*Store)
+	r, err := s.Get(t.Context(), key)
+	require.NoError(t, err)
+	flip := func() {
+		require.NoError(t, s.update(t.Context(), func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketPayouts)
+			v := slices.Clone(b.Get(be64(r.Number)))
+			v[len(v)/2] ^= 1
+			return b.Put(be64(r.Number), v)
+		}))
+	}
+	flip()
+	return flip
+}
+
 func (w *world) Files(t testing.TB) [][]byte {
 	paths, err := filepath.Glob(w.o.Path + "*")
 	require.NoError(t, err)
@@ -68,6 +112,45 @@ func (w *world) Files(t testing.TB) [][]byte {
 func TestStore(t *testing.T) {
 	t.Parallel()
 	storetest.Run(t, fresh)
+}
+
+// gullible is a store that ignores that it is a restored copy.
+type gullible struct{ *Store }
+
+func (g gullible) Restored(context.Context) (bool, error) { return false, nil }
+
+func (g gullible) Claim(ctx context.Context, c store.Claim) (store.Claims, error) {
+	claims, err := g.Store.Claim(ctx, c)
+	if errors.Is(err, store.ErrRestored) {
+		if err := g.Trust(ctx); err != nil {
+			return claims, err
+		}
+		return g.Store.Claim(ctx, c)
+	}
+	return claims, err
+}
+
+// gullibleWorld opens gullible stores.
+type gullibleWorld struct{ storetest.World }
+
+func (w gullibleWorld) Open(t testing.TB) store.Store { return gullible{w.World.Open(t).(*Store)} }
+
+const runGullible = "MASSPAY_TEST_GULLIBLE"
+
+// A store that ignores restored copies does not pass the suite.
+func TestTheSuiteFindsAStoreThatIgnoresCopies(t *testing.T) {
+	if os.Getenv(runGullible) != "" {
+		storetest.Run(t, func(t testing.TB) storetest.World { return gullibleWorld{fresh(t)} })
+		return
+	}
+	t.Parallel()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$/copy")
+	cmd.Env = append(os.Environ(), runGullible+"=1")
+	said, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, string(said))
+	require.Contains(t, string(said), "--- FAIL: "+t.Name()+"/a_restored_copy_asks_first")
+	require.Contains(t, string(said), "an older copy was not known as one")
 }
 
 func BenchmarkStore(b *testing.B) { storetest.Bench(b, fresh) }
@@ -381,7 +464,7 @@ func TestOtherLockFiles(t *testing.T) {
 	require.NoError(t, os.Rename(w.o.Path+".turn.away", w.o.Path+".turn"))
 	require.ErrorIs(t, claim(s), store.ErrLocks, "the other set is not the store's any more")
 	require.NoError(t, s.AskFirst(t.Context()))
-	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h", AskFirst: true})
+	c, err := storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h", AskFirst: true}))
 	require.NoError(t, err)
 	require.Empty(t, c)
 }

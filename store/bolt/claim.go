@@ -19,23 +19,28 @@ import (
 )
 
 // Claim takes payouts for this process; see store.Store.
-func (s *Store) Claim(ctx context.Context, c store.Claim) ([]store.Claimed, error) {
+func (s *Store) Claim(ctx context.Context, c store.Claim) (out store.Claims, err error) {
 	owner, err := s.own()
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	header, err := s.header(ctx, c.Batch)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
-	scan := &claimScan{c: c, header: header, owner: owner, from: be32(header.Number)}
+	scan := &claimScan{c: c, header: header, owner: owner, from: be32(header.Number), skip: map[payout.Key]bool{}}
+	for _, k := range c.Skip {
+		scan.skip[k] = true
+	}
 	for {
 		claimed, more, err := s.claimBurst(ctx, scan)
 		if err != nil {
-			return nil, err
+			return store.Claims{}, err
 		}
+		out.Barred = append(out.Barred, scan.barred...)
 		if len(claimed) > 0 || !more {
-			return claimed, nil
+			out.Payouts = claimed
+			return out, nil
 		}
 	}
 }
@@ -62,7 +67,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 			scan.w, scan.lines = w, tx.Bucket(bucketLines).Cursor()
 			scan.epoch, scan.copied, scan.now = epoch, since, s.o.now()
 			copied = epoch != 0
-			scan.out, scan.wrote, scan.read = nil, false, 0
+			scan.out, scan.barred, scan.wrote, scan.read = nil, nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
@@ -127,6 +132,7 @@ type claimScan struct {
 	header store.Batch
 	owner  uint64
 	from   []byte // where in the freed rows to go on; nil: they are through
+	skip   map[payout.Key]bool
 
 	w      *writer
 	lines  *bbolt.Cursor
@@ -134,17 +140,21 @@ type claimScan struct {
 	copied time.Time // of the last claim that the copy knows of
 	now    time.Time
 	out    []store.Claimed
+	barred []store.Barred
 	wrote  bool
 	read   int // rows looked at in this burst
 }
 
 func (s *claimScan) run() (more bool, err error) {
-	if more, err = s.freed(); more || err != nil {
-		return more, err
-	}
 	p, err := s.w.batch(s.header.Number)
 	if err != nil || p == nil {
 		return false, errors.Join(err, errIf(p == nil, store.ErrNoBatch))
+	}
+	if p.hold != nil {
+		return false, &store.HeldError{Hold: *p.hold}
+	}
+	if more, err = s.freed(); more || err != nil {
+		return more, err
 	}
 	for ; len(s.out) < s.c.N && int(p.cursor) < s.header.Rows; s.read++ {
 		if s.read >= burstReads {
@@ -211,7 +221,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 	if err != nil || r.State != payout.StateNew || r.OfAnother() {
 		return false, err
 	}
-	if !r.Claimable(s.w.s.o.Rules, s.c.Host) || s.c.Skip != nil && s.c.Skip(r.Key) {
+	if !r.Claimable(s.w.s.o.Rules, s.c.Host) || s.skip[r.Key] {
 		return true, nil
 	}
 	e := payout.Event{Key: r.Key, Source: payout.FromRun, At: s.now, Host: s.c.Host}
@@ -230,9 +240,7 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 			return false, err
 		}
 		if bar.Same {
-			if s.c.Barred != nil {
-				s.c.Barred(r.Key, bar.By)
-			}
+			s.barred = append(s.barred, store.Barred{Key: r.Key, By: bar.By})
 			return true, nil
 		}
 	}

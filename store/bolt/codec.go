@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"strings"
@@ -469,6 +470,7 @@ type progress struct {
 	changed time.Time // when a payout of it last changed; zero: not since it was loaded
 	touched bool      // in this transaction
 	cursor  uint32    // rows before it have been claimed, or were not claimable
+	hold    *store.Hold
 	counts  map[countKey]tally
 }
 
@@ -517,8 +519,12 @@ func (p *progress) encode(key []byte) []byte {
 		e.int(c.Minor)
 		e.int(int64(c.Stuck))
 	}
-	if !p.changed.IsZero() {
+	if !p.changed.IsZero() || p.hold != nil {
 		e.maybeTime(p.changed)
+	}
+	if p.hold != nil {
+		text, _ := json.Marshal(p.hold) // four plain fields
+		e.bytes(text)
 	}
 	return e.sum(key)
 }
@@ -532,6 +538,11 @@ func decodeProgress(key, value []byte) (*progress, error) {
 	}
 	if d.left() > 0 { // older records end here
 		p.changed = d.maybeTime()
+	}
+	if d.left() > 0 {
+		if err := json.Unmarshal(d.bytes(), &p.hold); err != nil {
+			d.fail()
+		}
 	}
 	return p, d.done("counts of batch", key)
 }

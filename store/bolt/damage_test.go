@@ -73,7 +73,7 @@ func try(t *testing.T, o Options, truth map[payout.Key]payout.State, what string
 		if err != nil {
 			return errors.Join(first, err)
 		}
-		claimed, err := s.Claim(ctx, store.Claim{Batch: b.ID, N: 1_000, Host: "h"})
+		claimed, err := storetest.Payouts(s.Claim(ctx, store.Claim{Batch: b.ID, N: 1_000, Host: "h"}))
 		for _, c := range claimed {
 			require.Equal(t, payout.StateNew, truth[c.Key], "%s: %s was handed out again", what, c.Key)
 			require.Equal(t, c.Key.PaymentID, c.Cells[3], what)
@@ -181,7 +181,7 @@ func TestAClaimThatFailsHandsNothingOut(t *testing.T) {
 	s, _ := w.Open(t).(*Store)
 	b := storetest.Load(t, s, "a", storetest.Rows("a", 5))
 	require.NoError(t, s.update(t.Context(), func(tx *boltTx) error { return tx.DeleteBucket(bucketHosts) }))
-	claimed, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"})
+	claimed, err := storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"}))
 	require.ErrorIs(t, err, store.ErrDamaged)
 	require.Empty(t, claimed)
 	for r, err := range s.List(t.Context(), store.Filter{}) {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"masspay/store"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -60,5 +62,5 @@ func (o Options) checkFileSystem() error {
 	if kind == "" {
 		kind = fmt.Sprintf("number %#x", magic)
 	}
-	return &FileSystemError{Folder: folder, Kind: kind}
+	return &store.FileSystemError{Folder: folder, Kind: kind}
 }

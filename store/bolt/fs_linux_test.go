@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 
+	"masspay/store"
+
 	"github.com/stretchr/testify/require"
 )
 
@@ -12,7 +14,7 @@ import (
 func TestFileSystems(t *testing.T) {
 	t.Parallel()
 	o := Options{Path: "/proc/masspay.db"}
-	var unknown *FileSystemError
+	var unknown *store.FileSystemError
 	require.ErrorAs(t, o.checkFileSystem(), &unknown)
 	require.Equal(t, "/proc", unknown.Folder)
 	require.Equal(t, "number 0x9fa0", unknown.Kind)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"masspay/store"
 	"masspay/store/clock"
 )
 
@@ -65,6 +66,11 @@ const (
 	maxAhead = 10 * time.Minute
 	maxPause = time.Hour
 )
+
+// Limiter opens the limiter of this store; see store.Store.
+func (s *Store) Limiter(rate float64, burst int) (store.Limiter, error) {
+	return OpenLimiter(s.o.Path, rate, burst)
+}
 
 // OpenLimiter opens the limiter of the store at a path. Processes may have
 // different rates; each slot is as long as its taker's rate makes it.

@@ -118,28 +118,11 @@ func (t *turn) release() error {
 	return err
 }
 
-// BusyError is store.ErrBusy with what is known of whoever holds the store.
-type BusyError struct {
-	Path   string
-	Waited time.Duration
-	Holder string // as "process 123 (masspay run), since 02:15:03"; empty: not known
-}
-
-func (e *BusyError) Error() string {
-	s := fmt.Sprintf("%s: %v, waited %v", e.Path, store.ErrBusy, e.Waited.Round(time.Second))
-	if e.Holder != "" {
-		s += "; held by " + e.Holder
-	}
-	return s
-}
-
-func (e *BusyError) Unwrap() error { return store.ErrBusy }
-
 func (t *turn) busy(err error, begun time.Time) error {
 	if !errors.Is(err, store.ErrBusy) {
 		return err
 	}
-	e := &BusyError{Path: t.path, Waited: time.Since(begun)}
+	e := &store.BusyError{Path: t.path, Waited: time.Since(begun)}
 	if b, err := os.ReadFile(t.path + ".turn"); err == nil && len(b) > identitySize {
 		e.Holder = strings.TrimSpace(string(b[identitySize:]))
 	}

@@ -160,10 +160,7 @@ func (s *Store) Row(ctx context.Context, p payout.Payout, at payout.Place) (colu
 func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Record, error] {
 	return func(yield func(payout.Record, error) bool) {
 		scan := s.scanAll
-		switch {
-		case !f.DueBy.IsZero():
-			scan = s.scanDue
-		case f.Batch != "":
+		if f.Batch != "" {
 			scan = s.scanBatch
 		}
 		var from []byte
@@ -250,41 +247,6 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 				return err
 			}
 			out = append(out, rec)
-		}
-		return nil
-	})
-	return out, next, err
-}
-
-// scanDue reads one burst of open payouts in the order in which they are due.
-func (s *Store) scanDue(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
-	w, err := s.want(ctx, f)
-	if err != nil {
-		return nil, nil, err
-	}
-	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		c := tx.Bucket(bucketDue).Cursor()
-		read := 0
-		// What is due later than it can be was written before the clock was set
-		// back, and is due now.
-		impossible := f.DueBy.Add(s.o.Rules.LongestAsk())
-		for k, _ := c.Seek(from); len(k) == 16; k, _ = c.Next() {
-			if at := time.UnixMicro(int64(binary.BigEndian.Uint64(k))); at.After(f.DueBy) && !at.After(impossible) {
-				if k, _ = c.Seek(dueKey(impossible.Add(time.Microsecond), 0)); len(k) != 16 {
-					return nil
-				}
-			}
-			if read++; burstIsFull(f, read, len(out)) {
-				next = slices.Clone(k)
-				return nil
-			}
-			rec, err := full(tx, binary.BigEndian.Uint64(k[8:]), f.Events)
-			if err != nil {
-				return err
-			}
-			if w.has(rec.Payout) {
-				out = append(out, rec)
-			}
 		}
 		return nil
 	})
@@ -527,7 +489,7 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 	if err != nil {
 		return b, err
 	}
-	b.Counts, b.ChangedAt = p.sorted(), p.changed
+	b.Counts, b.ChangedAt, b.Held = p.sorted(), p.changed, p.hold
 	return b, nil
 }
 

@@ -53,7 +53,7 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 			_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
 			require.ErrorIs(t, err, store.ErrRestored)
 
-			c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true})
+			c, err := storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true}))
 			require.NoError(t, err)
 			require.Empty(t, c, "nothing is sent before the gate was asked")
 			_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
@@ -67,7 +67,7 @@ func TestARestoredCopyDoesNotSend(t *testing.T) {
 					storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after), Applied: later(after)})
 				}
 			}
-			c, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "h", AskFirst: true})
+			c, err = storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "h", AskFirst: true}))
 			require.NoError(t, err)
 			require.Len(t, c, 4, "the gate has twice denied them")
 
@@ -86,7 +86,7 @@ func TestAskFirstIsBelieved(t *testing.T) {
 	w := fresh(t).(*world)
 	s := w.Open(t).(*Store)
 	b := storetest.Load(t, s, "a", storetest.Rows("a", 4))
-	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true})
+	c, err := storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h", AskFirst: true}))
 	require.NoError(t, err)
 	require.Empty(t, c)
 	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: "h"})
@@ -129,7 +129,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	go func() {
 		defer close(done)
 		for {
-			c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"})
+			c, err := storetest.Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 5, Host: "h"}))
 			if err != nil || len(c) == 0 {
 				return
 			}
@@ -182,7 +182,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	_, err = again.Claim(t.Context(), ask)
 	require.ErrorIs(t, err, store.ErrDamaged)
 	change(func([]byte) []byte { return good })
-	c, err := again.Claim(t.Context(), ask)
+	c, err := storetest.Payouts(again.Claim(t.Context(), ask))
 	require.NoError(t, err)
 	require.Empty(t, c, "nothing is sent before the gate was asked")
 }

@@ -140,7 +140,7 @@ func (m *model) claim() {
 			want = append(want, p.Key)
 		}
 	}
-	got, err := s.Claim(m.t.Context(), store.Claim{Batch: b.ID, N: n, Host: host})
+	got, err := Payouts(s.Claim(m.t.Context(), store.Claim{Batch: b.ID, N: n, Host: host}))
 	require.NoError(m.t, err)
 	var keys []payout.Key
 	for _, c := range got {
@@ -345,7 +345,7 @@ type history struct {
 }
 
 func (h *history) work(t *testing.T, _ World, s store.Store, b store.Batch, id int, rng *rand.Rand) {
-	claimed, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1 + rng.IntN(6), Host: host})
+	claimed, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1 + rng.IntN(6), Host: host}))
 	if err != nil {
 		h.fault("claim: %v", err)
 		return

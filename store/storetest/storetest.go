@@ -31,6 +31,15 @@ type World interface {
 	// Files are all files that the store writes, to look for what must not be
 	// in them.
 	Files(t testing.TB) [][]byte
+	// Save copies what the store keeps, as a copy of its disk would. put brings the copy
+	// back in the store's place, under stores that are open, too.
+	Save(t testing.TB) (put func())
+	// Busy keeps the store from all others until it is freed.
+	Busy(t testing.TB) (free func())
+	// OpenFor is Open for one that waits no longer than so for a store that is busy.
+	OpenFor(t testing.TB, wait time.Duration) store.Store
+	// Damage changes what is kept of a payout behind the store's back; mend undoes it.
+	Damage(t testing.TB, key payout.Key) (mend func())
 }
 
 const host = "gate.example"
@@ -103,10 +112,13 @@ func Load(t testing.TB, s store.Store, name string, rows []store.Row) store.Batc
 // Claim claims up to n payouts.
 func Claim(t testing.TB, s store.Store, b store.Batch, n int) []store.Claimed {
 	t.Helper()
-	c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: n, Host: host})
+	c, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: n, Host: host}))
 	require.NoError(t, err)
 	return c
 }
+
+// Payouts are those of claims.
+func Payouts(c store.Claims, err error) ([]store.Claimed, error) { return c.Payouts, err }
 
 // Apply applies one event and returns its change.
 func Apply(t testing.TB, s store.Store, e payout.Event) store.Change {
@@ -221,7 +233,16 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"early callbacks wait for a load", testEarly},
 		{"a cancelled id starts anew", testCancelled},
 		{"a cancelled id that comes to life during a load", testCancelledComesToLife},
-		{"due payouts come in order", testDue},
+		{"due payouts come in order, to one asker", testDue},
+		{"askers share what is due", testDueConcurrent},
+		{"a held batch is not claimed", testHold},
+		{"the store's clock", testTick},
+		{"a restored copy asks first", testRestored},
+		{"a person says that it is a copy", testAskFirst},
+		{"a backup", testBackup},
+		{"a store that is busy", testBusy},
+		{"a store that is damaged", testDamage},
+		{"one rate for all processes", testLimiter},
 		{"hosts of open payouts", testHosts},
 		{"batches by prefix", testBatchPrefix},
 		{"runs are recorded", testRuns},
@@ -382,9 +403,9 @@ func testClaim(t *testing.T, w World, s store.Store) {
 func testClaimSkip(t *testing.T, _ World, s store.Store) {
 	rows := Rows("a", 6)
 	b := Load(t, s, "a", rows)
-	skip := func(k payout.Key) bool { return k == rows[0].Key || k == rows[2].Key }
+	skip := []payout.Key{rows[0].Key, rows[2].Key}
 	for range 2 {
-		c, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: host, Skip: skip})
+		c, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: host, Skip: skip}))
 		require.NoError(t, err)
 		require.Len(t, c, 2)
 	}
@@ -402,7 +423,7 @@ func testClaimConcurrent(t *testing.T, w World, s store.Store) {
 		mine := w.Open(t)
 		wg.Go(func() {
 			for {
-				c, err := mine.Claim(t.Context(), store.Claim{Batch: b.ID, N: 7, Host: host})
+				c, err := Payouts(mine.Claim(t.Context(), store.Claim{Batch: b.ID, N: 7, Host: host}))
 				if err != nil || len(c) == 0 {
 					return
 				}
@@ -563,25 +584,139 @@ func testCancelledComesToLife(t *testing.T, w World, s store.Store) {
 	require.Equal(t, payout.StatePaid, r.State)
 }
 
-func testDue(t *testing.T, _ World, s store.Store) {
-	b := Load(t, s, "a", Rows("a", 4))
+// What is due is handed out in order, to one asker at a time.
+func testDue(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows("a", 5))
+	c := Claim(t, s, b, 5)
 	now := time.Now()
-	c := Claim(t, s, b, 4)
-	for i, minutes := range []int{3, 1, 2} {
+	for i, minutes := range []int{3, 1, 2, -60} {
 		e := answer(c[i], payout.Accepted)
-		e.At = now.Add(time.Duration(minutes) * time.Minute)
+		e.At = now.Add(time.Duration(minutes-60) * time.Minute)
 		Apply(t, s, e)
 	}
-	due := collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour)}))
-	require.Equal(t, []payout.Key{c[1].Key, c[2].Key, c[0].Key}, []payout.Key{due[0].Key, due[1].Key, due[2].Key})
-	require.Len(t, due, 3)
-	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour), Limit: 2})), 2)
-	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: due[0].AskAt})), 1)
+	e := answer(c[4], payout.Accepted)
+	e.At = now.Add(time.Minute) // not due yet
+	Apply(t, s, e)
+	Apply(t, s, verdict(c[3].Key, payout.StatePaid))
 	at, err := s.NextDue(t.Context())
 	require.NoError(t, err)
-	require.Equal(t, due[0].AskAt, at)
-	Apply(t, s, verdict(c[1].Key, payout.StatePaid))
-	require.Len(t, collect(t, s.List(t.Context(), store.Filter{DueBy: now.Add(time.Hour)})), 2)
+	require.WithinDuration(t, now.Add(-59*time.Minute), at, time.Minute)
+
+	ask := store.Due{Batch: b.ID, Gate: host, N: 2, Lease: time.Minute}
+	due, err := s.Due(t.Context(), ask)
+	require.NoError(t, err)
+	require.Len(t, due, 2)
+	require.Equal(t, []payout.Key{c[1].Key, c[2].Key}, []payout.Key{due[0].Key, due[1].Key}, "the longest due first")
+	other := w.Open(t)
+	due, err = other.Due(t.Context(), ask)
+	require.NoError(t, err)
+	require.Len(t, due, 1, "what another one polls is due for nobody else")
+	require.Equal(t, c[0].Key, due[0].Key)
+	due, err = s.Due(t.Context(), ask)
+	require.NoError(t, err)
+	require.Empty(t, due)
+	for _, p := range c[:3] {
+		r, err := s.Get(t.Context(), p.Key)
+		require.NoError(t, err)
+		require.Equal(t, payout.StateAccepted, r.State)
+		require.Len(t, r.Events, 2, "bookkeeping is no event")
+	}
+	elsewhere, err := s.Due(t.Context(), store.Due{Gate: "https://other.example", N: 9, Lease: time.Minute})
+	require.NoError(t, err)
+	require.Empty(t, elsewhere)
+}
+
+// Two askers at once get no payout twice, and all of them together.
+func testDueConcurrent(t *testing.T, w World, s store.Store) {
+	const n = 300
+	b := Load(t, s, "a", Rows("a", n))
+	for _, c := range Claim(t, s, b, n) {
+		e := answer(c, payout.Accepted)
+		e.At = time.Now().Add(-time.Hour)
+		Apply(t, s, e)
+	}
+	var mu sync.Mutex
+	polled := map[payout.Key]int{}
+	var wg sync.WaitGroup
+	for range 4 {
+		mine := w.Open(t)
+		wg.Go(func() {
+			for {
+				due, err := mine.Due(t.Context(), store.Due{Gate: host, N: 7, Lease: time.Minute})
+				if err != nil || len(due) == 0 {
+					return
+				}
+				mu.Lock()
+				for _, r := range due {
+					polled[r.Key]++
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	require.Len(t, polled, n)
+	for k, times := range polled {
+		require.Equal(t, 1, times, k)
+	}
+}
+
+// A held batch is claimed by nobody, and what a person holds only a person lets go.
+func testHold(t *testing.T, w World, s store.Store) {
+	b := Load(t, s, "a", Rows("a", 4))
+	free := Load(t, s, "b", Rows("b", 1))
+	at := time.Now().Truncate(time.Second).UTC()
+	hold := store.Hold{Kind: store.HeldByRun, Reason: "no money", By: "anna@desk", At: at}
+	require.NoError(t, s.Hold(t.Context(), b.ID, hold))
+	other := w.Open(t)
+	for _, mine := range []store.Store{s, other} {
+		_, err := mine.Claim(t.Context(), store.Claim{Batch: b.ID, N: 2, Host: host})
+		var held *store.HeldError
+		require.ErrorAs(t, err, &held)
+		require.Equal(t, hold, held.Hold)
+	}
+	is, err := other.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Equal(t, &hold, is.Held)
+	require.Equal(t, 4, is.Unsent(), "nothing was claimed")
+	require.Len(t, Claim(t, other, free, 2), 1, "another batch goes on")
+
+	person := store.Hold{Kind: store.HeldByPerson, Reason: "wrong month", By: "boss@desk", At: at}
+	require.NoError(t, other.Hold(t.Context(), b.ID, person))
+	require.NoError(t, s.Hold(t.Context(), b.ID, hold))
+	lifted, err := s.LetGo(t.Context(), b.ID, store.HeldByRun)
+	require.NoError(t, err)
+	require.False(t, lifted)
+	is, err = s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Equal(t, &person, is.Held)
+	lifted, err = other.LetGo(t.Context(), b.ID, store.HeldByPerson, store.HeldByCanary)
+	require.NoError(t, err)
+	require.True(t, lifted)
+	require.Len(t, Claim(t, s, b, 9), 4)
+	require.ErrorIs(t, s.Hold(t.Context(), strings.Repeat("0", 64), hold), store.ErrNoBatch)
+	_, err = s.LetGo(t.Context(), strings.Repeat("0", 64), store.HeldByRun)
+	require.ErrorIs(t, err, store.ErrNoBatch)
+}
+
+// The store's clock does not go backwards, and no faster than real time.
+func testTick(t *testing.T, w World, s store.Store) {
+	begun := time.Now()
+	first := s.Tick()
+	require.NotZero(t, first.Boot)
+	other := w.Open(t)
+	last := first
+	for range 1000 {
+		for _, mine := range []store.Store{s, other} {
+			now := mine.Tick()
+			d, ok := now.Since(last)
+			require.True(t, ok, "moments of one store can be compared")
+			require.GreaterOrEqual(t, d, time.Duration(0))
+			last = now
+		}
+	}
+	d, _ := last.Since(first)
+	require.LessOrEqual(t, d, time.Since(begun)+time.Millisecond)
 }
 
 func testHosts(t *testing.T, _ World, s store.Store) {
@@ -642,13 +777,13 @@ func testGateOfAPayout(t *testing.T, _ World, s store.Store) {
 	gates, err := s.OpenGates(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, map[string]int{host: 1}, gates)
-	elsewhere, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://other.example"})
+	elsewhere, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://other.example"}))
 	require.NoError(t, err)
 	require.Len(t, elsewhere, 2)
 	require.NotContains(t, []payout.Key{elsewhere[0].Key, elsewhere[1].Key}, c[0].Key)
 	require.Len(t, collect(t, s.List(t.Context(), store.Filter{Batch: b.ID, Gate: "https://other.example", Others: true})), 1)
 	require.Len(t, collect(t, s.List(t.Context(), store.Filter{Batch: b.ID, Gate: "https://" + host})), 1)
-	here, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://" + host})
+	here, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 9, Host: "https://" + host}))
 	require.NoError(t, err)
 	require.Len(t, here, 1, "an identity of an older masspay equals any with its host and port")
 	require.Equal(t, c[0].Key, here[0].Key)
@@ -760,12 +895,13 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	verdict(first.Key, payout.StatePaid, "success")
 	var barred []payout.Key
 	claim := func() []store.Claimed {
-		got, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 10, Host: host, Barred: func(key payout.Key, by payout.Payout) {
-			require.Equal(t, first.Key, by.Key)
-			barred = append(barred, key)
-		}})
+		got, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 10, Host: host})
 		require.NoError(t, err)
-		return got
+		for _, retry := range got.Barred {
+			require.Equal(t, first.Key, retry.By.Key)
+			barred = append(barred, retry.Key)
+		}
+		return got.Payouts
 	}
 	require.Empty(t, claim())
 	require.Equal(t, []payout.Key{again.Key}, barred)
@@ -797,11 +933,11 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	// Of two that wait, in one file, one goes, whichever order they come in.
 	for _, ids := range [][]string{{"v", "v-r2"}, {"w-r2", "w"}} {
 		both := Load(t, s, ids[0], []store.Row{Row(ids[0], 8, 2), Row(ids[1], 8, 3)})
-		got, err := s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host})
+		got, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host}))
 		require.NoError(t, err)
 		require.Len(t, got, 1)
 		require.Equal(t, ids[0], got[0].Key.PaymentID)
-		again, err := s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host})
+		again, err := Payouts(s.Claim(t.Context(), store.Claim{Batch: both.ID, N: 10, Host: host}))
 		require.NoError(t, err)
 		require.Empty(t, again)
 	}

@@ -1,0 +1,113 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"masspay/store"
+	"masspay/store/bolt"
+)
+
+// This file is the only one that knows which store a configuration names.
+
+// open reads the configuration and opens its store.
+func (a *app) open(ctx context.Context) (*config, store.Store, error) {
+	c, err := a.config()
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err := c.openStore(ctx, 0)
+	if err != nil {
+		return c, nil, err
+	}
+	if held, ok := s.(interface{ Between(do func()) }); ok {
+		a.w.hangup.suspendBetween(held.Between)
+	}
+	return c, s, nil
+}
+
+// engine is the store as the engine sees it.
+func (a *app) engine(s store.Store) store.Store {
+	if a.w.through != nil {
+		return a.w.through(s)
+	}
+	return s
+}
+
+// openStore opens the store; wait is how long it may be busy, 0: as usual.
+func (c *config) openStore(ctx context.Context, wait time.Duration) (store.Store, error) {
+	o, err := c.storeOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.Wait = wait
+	s, err := bolt.Open(ctx, o)
+	if err != nil {
+		return nil, err // not s: a nil store in an interface is not nil
+	}
+	return s, nil
+}
+
+// createStore makes the store, empty.
+func (c *config) createStore(ctx context.Context) error {
+	o, err := c.storeOptions()
+	if err != nil {
+		return err
+	}
+	return bolt.Create(ctx, o)
+}
+
+// storeWasUsed reports whether anything may ever have been sent from a store that was
+// here.
+func (c *config) storeWasUsed() (bool, error) {
+	o, err := c.storeOptions()
+	return err == nil && bolt.Used(o), err
+}
+
+// migrateStore brings a store of an older masspay to this one's format.
+func (c *config) migrateStore(ctx context.Context) (from uint64, err error) {
+	o, err := c.storeOptions()
+	if err != nil {
+		return 0, err
+	}
+	from, _, err = bolt.Migrate(ctx, o)
+	return from, err
+}
+
+// mendStore gives a store that has lost its lock files new ones.
+func mendStore(ctx context.Context, s store.Store) (mended bool, err error) {
+	locked, ok := s.(*bolt.Store)
+	if !ok {
+		return false, nil
+	}
+	if err := locked.Writable(ctx); !errors.Is(err, store.ErrLocks) {
+		return false, err
+	}
+	return true, locked.Settle(ctx)
+}
+
+// examineStore checks a store that may be too damaged to be opened.
+func (c *config) examineStore(ctx context.Context) (store.Examination, error) {
+	o, err := c.storeOptions()
+	if err != nil {
+		return store.Examination{}, err
+	}
+	return bolt.Examine(ctx, o)
+}
+
+func (c *config) storeOptions() (bolt.Options, error) {
+	if err := notForAll("the store's folder", filepath.Dir(c.Store.Path)); err != nil {
+		return bolt.Options{}, err
+	}
+	key, err := c.storeKey()
+	return bolt.Options{
+		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
+		Rules:         c.rules(),
+		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
+	}, err
+}
+
+// realStorePath is where a store really lies, whatever links lead to it.
+func realStorePath(path string) string { return bolt.RealPath(path) }

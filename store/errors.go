@@ -1,0 +1,93 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"masspay/payout"
+)
+
+// The conditions that callers branch on.
+var (
+	// ErrBusy: other processes kept the store for longer than the wait allows.
+	// Nothing was read or written; it is safe to try again.
+	ErrBusy = errors.New("the store is busy")
+	// ErrMissing: there is no store. Only init makes one, so that an unmounted
+	// disk does not look like a fresh start.
+	ErrMissing = errors.New("there is no store")
+	// ErrKey: the store was made with another key.
+	ErrKey = errors.New("the key is not the key of this store")
+	// ErrNewer: the store was written by a newer masspay.
+	ErrNewer = errors.New("the store was written by a newer masspay")
+	// ErrOlder: the store was written by an older masspay and must be brought to this
+	// one's format first; nothing was read or written.
+	ErrOlder = errors.New("the store was written by an older masspay")
+	// ErrLocks: the lock files beside the store are not its own: it is there under two
+	// names, or they were removed. Nothing was written.
+	ErrLocks = errors.New("the lock files beside the store are not its own")
+	// ErrFenced: this process's claim is not safe any more: others may take it for
+	// dead. It must send nothing.
+	ErrFenced = errors.New("this process may send nothing more")
+	// ErrRestored: the store is older than its marker. The lost store may have
+	// sent what this one believes unsent.
+	ErrRestored = errors.New("the store is a restored copy")
+	// ErrNoMarker: the store's marker is missing, so nobody can tell whether
+	// the store is a restored copy.
+	ErrNoMarker = errors.New("the marker of the store is missing")
+	// ErrDamaged: a record does not have the checksum it was written with.
+	ErrDamaged = errors.New("the store is damaged")
+	// ErrNoBatch: no whole batch has that id.
+	ErrNoBatch = errors.New("no such batch")
+	// ErrLoaded: the same file is a whole batch already; nothing was loaded.
+	ErrLoaded = errors.New("the same file is already loaded")
+	// ErrDoubled: an id stands twice in one load; nothing was loaded.
+	ErrDoubled = errors.New("a payment id stands twice")
+	// ErrUnknown: no payout has that key.
+	ErrUnknown = errors.New("no such payout")
+)
+
+// ConflictError says that a row brings an id that is known with other content.
+type ConflictError struct {
+	Row   Row
+	Known payout.Payout
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("line %d: payment_id %q is already known with other content", e.Row.Line, e.Row.Key.PaymentID)
+}
+
+// RetryError says that a row pays once more, under the id of a retry, what By pays or
+// may pay, or what was refused for good.
+type RetryError struct {
+	Row Row
+	By  payout.Payout
+}
+
+func (e *RetryError) Error() string {
+	return fmt.Sprintf("line %d: payment_id %q would pay once more what %q pays or may pay", e.Row.Line, e.Row.Key.PaymentID, e.By.Key.PaymentID)
+}
+
+// BusyError is ErrBusy with what is known of whoever holds the store.
+type BusyError struct {
+	Path   string
+	Waited time.Duration
+	Holder string // as "process 123 (masspay run), since 02:15:03"; empty: not known
+}
+
+func (e *BusyError) Error() string {
+	s := fmt.Sprintf("%s: %v, waited %v", e.Path, ErrBusy, e.Waited.Round(time.Second))
+	if e.Holder != "" {
+		s += "; held by " + e.Holder
+	}
+	return s
+}
+
+func (e *BusyError) Unwrap() error { return ErrBusy }
+
+// FileSystemError says that a folder is on a file system that is not known to keep locks.
+type FileSystemError struct{ Folder, Kind string }
+
+func (e *FileSystemError) Error() string {
+	return fmt.Sprintf("%s is on a file system (%s) whose locks may not protect a store", e.Folder, e.Kind)
+}

@@ -1,0 +1,35 @@
+package store
+
+import "time"
+
+// Run is one invocation that may change payouts: who, what and when.
+type Run struct {
+	Command string    `json:"command"`
+	User    string    `json:"user"`
+	Host    string    `json:"host"`
+	PID     int       `json:"pid"`
+	Version string    `json:"version"`
+	Config  string    `json:"config"` // hash of the configuration, without secrets
+	File    string    `json:"file,omitempty"`
+	Batch   string    `json:"batch,omitempty"`
+	Aliases []string  `json:"aliases,omitempty"` // gates that the configuration declares to be one platform
+	At      time.Time `json:"at"`
+
+	Number uint64  `json:"-"`             // in the store, from 1
+	End    *RunEnd `json:"end,omitempty"` // nil: it goes on, or it was killed
+}
+
+// RunEnd is how a run ended.
+type RunEnd struct {
+	At       time.Time `json:"at"`
+	ExitCode int       `json:"exit_code"`
+	Sent     int       `json:"sent,omitempty"`   // payout requests
+	Polled   int       `json:"polled,omitempty"` // status requests that were answered
+	Text     string    `json:"text,omitempty"`   // what was sent and what was not, for people
+
+	// The result that was written: its absolute path, and the SHA-256 of its bytes.
+	Result    string    `json:"result,omitempty"`
+	ResultSum string    `json:"result_sha256,omitempty"`
+	ResultAt  time.Time `json:"result_at,omitzero"` // before it was begun: what changed later is not in it
+	Error     string    `json:"error,omitempty"`
+}
