@@ -28,7 +28,7 @@ func benchWorld(b *testing.B) (*payfile.Checker, *batch.Runner) {
 	require.NoError(b, err)
 	sim := gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: secret}})
 	api := httptest.NewServer(sim)
-	l, err := bolt.OpenLimiter(o.Path, 100_000, 1000)
+	l, err := s.Limiter(100_000, 1000)
 	require.NoError(b, err)
 	c, err := gate.NewClient(gate.Options{BaseURL: api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: transport.New(64)})
 	require.NoError(b, err)

@@ -474,7 +474,7 @@ func (n *stormNight) resolveBarred() {
 	for _, e := range n.sim.Ledger() {
 		accepted[e.Key] = e.Accepted > 0 || e.Foreign
 	}
-	q := &batch.Reconciler{Store: s, Gate: n.client(newMortal("person's client", &n.skew), s.MaySend), Workers: 1, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}
+	q := &batch.Reconciler{Store: s, Gate: n.client(newMortal("person's client", &n.skew), s), Workers: 1, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}
 	var barred []payout.Record
 	for r, err := range s.List(context.Background(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
 		require.NoError(n.t, err)
@@ -598,18 +598,18 @@ func (n *stormNight) runSome(evening int) {
 func (n *stormNight) reconcile(m *mortal) {
 	s, end := n.open(m)
 	defer end()
-	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m, s.MaySend), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}).Round(context.Background(), "")
+	a, err := (&batch.Reconciler{Store: s, Gate: n.client(m, s), Workers: 4, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}).Round(context.Background(), "")
 	n.tell("%s: %+v, %v", m.name, a, err)
 }
 
-func (n *stormNight) client(m *mortal, maySend func(context.Context, bool) error) *gate.Client {
-	l, err := bolt.OpenLimiter(n.o.Path, n.rate, 1)
+func (n *stormNight) client(m *mortal, s store.Store) *gate.Client {
+	l, err := s.Limiter(n.rate, 1)
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { _ = l.Close() })
 	over := transport.New(8)
 	over.Proxy, over.DialContext = nil, m.dialer(&n.wire)
 	c, err := gate.NewClient(gate.Options{
-		BaseURL: n.base, Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, over}, MaySend: maySend,
+		BaseURL: n.base, Keys: keys{}, Limiter: mortalLimiter{m, l}, Timeout: nightTimeout, Transport: mortalTrip{m, over}, MaySend: s.MaySend,
 	})
 	require.NoError(n.t, err)
 	n.t.Cleanup(over.CloseIdleConnections)
@@ -626,7 +626,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outc
 		return batch.Outcome{}, err
 	}
 	r := &batch.Runner{
-		Store: s, Gate: n.client(m, s.MaySend), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
+		Store: s, Gate: n.client(m, s), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
 		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Aliases: n.aliases, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
 	}
 	return r.Run(context.Background(), b.ID)

@@ -129,7 +129,7 @@ func (w *world) open() *bolt.Store {
 
 // client makes a gate client with a limiter of its own on the shared file.
 func (w *world) client() *gate.Client {
-	l, err := bolt.OpenLimiter(w.o.Path, w.rate, 1)
+	l, err := w.s.Limiter(w.rate, 1)
 	require.NoError(w.t, err)
 	c, err := gate.NewClient(gate.Options{BaseURL: w.api.URL, Keys: keys{}, Limiter: l, Timeout: timeout, Transport: transport.New(32), MaySend: w.maySend})
 	require.NoError(w.t, err)

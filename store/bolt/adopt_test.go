@@ -29,7 +29,7 @@ func TestFilesBesideTheStoreAreItsOwners(t *testing.T) {
 	release, err := s.Probe(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, release())
-	l, err := OpenLimiter(s.o.Path, 10, 1)
+	l, err := openLimiter(s.o.Path, 10, 1)
 	require.NoError(t, err)
 	require.NoError(t, l.Wait(t.Context(), time.Minute))
 	require.NoError(t, l.Close())

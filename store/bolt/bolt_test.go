@@ -161,7 +161,7 @@ func TestFilesAreTheOwnersOnly(t *testing.T) {
 	s := w.Open(t)
 	b := storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	storetest.Claim(t, s, b, 1)
-	l, err := OpenLimiter(w.o.Path, 5, 1)
+	l, err := openLimiter(w.o.Path, 5, 1)
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	paths, err := filepath.Glob(w.o.Path + "*")

@@ -1,39 +1,41 @@
-package bolt
+// Package rate keeps one rate for all processes of a store: each takes slots from a
+// ledger that they share, a few at a time, and sleeps until they come.
+package rate
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"math"
-	"os"
 	"sync"
 	"time"
 
-	"github.com/gofrs/flock"
-
-	"masspay/store"
 	"masspay/store/clock"
 )
 
-// Limiter is the gate client's limiter for all processes on a store: a small locked file
-// beside it holds the next free slot and the time until which all pause. Slots
-// follow the generic cell rate algorithm: rate per second, burst at once. A
-// request that comes later than late after its slot takes another, and slots lie
-// so far apart that no second has more than rate + burst requests even if some
-// are on time and others late. Fast processes lease slots by the handful.
+// Limiter lets requests go. Slots follow the generic cell rate algorithm: rate per second,
+// burst at once. A request that comes later than late after its slot takes another, and
+// slots lie so far apart that no second has more than rate + burst requests even if some
+// are on time and others late. Fast processes lease slots by the handful. It is safe for
+// concurrent use.
 type Limiter struct {
 	interval time.Duration
 	burst    int
 	handful  int // slots of one lease
 
-	mu     sync.Mutex // flock does not keep goroutines of one process apart
-	lock   *flock.Flock
-	file   *os.File
+	mu     sync.Mutex
+	ledger Ledger
 	leased lease
 
 	sleep func(ctx context.Context, d time.Duration) error // may take longer, when the process is stopped
+}
+
+// Ledger is what all processes of a store share of its rate.
+type Ledger interface {
+	// Change reads the slots, has fn change them, and keeps what it returns, alone of all
+	// processes. now is the present; moments are this machine's clock's (clock.Tick).
+	// With an error of fn nothing is kept.
+	Change(fn func(s Slots, now time.Duration) (Slots, error)) error
+	Close() error
 }
 
 // late is how long a slot is good for, and travel how much later than others a
@@ -67,30 +69,24 @@ const (
 	maxPause = time.Hour
 )
 
-// Limiter opens the limiter of this store; see store.Store.
-func (s *Store) Limiter(rate float64, burst int) (store.Limiter, error) {
-	return OpenLimiter(s.o.Path, rate, burst)
-}
-
-// OpenLimiter opens the limiter of the store at a path. Processes may have
-// different rates; each slot is as long as its taker's rate makes it.
-func OpenLimiter(storePath string, rate float64, burst int) (*Limiter, error) {
-	if rate <= 0 || burst < 1 {
-		return nil, fmt.Errorf("rate %v and burst %d must be more than zero", rate, burst)
-	}
-	path := RealPath(storePath) + ".rate"
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the configured path
-	if err != nil {
-		return nil, err
-	}
-	adopt(path, RealPath(storePath))
+// New makes a limiter. Processes may have different rates; each slot is as long as its
+// taker's rate makes it.
+func New(ledger Ledger, rate float64, burst int) *Limiter {
 	return &Limiter{
 		// Requests that are late by so much can make a second as full as one that is
 		// longer by so much.
 		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late+travel)/(rate+1)))), burst: burst,
 		handful: max(1, int(rate*late.Seconds())),
-		lock:    flock.New(path, flock.SetPermissions(0o600)), file: f, sleep: sleep,
-	}, nil
+		ledger:  ledger, sleep: sleep,
+	}
+}
+
+// Check says what is wrong with a rate.
+func Check(rate float64, burst int) error {
+	if rate <= 0 || burst < 1 {
+		return fmt.Errorf("rate %v and burst %d must be more than zero", rate, burst)
+	}
+	return nil
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
@@ -104,8 +100,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// Close closes the file.
-func (l *Limiter) Close() error { return l.file.Close() }
+// Close closes the ledger.
+func (l *Limiter) Close() error { return l.ledger.Close() }
 
 // Wait takes the next slot and sleeps until it comes, at most patience;
 // further away it returns a *PausedError at once and takes nothing.
@@ -157,17 +153,17 @@ func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
 		l.leased.left--
 	}
 	if l.leased.left == 0 {
-		err := l.change(func(s slots, now time.Duration) (slots, error) {
+		err := l.ledger.Change(func(s Slots, now time.Duration) (Slots, error) {
 			first := s.slot(now, l.interval, l.burst)
 			if wait := first - now; wait > patience {
 				return s, &PausedError{Until: time.Now().Add(wait)}
 			}
 			l.leased = lease{next: first, left: l.handful, taken: now}
-			s.next = first + time.Duration(l.handful)*l.interval
+			s.Next = first + time.Duration(l.handful)*l.interval
 			return s, nil
 		})
 		if err != nil {
-			l.leased.left = 0 // what is not in the file is not ours
+			l.leased.left = 0 // what is not in the ledger is not ours
 			return 0, err
 		}
 		now = l.leased.taken
@@ -184,8 +180,8 @@ func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
 func (l *Limiter) paused() (pause time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	err = l.change(func(s slots, now time.Duration) (slots, error) {
-		if pause = s.pause - now; pause > maxPause {
+	err = l.ledger.Change(func(s Slots, now time.Duration) (Slots, error) {
+		if pause = s.Pause - now; pause > maxPause {
 			pause = 0
 		}
 		return s, nil
@@ -200,24 +196,24 @@ func (l *Limiter) Pause(_ context.Context, until time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.leased.left = 0
-	return l.change(func(s slots, now time.Duration) (slots, error) {
-		if s.pause-now > maxPause || now+left > s.pause {
-			s.pause = now + left
+	return l.ledger.Change(func(s Slots, now time.Duration) (Slots, error) {
+		if s.Pause-now > maxPause || now+left > s.Pause {
+			s.Pause = now + left
 		}
 		return s, nil
 	})
 }
 
-// slots is what the file holds, on the clock that nobody can set: a wall clock
+// Slots are what a ledger holds, on the clock that nobody can set: a wall clock
 // that is set back would stop everybody, one that is set forward let them go.
-type slots struct {
-	next  time.Duration // the first slot that nobody has taken
-	pause time.Duration // nothing may leave before
+type Slots struct {
+	Next  time.Duration // the first slot that nobody has taken
+	Pause time.Duration // nothing may leave before
 }
 
 // slot is the next one that may be taken, never before now.
-func (s slots) slot(now, interval time.Duration, burst int) time.Duration {
-	next, pause := s.next, s.pause
+func (s Slots) slot(now, interval time.Duration, burst int) time.Duration {
+	next, pause := s.Next, s.Pause
 	if next-now > maxAhead {
 		next = now
 	}
@@ -228,33 +224,5 @@ func (s slots) slot(now, interval time.Duration, burst int) time.Duration {
 	return max(next, now-time.Duration(burst-1)*interval, pause)
 }
 
-// change reads, changes and writes the file under its lock; l.mu is held. What was written
-// before the machine was started anew does not count.
-func (l *Limiter) change(fn func(s slots, now time.Duration) (slots, error)) (err error) {
-	if err := l.lock.Lock(); err != nil {
-		return fmt.Errorf("rate file %s: %w", l.lock.Path(), err)
-	}
-	defer func() { err = errors.Join(err, l.lock.Unlock()) }()
-	var b [24]byte
-	if _, err := l.file.ReadAt(b[:], 0); err != nil && !errors.Is(err, io.EOF) {
-		return fmt.Errorf("rate file: %w", err)
-	}
-	now := clock.Tick()
-	was := slots{next: now.At - maxAhead, pause: now.At}
-	if binary.BigEndian.Uint64(b[:]) == now.Boot {
-		was = slots{next: nanoseconds(b[8:]), pause: nanoseconds(b[16:])}
-	}
-	is, err := fn(was, now.At)
-	if err != nil || is == was {
-		return err
-	}
-	binary.BigEndian.PutUint64(b[:], now.Boot)
-	binary.BigEndian.PutUint64(b[8:], uint64(is.next))
-	binary.BigEndian.PutUint64(b[16:], uint64(is.pause))
-	if _, err := l.file.WriteAt(b[:], 0); err != nil {
-		return fmt.Errorf("rate file: %w", err)
-	}
-	return nil
-}
-
-func nanoseconds(b []byte) time.Duration { return time.Duration(binary.BigEndian.Uint64(b)) }
+// Forgotten are the slots of a ledger that knows of none: all are free.
+func Forgotten(now time.Duration) Slots { return Slots{Next: now - maxAhead, Pause: now} }
