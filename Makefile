@@ -26,7 +26,7 @@ RUNS     ?= 5
 BENCH     = $(GO) test -run '^$$' -bench . -benchmem ./gate/... ./store/... ./batch/... ./web
 
 FUZZ := gate/FuzzAnswer gate/transport/FuzzParsePlain gate/FuzzNatural gate/FuzzParse gate/FuzzParseCallback gate/FuzzCanonical payout/FuzzAmount payout/FuzzNext \
-	store/bolt/FuzzRecords store/bolt/FuzzPages batch/payfile/FuzzCheck cmd/masspay/FuzzConfig
+	store/bolt/FuzzRecords store/bolt/pages/FuzzPages batch/payfile/FuzzCheck cmd/masspay/FuzzConfig
 
 # What go test -v says, but for the lines that only say that a test goes on.
 SHELL       := /bin/bash

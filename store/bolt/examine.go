@@ -19,6 +19,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/bolt/pages"
 	"masspay/store/seal"
 )
 
@@ -43,7 +44,7 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 	}
 	defer func() { err = errors.Join(err, s.turn.release()) }()
 	err = s.bytes(func(file io.ReaderAt, size int64) error {
-		if inspect(file, size, e.Add, func(string, []byte, []byte) {}) {
+		if pages.Inspect(file, size, e.Add, func(string, []byte, []byte) {}) {
 			e.Notes = append(e.Notes, "one of the two header pages is damaged; the next change writes it again")
 		}
 		return nil

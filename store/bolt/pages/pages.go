@@ -1,4 +1,9 @@
-package bolt
+// Package pages reads the pages of a bbolt file as bytes and trusts none of them. bbolt
+// sums its two header pages and trusts all others: a flipped bit that hides a page, or
+// leads to an old one, would make what was paid look unsent. bbolt's own Tx.Check is no
+// help, because it dies of what it should find. The layout is that of bbolt's file format
+// version 2; nothing of bbolt is imported.
+package pages
 
 import (
 	"bytes"
@@ -6,15 +11,8 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-
-	"masspay/store"
 )
 
-// bbolt sums its two header pages and trusts all others. This file reads the
-// pages of a store as bytes and trusts none: a flipped bit that hides a page,
-// or leads to an old one, would make what was paid look unsent. bbolt's own
-// Tx.Check is no help, because it dies of what it should find. The layout is
-// that of bbolt's file format version 2.
 const (
 	pageHeader  = 16 // id, flags, count, overflow
 	elementSize = 16
@@ -33,8 +31,8 @@ const (
 // order is that of the machine, as bbolt writes it.
 var order = binary.NativeEndian
 
-// pages is a store's file under inspection.
-type pages struct {
+// inspection is a store's file under inspection.
+type inspection struct {
 	file     io.ReaderAt
 	size     int64
 	pageSize int
@@ -47,13 +45,13 @@ type pages struct {
 	entry    func(bucket string, key, value []byte)
 }
 
-// inspect reads every page of a file that nobody writes meanwhile. It tells
+// Inspect reads every page of a file that nobody writes meanwhile. It tells
 // fault what is wrong with the pages, and entry of every key and value that it
 // can reach. Both are called from this goroutine. half says that one of the two
 // header pages is damaged: the other one leads to the store as it was one commit
 // earlier, which is whole as well; if that was a claim, the marker knows.
-func inspect(file io.ReaderAt, size int64, fault func(format string, args ...any), entry func(bucket string, key, value []byte)) (half bool) {
-	p := &pages{file: file, size: size, fault: fault, entry: entry}
+func Inspect(file io.ReaderAt, size int64, fault func(format string, args ...any), entry func(bucket string, key, value []byte)) (half bool) {
+	p := &inspection{file: file, size: size, fault: fault, entry: entry}
 	if !p.header() {
 		return false
 	}
@@ -74,7 +72,7 @@ func inspect(file io.ReaderAt, size int64, fault func(format string, args ...any
 }
 
 // header finds the newer of the two header pages that are whole.
-func (p *pages) header() bool {
+func (p *inspection) header() bool {
 	newest, good := uint64(0), 0
 	// The second header's place depends on the page size, which is in both.
 	places := []int64{0, 512, 1 << 10, 2 << 10, 4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10}
@@ -108,7 +106,7 @@ func (p *pages) header() bool {
 }
 
 // read returns a page with all that overflows of it, and notes that it is used.
-func (p *pages) read(id uint64) ([]byte, bool) {
+func (p *inspection) read(id uint64) ([]byte, bool) {
 	if id < 2 || id >= p.high {
 		p.fault("page %d does not exist", id)
 		return nil, false
@@ -140,7 +138,7 @@ func (p *pages) read(id uint64) ([]byte, bool) {
 }
 
 // free returns the pages that hold nothing.
-func (p *pages) free() map[uint64]bool {
+func (p *inspection) free() map[uint64]bool {
 	free := map[uint64]bool{}
 	if p.freelist == noFreelist {
 		return free
@@ -176,7 +174,7 @@ type element struct {
 
 // elements cuts a page into its entries. What bbolt writes lies without gaps,
 // so that an entry that is hidden by a wrong count shows.
-func (p *pages) elements(b []byte, name string) ([]element, bool) {
+func (p *inspection) elements(b []byte, name string) ([]element, bool) {
 	kind, n := order.Uint16(b[8:]), int(order.Uint16(b[10:]))
 	if kind != leafPage && kind != branchPage || pageHeader+n*elementSize > len(b) {
 		p.fault("%s is of no known kind", name)
@@ -206,7 +204,7 @@ func (p *pages) elements(b []byte, name string) ([]element, bool) {
 }
 
 // tree walks a tree of pages. Keys must rise, from low on, and stay below high.
-func (p *pages) tree(id uint64, bucket string, low, high []byte, depth int) {
+func (p *inspection) tree(id uint64, bucket string, low, high []byte, depth int) {
 	b, ok := p.read(id)
 	if !ok {
 		return
@@ -233,7 +231,7 @@ func (p *pages) tree(id uint64, bucket string, low, high []byte, depth int) {
 	}
 }
 
-func (p *pages) sorted(list []element, name string, low, high []byte) bool {
+func (p *inspection) sorted(list []element, name string, low, high []byte) bool {
 	for i, e := range list {
 		if i > 0 && bytes.Compare(list[i-1].key, e.key) >= 0 || bytes.Compare(e.key, low) < 0 || high != nil && bytes.Compare(e.key, high) >= 0 {
 			p.fault("%s: entry %d is out of order", name, i)
@@ -244,7 +242,7 @@ func (p *pages) sorted(list []element, name string, low, high []byte) bool {
 }
 
 // leaf hands out entries, and goes into buckets.
-func (p *pages) leaf(list []element, bucket string) {
+func (p *inspection) leaf(list []element, bucket string) {
 	for _, e := range list {
 		switch {
 		case e.flags > bucketElement:
@@ -268,22 +266,4 @@ func (p *pages) leaf(list []element, bucket string) {
 			}
 		}
 	}
-}
-
-// inspectQuickly looks at the pages, and at the index that makes an id known.
-// It returns the first thing that is wrong as store.ErrDamaged.
-func inspectQuickly(file io.ReaderAt, size int64) (err error) {
-	fault := func(format string, args ...any) {
-		if err == nil {
-			err = fmt.Errorf("%w: "+format, append([]any{store.ErrDamaged}, args...)...)
-		}
-	}
-	inspect(file, size, fault, func(bucket string, key, value []byte) {
-		if bucket == "ids" || bucket == "names" {
-			if _, bad := readIndex(key, value); bad != nil && err == nil {
-				err = bad
-			}
-		}
-	})
-	return err
 }

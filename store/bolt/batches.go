@@ -1,0 +1,140 @@
+package bolt
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/store"
+)
+
+// header returns a batch without its counts.
+func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
+	s.mu.Lock()
+	for _, b := range s.columns {
+		if b.ID == id {
+			s.mu.Unlock()
+			return b, nil
+		}
+	}
+	s.mu.Unlock()
+	b, err := s.Batch(ctx, id)
+	if err != nil {
+		return b, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.columns[b.Number] = b
+	return b, nil
+}
+
+// Batch finds a batch; see store.Store.
+func (s *Store) Batch(ctx context.Context, id string) (found store.Batch, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		var sum, n []byte
+		c := tx.Bucket(bucketNames).Cursor()
+		prefix, odd := hexPrefix(id)
+		if prefix == nil {
+			return fmt.Errorf("%q: %w", id, store.ErrNoBatch)
+		}
+		for k, v := c.Seek(prefix); k != nil && strings.HasPrefix(string(k), string(prefix)); k, v = c.Next() {
+			if odd && !strings.HasPrefix(hex.EncodeToString(k), strings.ToLower(id)) {
+				continue
+			}
+			if n != nil {
+				return fmt.Errorf("%q: %w: more than one batch begins so", id, store.ErrNoBatch)
+			}
+			sum, n = k, v
+		}
+		if n == nil {
+			return fmt.Errorf("%q: %w", id, store.ErrNoBatch)
+		}
+		at, err := readIndex(sum, n)
+		if err != nil {
+			return err
+		}
+		if found, err = readBatch(tx, be32(uint32(at))); err == nil && found.ID != hex.EncodeToString(sum) {
+			err = fmt.Errorf("%w: %x leads to another batch", store.ErrDamaged, sum)
+		}
+		return err
+	})
+	return found, err
+}
+
+// hexPrefix turns the beginning of a batch id into bytes; odd says that half a
+// byte is left over.
+func hexPrefix(id string) (prefix []byte, odd bool) {
+	if len(id) < 4 || len(id) > 64 {
+		return nil, false
+	}
+	odd = len(id)%2 == 1
+	prefix, err := hex.DecodeString(strings.ToLower(id[:len(id)/2*2]))
+	if err != nil {
+		return nil, false
+	}
+	return prefix, odd
+}
+
+func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
+	var b store.Batch
+	text, err := plain("batch", key, tx.Bucket(bucketBatches).Get(key))
+	if err != nil {
+		return b, err
+	}
+	if err := json.Unmarshal(text, &b); err != nil {
+		return b, fmt.Errorf("%w: batch: %w", store.ErrDamaged, err)
+	}
+	p, err := decodeProgress(key, tx.Bucket(bucketProgress).Get(key))
+	if err != nil {
+		return b, err
+	}
+	b.Counts, b.ChangedAt, b.Held = p.sorted(), p.changed, p.hold
+	return b, nil
+}
+
+// Batches streams all whole batches; see store.Store.
+func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
+	return stream(ctx, s, bucketBatches, func(tx *bbolt.Tx, k, _ []byte) (store.Batch, error) { return readBatch(tx, k) })
+}
+
+// stream yields a small bucket's values, one burst after the other.
+func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var from []byte
+		for more := true; more; {
+			var burst []T
+			more = false
+			err := s.view(ctx, func(tx *bbolt.Tx) error {
+				c := tx.Bucket(bucket).Cursor()
+				for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+					if len(burst) == burstReads {
+						from, more = slices.Clone(k), true
+						return nil
+					}
+					t, err := read(tx, k, v)
+					if err != nil {
+						return err
+					}
+					burst = append(burst, t)
+				}
+				return nil
+			})
+			for _, t := range burst {
+				if !yield(t, nil) {
+					return
+				}
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+				return
+			}
+		}
+	}
+}

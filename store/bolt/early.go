@@ -1,0 +1,125 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"reflect"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// An event that waits for its payout stands by itself, with its key and, sealed,
+// with what it says of the customer.
+func encodeEarly(key []byte, ev payout.Event, sealed []byte) []byte {
+	e := newEncoder()
+	e.uint(uint64(ev.Key.ProjectID))
+	e.string(ev.Key.PaymentID)
+	ev.Message = "" // sealed
+	e.event(&ev, "", payout.Amount{})
+	e.bytes(sealed)
+	return e.sum(key)
+}
+
+func decodeEarly(key, value []byte) (ev payout.Event, sealed []byte, err error) {
+	d := newDecoder(key, value, recordVersion)
+	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	ev = d.event("", payout.Amount{})
+	ev.Key = k
+	sealed = d.bytes()
+	if !d.bad && !ev.Kind.Valid() {
+		d.fail()
+	}
+	return ev, sealed, d.done("event", key)
+}
+
+// A report about an id that no file has brought yet is kept for so long, and no more
+// than so many of one id.
+const (
+	keptFor     = 30 * 24 * time.Hour
+	keptOfOneID = 64
+)
+
+// keepEarly keeps a report about an id that no file has brought yet, sealed where it
+// says whom it is about. It is compared when a file brings the id.
+func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, error) {
+	if e.Source != payout.FromCallback || !e.Report() {
+		return store.Change{Effect: payout.Ignored}, nil
+	}
+	b := w.tx.Bucket(bucketEarly)
+	next := uint32(0)
+	kept := 0
+	c := b.Cursor()
+	for k, v := c.Seek(id[:]); len(k) == 20 && [16]byte(k[:16]) == id; k, v = c.Next() {
+		old, sealed, err := decodeEarly(k, v)
+		if err == nil {
+			old, err = w.s.sealer.OpenReport(k, old, sealed)
+		}
+		if err != nil {
+			return store.Change{}, err
+		}
+		if sameReport(old, e) {
+			return store.Change{Kept: true, Effect: payout.Ignored}, nil
+		}
+		next = binary.BigEndian.Uint32(k[16:]) + 1
+		kept++
+	}
+	if kept >= keptOfOneID {
+		return store.Change{Kept: true, Effect: payout.Ignored}, nil
+	}
+	key := append(slices.Clone(id[:]), be32(next)...)
+	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))
+}
+
+// sameReport reports whether two events say the same, but for when they came.
+func sameReport(a, b payout.Event) bool {
+	a.At, a.Number, b.Number = b.At, 0, 0
+	a.Made, b.Made = a.Made.UTC(), b.Made.UTC()
+	return reflect.DeepEqual(a, b)
+}
+
+// applyEarly applies the reports whose ids have come to be known, and lets go of
+// those that nobody has asked for in a month.
+func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
+	w := s.writer(tx)
+	early := tx.Bucket(bucketEarly)
+	var done, expired [][]byte
+	c := early.Cursor()
+	for k, v := c.First(); len(k) == 20; k, v = c.Next() {
+		n, err := w.find(payout.Digest(k[:16]))
+		if err != nil {
+			return 0, err
+		}
+		e, sealed, err := decodeEarly(k, v)
+		if err == nil {
+			e, err = s.sealer.OpenReport(k, e, sealed)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if n == 0 {
+			if s.o.now().Sub(e.At) > keptFor {
+				expired = append(expired, bytes.Clone(k))
+			}
+			continue
+		}
+		r, err := w.get(n)
+		if err != nil {
+			return 0, err
+		}
+		if _, err := w.apply(&r, &e); err != nil {
+			return 0, err
+		}
+		done = append(done, bytes.Clone(k))
+	}
+	for _, k := range append(expired, done...) {
+		if err := early.Delete(k); err != nil {
+			return 0, err
+		}
+	}
+	return len(done), w.flush()
+}

@@ -1,0 +1,70 @@
+package bolt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/store"
+)
+
+// Runs streams the runs; see store.Store.
+func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
+	return stream(ctx, s, bucketRuns, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) {
+		return readRun(k, v)
+	})
+}
+
+func readRun(k, v []byte) (r store.Run, err error) {
+	text, err := plain("run", k, v)
+	if err != nil {
+		return r, err
+	}
+	err = json.Unmarshal(text, &r)
+	r.Number = number(k)
+	return r, err
+}
+
+func putRun(b *bbolt.Bucket, r store.Run) error {
+	text, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return b.Put(be64(r.Number), summed(be64(r.Number), text))
+}
+
+// Record keeps who runs what; see store.Store.
+func (s *Store) Record(ctx context.Context, r store.Run) (number uint64, err error) {
+	err = s.update(ctx, func(tx *bbolt.Tx) (err error) {
+		b := tx.Bucket(bucketRuns)
+		if r.Number, err = b.NextSequence(); err != nil {
+			return err
+		}
+		return putRun(b, r)
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.run.Store(r.Number)
+	return r.Number, nil
+}
+
+// EndRun keeps how a run ended; see store.Store.
+func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) error {
+	return s.update(ctx, func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketRuns)
+		v := b.Get(be64(number))
+		if v == nil {
+			return fmt.Errorf("%w: run %d is missing", store.ErrDamaged, number)
+		}
+		r, err := readRun(be64(number), v)
+		if err != nil {
+			return err
+		}
+		r.End = &end
+		return putRun(b, r)
+	})
+}
