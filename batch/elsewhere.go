@@ -31,7 +31,7 @@ func (r *running) findElsewhere(ctx context.Context) error {
 	}
 	if n := r.elsewhere.open; n > 0 {
 		r.notify("%s of this batch may be payments at another gate (%s): not sent to this one, polled there, not waited for",
-			counted(n, "payout"), strings.Join(r.elsewhere.gates, ", "))
+			payout.CountOf(n, "payout"), strings.Join(r.elsewhere.gates, ", "))
 	}
 	return nil
 }
@@ -59,13 +59,6 @@ func (r *running) countElsewhere(ctx context.Context) error {
 	slices.Sort(now.gates)
 	r.elsewhere = now
 	return nil
-}
-
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return payout.Count(n) + " " + what + "s"
 }
 
 // reconcileElsewhere polls other gates about what was sent there, as it comes due.

@@ -140,3 +140,14 @@ func CurrentCurrency(currency string, at time.Time) bool {
 	day := at.UTC().Format(time.DateOnly)
 	return (c.from == "" || c.from <= day) && (c.until == "" || day <= c.until)
 }
+
+// CountOf is a number of things, as "1 batch" and "1,250 batches".
+func CountOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	if strings.HasSuffix(what, "ch") {
+		what += "e"
+	}
+	return Count(n) + " " + what + "s"
+}

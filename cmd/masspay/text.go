@@ -22,15 +22,7 @@ import (
 // without a full stop, and say what did not happen to the money; never a colour
 // or a question where nobody sits.
 
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	if strings.HasSuffix(what, "ch") {
-		what += "e"
-	}
-	return payout.Count(n) + " " + what + "s"
-}
+func count(n int, what string) string { return payout.CountOf(n, what) }
 
 func amounts(list []payout.Amount) string {
 	if len(list) == 0 {

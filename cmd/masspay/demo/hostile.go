@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"context"
@@ -61,21 +61,21 @@ func hostileFile(rng *rand.Rand) []byte {
 	return []byte(b.String())
 }
 
-// demoHostile pays a file through a hostile gate with a program that is killed
+// Hostile pays a file through a hostile gate with a program that is killed
 // again and again, and lets the simulator judge.
-func (a *app) demoHostile(ctx context.Context, folder string, seed uint64) error {
+func (o Demo) Hostile(ctx context.Context, seed uint64) error {
 	if seed == 0 {
 		seed = rand.Uint64N(1_000_000) + 1 //nolint:gosec // to be read and typed
 	}
 	rng := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // reproducible, not secret
 	gate := hostileGate(seed)
-	d, end, err := a.stage(folder, hostileFile(rng), hostileSettings, gate)
+	d, end, err := o.stage(hostileFile(rng), hostileSettings, gate)
 	if err != nil {
 		return err
 	}
 	defer end()
-	a.say("masspay demo --hostile --seed %d: %d payouts; no money moves\n", seed, hostileRows)
-	a.say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gate.Rates), hostileKills)
+	o.Say("masspay demo --hostile --seed %d: %d payouts; no money moves\n", seed, hostileRows)
+	o.Say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gate.Rates), hostileKills)
 	h := &hostileNight{demo: d, rng: rng, seed: seed, begun: time.Now()}
 	if err := h.play(ctx); err != nil {
 		return d.leave(err)
@@ -96,7 +96,7 @@ type hostileNight struct {
 // tell is one line of the story.
 func (h *hostileNight) tell(what string) {
 	st := h.sim.Stats()
-	h.a.say("%5.1f s  %4s requests, %4s accepted   %s", time.Since(h.begun).Seconds(),
+	h.Say("%5.1f s  %4s requests, %4s accepted   %s", time.Since(h.begun).Seconds(),
 		payout.Count(st.Requests), payout.Count(st.Payouts), what)
 }
 
@@ -135,8 +135,7 @@ func (h *hostileNight) play(ctx context.Context) error {
 		h.tell("masspay run, to the end")
 		err := h.quietly(ctx, "run", "payouts.csv", "-o", "result.csv", "--wait", "15s")
 		var exit *exec.ExitError
-		open := errors.As(err, &exit) && exit.ExitCode() == exitOpen
-		if err != nil && !open && (exit == nil || exit.ExitCode() != exitNotAllPaid) {
+		if err != nil && (!errors.As(err, &exit) || h.Ends[exit.ExitCode()] == "") {
 			return err
 		}
 		if !h.anyOpen() {
@@ -220,8 +219,8 @@ func (h *hostileNight) quietly(ctx context.Context, args ...string) error {
 	cmd.Stderr = &said
 	err := cmd.Run()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && exit.ExitCode() != exitNotAllPaid && exit.ExitCode() != exitOpen {
-		h.a.say("%s", said.String())
+	if errors.As(err, &exit) && h.Ends[exit.ExitCode()] == "" {
+		h.Say("%s", said.String())
 	}
 	return err
 }
@@ -255,7 +254,7 @@ func (h *hostileNight) judge(ctx context.Context) error {
 	for _, n := range st.Faults {
 		injected += n
 	}
-	h.a.say("\nThe gate injected %s:", count(injected, "fault"))
+	h.Say("\nThe gate injected %s:", payout.CountOf(injected, "fault"))
 	for names := range slices.Chunk(gatesim.Faults, 6) {
 		line := " "
 		for _, f := range names {
@@ -263,29 +262,28 @@ func (h *hostileNight) judge(ctx context.Context) error {
 				line += fmt.Sprintf(" %s %d", f, st.Faults[f])
 			}
 		}
-		h.a.say("%s", line)
+		h.Say("%s", line)
 	}
-	h.a.say("\nThe gate's ledger beside the result:")
-	h.a.say("  %-34s %8s", "rows of the file", payout.Count(j.Rows))
-	h.a.say("  %-34s %8s", "requests that reached the gate", payout.Count(st.Requests))
-	h.a.say("  %-34s %8s", "payouts that the gate accepted", payout.Count(st.Payouts))
-	h.a.say("  %-34s %8s", "rows whose money arrived", payout.Count(j.Paid))
-	h.a.say("  %-34s %8s", "rows left open", payout.Count(j.Open))
-	h.a.say("  %-34s %8s", "paid twice", payout.Count(j.Twice))
-	h.a.say("  %-34s %8s", "lost, or told wrongly", payout.Count(j.Lost))
+	h.Say("\nThe gate's ledger beside the result:")
+	h.Say("  %-34s %8s", "rows of the file", payout.Count(j.Rows))
+	h.Say("  %-34s %8s", "requests that reached the gate", payout.Count(st.Requests))
+	h.Say("  %-34s %8s", "payouts that the gate accepted", payout.Count(st.Payouts))
+	h.Say("  %-34s %8s", "rows whose money arrived", payout.Count(j.Paid))
+	h.Say("  %-34s %8s", "rows left open", payout.Count(j.Open))
+	h.Say("  %-34s %8s", "paid twice", payout.Count(j.Twice))
+	h.Say("  %-34s %8s", "lost, or told wrongly", payout.Count(j.Lost))
 	for _, f := range j.Faults {
-		h.a.say("  %s", f)
+		h.Say("  %s", f)
 	}
 	if err := h.step(ctx, "doctor"); err != nil {
 		return err
 	}
 	if !h.temporary {
-		h.a.say("\nresult: %s", filepath.Join(h.folder, "result.csv"))
+		h.Say("\nresult: %s", filepath.Join(h.folder, "result.csv"))
 	}
 	if !j.OK() || j.Open > 0 || st.OtherBody > 0 {
-		return failf(exitUnexpected, fmt.Sprintf("masspay demo --hostile --seed %d plays it again; please report it", h.seed),
-			"the ledger shows what must never happen")
+		return &FaultError{Hint: fmt.Sprintf("masspay demo --hostile --seed %d plays it again; please report it", h.seed)}
 	}
-	h.a.say("Nothing was paid twice, nothing was lost.")
+	h.Say("Nothing was paid twice, nothing was lost.")
 	return nil
 }
