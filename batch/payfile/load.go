@@ -61,29 +61,7 @@ func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 		}
 		newWorker := func() func(piece) ([]loading, error) {
 			rules := newRules(cut.columns, k.projects, &problems{}, &warnings{}) // both are left unread
-			return func(p piece) (out []loading, err error) {
-				rows, err := cut.rows(p)
-				if err != nil {
-					return nil, err
-				}
-				out = make([]loading, 0, bytes.Count(p.text, []byte{'\n'})+1)
-				arena := make([]byte, 0, 4*len(p.text)) // canonical strings name their fields
-				for in := range rows {
-					if in.bad != nil {
-						return nil, in.bad
-					}
-					r := loading{Row: store.Row{Line: in.line, Cells: in.cells}}
-					d, ok := rules.check(in)
-					if r.wrong = !ok; ok {
-						r.Key, r.Method, r.Amount, r.Masked, r.Canonical = d.key, d.method, d.amount, d.masked, nil
-						begin := len(arena)
-						arena = d.canonical(arena)
-						r.Canonical = arena[begin:len(arena):len(arena)]
-					}
-					out = append(out, r)
-				}
-				return out, nil
-			}
+			return func(p piece) ([]loading, error) { return load(&cut.header, rules, p) }
 		}
 		number := 0
 		for rows, err := range inOrder(context.Background(), cut.pieces(context.Background()), newWorker) {
@@ -110,6 +88,30 @@ func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 			yield(store.Row{}, ErrChanged)
 		}
 	}
+}
+
+// load makes rows of a piece.
+func load(h *header, rules *rules, p piece) (out []loading, err error) {
+	rows, err := h.rows(p)
+	if err != nil {
+		return nil, err
+	}
+	out = make([]loading, 0, bytes.Count(p.text, []byte{'\n'})+1)
+	arena := make([]byte, 0, 4*len(p.text)) // canonical strings name their fields
+	for in := range rows {
+		if in.bad != nil {
+			return nil, in.bad
+		}
+		r := loading{Row: store.Row{Line: in.line, Cells: in.cells}}
+		d, ok := rules.check(in)
+		if r.wrong = !ok; ok {
+			begin := len(arena)
+			arena = d.canonical(arena)
+			r.Key, r.Method, r.Amount, r.Masked, r.Canonical = d.key, d.method, d.amount, d.masked, arena[begin:len(arena):len(arena)]
+		}
+		out = append(out, r)
+	}
+	return out, nil
 }
 
 // changed turns a problem that the check did not find into ErrChanged.

@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
-	"masspay/batch/payfile"
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
@@ -175,118 +172,6 @@ func mayRun(ctx context.Context, s store.Store, askFirst bool) error {
 	return err
 }
 
-// load brings the file into the store, unless it is there. done says that
-// there is nothing more to do.
-func (a *app) load(ctx context.Context, c *config, s store.Store, files []string, f runFlags) (b store.Batch, done bool, err error) {
-	if f.batch != "" {
-		if b, err = a.batch(ctx, s, f.batch); err != nil {
-			return b, false, err
-		}
-		return b, f.dryRun, a.known(ctx, c, s, b, "", f)
-	}
-	in, err := payfile.Open(files[0], a.w.stdin)
-	if err != nil {
-		return b, false, err
-	}
-	defer func() { _ = in.Close() }()
-	if b, err = payfile.LoadedAs(ctx, s, in); err == nil {
-		return b, f.dryRun, a.known(ctx, c, s, b, in.Name, f)
-	}
-	if !errors.Is(err, store.ErrNoBatch) {
-		return b, false, err
-	}
-	k, err := a.checked(ctx, c, s, in, f.expect, f.skip)
-	if err != nil {
-		return b, false, err
-	}
-	for _, p := range k.Problems {
-		a.say("left out: %s: %s", k.Name, p)
-	}
-	if f.dryRun {
-		a.say("dry run: %s: %s would be sent, %s, %s known already, %s left out; nothing was written or sent",
-			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), payout.Count(k.Skipped))
-		return b, true, nil
-	}
-	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
-		return b, false, err
-	}
-	loaded, err := k.Load(ctx, s, in)
-	if errors.Is(err, store.ErrLoaded) {
-		b, err = s.Batch(ctx, k.ID) // another process was quicker with the same file
-		return b, false, err
-	}
-	if err != nil {
-		return b, false, err
-	}
-	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
-		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
-	if n := loaded.Batch.Unsent(); n > 0 {
-		if f.askFirst {
-			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
-		} else {
-			a.say("%s", forecast(n, c.Gate.Rate, time.Now()))
-		}
-	}
-	return loaded.Batch, false, nil
-}
-
-func leftOut(n int) string {
-	if n == 0 {
-		return ""
-	}
-	return ", " + payout.Count(n) + " left out"
-}
-
-// known goes on with a batch that is loaded already; control totals hold all
-// the same.
-func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, file string, f runFlags) error {
-	want, err := f.expect.expect(c)
-	if err != nil {
-		return err
-	}
-	if err := want.Loaded(b); err != nil {
-		return err
-	}
-	what := "going on"
-	if f.dryRun {
-		what = "dry run: " + count(b.Unsent(), "payout") + " would be sent; nothing was written or sent"
-	}
-	named := printable(b.Name)
-	if file != "" && filepath.Base(file) != b.Name {
-		named = "as " + named + ", with the same content"
-	}
-	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), named, count(b.Rows, "row"), what)
-	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
-		return err
-	}
-	sum := tally(b)
-	return a.confirmSending(ctx, c, b.Name, sum.Unsent, less(knownOf(sum), sum.Unsent), f.output.name, f.yes)
-}
-
-// sayCancelled says which rows of a batch were cancelled: they are not paid by it.
-func (a *app) sayCancelled(ctx context.Context, s store.Store, b store.Batch) error {
-	n := b.InState(payout.StateCancelled)
-	if n == 0 {
-		return nil
-	}
-	const shown = 5
-	var ids []string
-	for rec, err := range s.List(ctx, store.Filter{Batch: b.ID, States: []payout.State{payout.StateCancelled}}) {
-		if err != nil {
-			return err
-		}
-		if ids = append(ids, rec.Key.PaymentID); len(ids) == shown {
-			break
-		}
-	}
-	list := strings.Join(ids, ", ")
-	if n > len(ids) {
-		list += " and " + payout.Count(n-len(ids)) + " more"
-	}
-	a.say("%s of this batch cancelled, not paid by it (%s); to pay them, put them into another file", count(n, "payout"), list)
-	return nil
-}
-
 // finish writes the result and says how it ended.
 func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f runFlags, o *output, out batch.Outcome) error {
 	ctx := context.WithoutCancel(patience) // an interrupted run has a result too
@@ -352,54 +237,4 @@ func endWith(code int) error {
 		return nil
 	}
 	return &ended{code}
-}
-
-// runJSON is what run prints with --json.
-type runJSON struct {
-	Batch       string             `json:"batch"`
-	File        string             `json:"file"`
-	Result      string             `json:"result,omitempty"`
-	ExitCode    int                `json:"exit_code"`
-	Rows        int                `json:"rows"`
-	Sent        int                `json:"requests_sent"`
-	Asked       int                `json:"questions_asked"`
-	SentNow     sumJSON            `json:"sent_now"`
-	KnownBefore sumJSON            `json:"known_before"`
-	Earlier     []earlierJSON      `json:"known_before_from,omitempty"`
-	NotSent     sumJSON            `json:"not_sent"`
-	Arrived     sumJSON            `json:"arrived"`
-	Stopped     string             `json:"stopped,omitempty"`
-	Interrupted bool               `json:"interrupted,omitempty"`
-	States      map[string]sumJSON `json:"states"`
-}
-
-// earlierJSON is who sent rows that were known before.
-type earlierJSON struct {
-	Batch string    `json:"batch"`
-	File  string    `json:"file"`
-	Rows  int       `json:"rows"`
-	Last  time.Time `json:"last_sent_at,omitzero"`
-}
-
-type sumJSON struct {
-	Rows    int              `json:"rows"`
-	Amounts map[string]int64 `json:"amounts_minor"`
-}
-
-func runReport(b store.Batch, sum result.Summary, out batch.Outcome, code int, output string) runJSON {
-	return runJSON{
-		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
-		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
-		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike + out.Held, Interrupted: out.Interrupted, States: statesJSON(sum),
-	}
-}
-
-func sumReport(s result.Sum) sumJSON { return sumJSON{s.Rows, s.Minor()} }
-
-func statesJSON(sum result.Summary) map[string]sumJSON {
-	states := map[string]sumJSON{}
-	for word, s := range sum.ByWord {
-		states[word] = sumReport(s)
-	}
-	return states
 }

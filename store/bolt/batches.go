@@ -106,24 +106,11 @@ func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 // stream yields a small bucket's values, one burst after the other.
 func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		var from []byte
-		for more := true; more; {
+		for from := []byte{}; from != nil; {
 			var burst []T
-			more = false
-			err := s.view(ctx, func(tx *bbolt.Tx) error {
-				c := tx.Bucket(bucket).Cursor()
-				for k, v := c.Seek(from); k != nil; k, v = c.Next() {
-					if len(burst) == burstReads {
-						from, more = slices.Clone(k), true
-						return nil
-					}
-					t, err := read(tx, k, v)
-					if err != nil {
-						return err
-					}
-					burst = append(burst, t)
-				}
-				return nil
+			err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
+				burst, from, err = readBurst(tx, bucket, from, read)
+				return err
 			})
 			for _, t := range burst {
 				if !yield(t, nil) {
@@ -137,4 +124,21 @@ func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *b
 			}
 		}
 	}
+}
+
+// readBurst reads a bucket's values from a key on, with where to go on, nil at the end.
+// With an error come those that were read before it.
+func readBurst[T any](tx *bbolt.Tx, bucket, from []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) (burst []T, next []byte, err error) {
+	c := tx.Bucket(bucket).Cursor()
+	for k, v := c.Seek(from); k != nil; k, v = c.Next() {
+		if len(burst) == burstReads {
+			return burst, slices.Clone(k), nil
+		}
+		t, err := read(tx, k, v)
+		if err != nil {
+			return burst, nil, err
+		}
+		burst = append(burst, t)
+	}
+	return burst, nil, nil
 }

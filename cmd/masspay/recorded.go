@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/user"
+	"time"
+
+	"masspay/store"
+)
+
+// recorded is a run that the store knows of, until its end is recorded too.
+type recorded struct {
+	number uint64 // 0: none
+	config *config
+	end    store.RunEnd
+}
+
+// neverSends are commands that make no payments: "nothing was sent" would sound there as
+// if something could have been.
+var neverSends = map[string]bool{"serve": true, "backup": true, "demo": true, "man": true, "version": true, "signature": true, "completion": true}
+
+// recordEnd keeps how a recorded run ended, and returns its exit code. That it could
+// not be kept is no reason to call the run's work undone.
+func (a *app) recordEnd(code int, text string) int {
+	r := a.ran
+	if r.number == 0 {
+		return code
+	}
+	const longest = 300
+	if runes := []rune(text); len(runes) > longest {
+		text = string(runes[:longest]) + "…"
+	}
+	r.end.At, r.end.ExitCode, r.end.Error = time.Now().UTC(), code, text
+	s, err := r.config.openStore(context.Background(), 2*time.Second)
+	if err == nil {
+		err = errors.Join(s.EndRun(context.Background(), r.number, r.end), s.Close())
+	}
+	if err != nil {
+		a.say("warning: masspay log will not show how this run ended: %s", oneLine(err.Error()))
+	}
+	return code
+}
+
+// record keeps who runs what.
+func (a *app) record(ctx context.Context, c *config, s store.Store, command, file, batchID string) error {
+	name, host := whoami()
+	n, err := s.Record(ctx, store.Run{
+		Command: command, User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash(),
+		File: file, Batch: batchID, At: time.Now().UTC(),
+	})
+	a.ran.number, a.ran.config = n, c
+	return err
+}
+
+// whoami is who runs this, and where.
+func whoami() (name, host string) {
+	name = "unknown"
+	if u, err := user.Current(); err == nil {
+		name = u.Username
+	}
+	host, _ = os.Hostname() // an empty one is a fact too
+	return name, host
+}
+
+// person is who runs this, as decisions are signed.
+func person() string {
+	name, host := whoami()
+	return name + "@" + host
+}
