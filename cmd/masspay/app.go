@@ -49,10 +49,7 @@ func run(ctx context.Context, args []string, w world) int {
 	case errors.As(err, &e):
 		return a.recordEnd(e.code, "")
 	}
-	f := a.explain(err)
-	if neverSends[command.Name()] {
-		f.err = errors.New(sentNothing.ReplaceAllString(f.err.Error(), ""))
-	}
+	f := a.explain(err, command.Name())
 	if ctx.Err() != nil && f.code == exitUnexpected {
 		f.code = exitInterrupted
 	}
@@ -60,11 +57,20 @@ func run(ctx context.Context, args []string, w world) int {
 	return a.recordEnd(f.code, oneLine(f.err.Error()))
 }
 
-var sentNothing = regexp.MustCompile(`(; |, )nothing (more )?was sent( by this run)?$`)
+// sentNothing is what explain says of most errors.
+var sentNothing = regexp.MustCompile(`((; |, )nothing (more )?was (changed or )?sent( by this run)?| before anything was sent)$`)
 
-// explain is explain with hints that fit this command.
-func (a *app) explain(err error) *failure {
+// explain is explain with what is true of this command. Dangerous to do without: after a
+// request has left, no error may say that nothing was sent, whichever it is.
+func (a *app) explain(err error, command string) *failure {
 	f := *explain(err)
+	sent := a.ran.end.Sent
+	if neverSends[command] || sent > 0 {
+		f.err = errors.New(sentNothing.ReplaceAllString(f.err.Error(), ""))
+	}
+	if sent > 0 && !strings.Contains(f.err.Error(), "has sent") {
+		f.err = fmt.Errorf("%w (this run has sent %s: what they are for may be paid, do not pay it elsewhere)", f.err, count(sent, "request"))
+	}
 	if (a.line.name == "run" || a.line.name == "check") && len(a.line.args) > 0 {
 		f.hint = strings.ReplaceAll(f.hint, "masspay check FILE", "masspay check "+a.line.args[0])
 	}

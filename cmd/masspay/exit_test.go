@@ -21,41 +21,56 @@ import (
 	"masspay/store"
 )
 
+var explained = []struct {
+	err  error
+	code int
+	want string
+}{
+	{&payfile.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
+	{store.ErrRestored, exitConfig, "nothing was sent"},
+	{store.ErrDoubled, exitFile, "nothing was sent"},
+	{&store.ConflictError{}, exitFile, "nothing was sent"},
+	{store.ErrNoMarker, exitConfig, "nothing was sent"},
+	{store.ErrLocks, exitConfig, "nothing was sent"},
+	{store.ErrOlder, exitConfig, "nothing was sent"},
+	{store.ErrFenced, exitUnexpected, "nothing more was sent by this run"},
+	{&store.BusyError{Path: "masspay.db", Holder: "process 7 (masspay run)"}, exitBusy, "held by process 7 (masspay run); nothing was sent by this run"},
+	{store.ErrMissing, exitConfig, "nothing was sent"},
+	{store.ErrKey, exitConfig, "nothing was sent"},
+	{store.ErrNewer, exitConfig, "nothing was sent"},
+	{store.ErrDamaged, exitUnexpected, "damaged; nothing was sent by this run"},
+	{store.ErrNoBatch, exitConfig, "no such batch"},
+	{store.ErrBusy, exitBusy, "nothing was sent by this run"},
+	{payfile.ErrChanged, exitFile, "nothing was sent"},
+	{syscall.ENOSPC, exitUnexpected, "the disk is full; nothing was sent by this run"},
+	{syscall.EROFS, exitConfig, "read-only file system; nothing was sent by this run"},
+	{fs.ErrPermission, exitConfig, "permission"},
+	{syscall.EADDRINUSE, exitConfig, "address already in use"},
+	{&store.FileSystemError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a file system (NFS) whose locks may not protect a store; nothing was sent"},
+	{context.Canceled, exitInterrupted, "interrupted"},
+	{syscall.EISDIR, exitConfig, "nothing was sent"},
+	{fs.ErrNotExist, exitConfig, "nothing was sent"},
+	{fs.ErrExist, exitConfig, "the file was not overwritten"},
+	{errors.New("who knows"), exitUnexpected, "who knows"},
+}
+
+// Once a request has left, no error says that nothing was sent, whichever it is.
+func TestNoErrorDeniesWhatWasSent(t *testing.T) {
+	t.Parallel()
+	for _, tt := range explained {
+		a := &app{}
+		a.ran.end.Sent = 3
+		f := a.explain(fmt.Errorf("somewhere: %w", tt.err), "run")
+		require.NotRegexp(t, "(nothing|anything) (more )?was (changed or )?sent", f.err.Error())
+		require.Contains(t, f.err.Error(), "this run has sent 3 requests")
+		require.Equal(t, tt.code, f.code)
+	}
+}
+
 // Every error that a person can meet has an exit code, one sentence and a hint.
 func TestExplain(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		err  error
-		code int
-		want string
-	}{
-		{&payfile.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
-		{store.ErrRestored, exitConfig, "nothing was sent"},
-		{store.ErrDoubled, exitFile, "nothing was sent"},
-		{&store.ConflictError{}, exitFile, "nothing was sent"},
-		{store.ErrNoMarker, exitConfig, "nothing was sent"},
-		{store.ErrLocks, exitConfig, "nothing was sent"},
-		{store.ErrOlder, exitConfig, "nothing was sent"},
-		{store.ErrFenced, exitUnexpected, "nothing more was sent by this run"},
-		{&store.BusyError{Path: "masspay.db", Holder: "process 7 (masspay run)"}, exitBusy, "held by process 7 (masspay run); nothing was sent by this run"},
-		{store.ErrMissing, exitConfig, "nothing was sent"},
-		{store.ErrKey, exitConfig, "nothing was sent"},
-		{store.ErrNewer, exitConfig, "nothing was sent"},
-		{store.ErrDamaged, exitUnexpected, "damaged; nothing was sent by this run"},
-		{store.ErrNoBatch, exitConfig, "no such batch"},
-		{store.ErrBusy, exitBusy, "nothing was sent by this run"},
-		{payfile.ErrChanged, exitFile, "nothing was sent"},
-		{syscall.ENOSPC, exitUnexpected, "the disk is full; nothing was sent by this run"},
-		{syscall.EROFS, exitConfig, "read-only file system; nothing was sent by this run"},
-		{fs.ErrPermission, exitConfig, "permission"},
-		{syscall.EADDRINUSE, exitConfig, "address already in use"},
-		{&store.FileSystemError{Folder: "/mnt", Kind: "NFS"}, exitConfig, "/mnt is on a file system (NFS) whose locks may not protect a store; nothing was sent"},
-		{context.Canceled, exitInterrupted, "interrupted"},
-		{syscall.EISDIR, exitConfig, "nothing was sent"},
-		{fs.ErrNotExist, exitConfig, "nothing was sent"},
-		{fs.ErrExist, exitConfig, "the file was not overwritten"},
-		{errors.New("who knows"), exitUnexpected, "who knows"},
-	} {
+	for _, tt := range explained {
 		f := explain(fmt.Errorf("somewhere: %w", tt.err))
 		require.Equal(t, tt.code, f.code, tt.err)
 		require.Contains(t, f.err.Error(), tt.want)
