@@ -37,7 +37,7 @@ func (r *running) reconcile(ctx context.Context) error {
 		if !r.state.resting() {
 			continue
 		}
-		if err := r.askDue(ctx, q); err != nil {
+		if err := r.pollOwn(ctx, q); err != nil {
 			return unlessDone(ctx, err)
 		}
 	}
@@ -45,17 +45,17 @@ func (r *running) reconcile(ctx context.Context) error {
 
 // askDue asks about what is due, group by group, until nothing is or something
 // became free to send.
-func (r *running) askDue(ctx context.Context, q *Reconciler) error {
+func (r *running) pollOwn(ctx context.Context, q *Reconciler) error {
 	for ctx.Err() == nil && r.state.resting() {
-		due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: q.Gate.Identity(), N: askedAtOnce, Lease: r.lease()})
+		due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: q.Gate.Identity(), N: pollGroup, Lease: r.lease()})
 		if err != nil {
 			return unlessBusy(err)
 		}
 		if len(due) == 0 {
 			return nil
 		}
-		a, err := q.ask(ctx, due)
-		r.state.polls(a.Asked)
+		a, err := q.pollSome(ctx, due)
+		r.state.polls(a.Answered)
 		if err != nil {
 			return err
 		}
@@ -66,14 +66,14 @@ func (r *running) askDue(ctx context.Context, q *Reconciler) error {
 			}
 			return nil
 		}
-		if a.Asked > 0 && !r.state.isProven() {
+		if a.Answered > 0 && !r.state.isProven() {
 			proven, err := r.Store.Proven(ctx, q.Gate.Identity())
 			if err != nil {
 				return err
 			}
 			r.state.prove(proven)
 		}
-		if a.Asked == 0 {
+		if a.Answered == 0 {
 			return nil // paused
 		}
 		if a.Freed > 0 {

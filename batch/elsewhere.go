@@ -31,7 +31,7 @@ func (r *running) findElsewhere(ctx context.Context) error {
 	}
 	if n := r.elsewhere.open; n > 0 {
 		r.notify("%s of this batch may be payments at another gate (%s): not sent to this one, polled there, not waited for",
-			payout.CountOf(n, "payout"), strings.Join(r.elsewhere.gates, ", "))
+			payout.FormatQuantity(n, "payout"), strings.Join(r.elsewhere.gates, ", "))
 	}
 	return nil
 }
@@ -87,7 +87,7 @@ func (r *running) reconcileElsewhere(ctx context.Context, gates []string) error 
 				there.Workers = 1
 				at[other] = there
 			}
-			a, err := r.pollDue(ctx, there, other)
+			a, err := r.pollOther(ctx, there, other)
 			if err != nil {
 				return unlessDone(ctx, err)
 			}
@@ -104,13 +104,13 @@ func (r *running) reconcileElsewhere(ctx context.Context, gates []string) error 
 }
 
 // pollDue polls one other gate about what is due, a few payouts at a time.
-func (r *running) pollDue(ctx context.Context, q *Reconciler, identity string) (Answers, error) {
+func (r *running) pollOther(ctx context.Context, q *Reconciler, identity string) (Polled, error) {
 	const few = 8
 	due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: identity, N: few, Lease: r.lease()})
 	if err != nil {
-		return Answers{}, unlessBusy(err)
+		return Polled{}, unlessBusy(err)
 	}
-	a, err := q.ask(ctx, due)
-	r.state.polls(a.Asked)
+	a, err := q.pollSome(ctx, due)
+	r.state.polls(a.Answered)
 	return a, err
 }

@@ -264,7 +264,7 @@ func (s *mortalStore) Recover(ctx context.Context) (n int, err error) {
 	return n, err
 }
 
-func (s *mortalStore) Due(ctx context.Context, d store.Due) (out []payout.Record, err error) {
+func (s *mortalStore) Due(ctx context.Context, d store.Due) (out []payout.History, err error) {
 	err = s.m.around(func() error { out, err = s.Store.Due(ctx, d); return err })
 	if err != nil {
 		return nil, err
@@ -286,10 +286,10 @@ func (s *mortalStore) Batch(ctx context.Context, id string) (b store.Batch, err 
 	return b, err
 }
 
-func (s *mortalStore) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Record, error] {
-	return func(yield func(payout.Record, error) bool) {
+func (s *mortalStore) List(ctx context.Context, f store.Filter) iter.Seq2[payout.History, error] {
+	return func(yield func(payout.History, error) bool) {
 		if err := s.m.step(); err != nil {
-			yield(payout.Record{}, err)
+			yield(payout.History{}, err)
 			return
 		}
 		for r, err := range s.Store.List(ctx, f) {

@@ -15,11 +15,11 @@ import (
 )
 
 // askedAtOnce is how many answers share one commit.
-const askedAtOnce = 64
+const pollGroup = 64
 
 // ask polls about each record and writes what came back. A gate that is not proven is
 // polled about one payout first, alone over all processes of the store.
-func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answers, err error) {
+func (q *Reconciler) pollSome(ctx context.Context, records []payout.History) (sum Polled, err error) {
 	if len(records) == 0 {
 		return sum, nil
 	}
@@ -29,8 +29,8 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answ
 	}
 	goesOn := func() bool { return len(records) > 0 && sum.Refused == "" && sum.Paused.IsZero() && ctx.Err() == nil }
 	for !proven && goesOn() {
-		var a Answers
-		if a, proven, err = q.askAlone(ctx, records[0]); err != nil {
+		var a Polled
+		if a, proven, err = q.pollAlone(ctx, records[0]); err != nil {
 			return sum, err
 		}
 		sum.add(a)
@@ -39,14 +39,14 @@ func (q *Reconciler) ask(ctx context.Context, records []payout.Record) (sum Answ
 	if !goesOn() {
 		return sum, err
 	}
-	a, _, err := q.askTogether(ctx, records)
+	a, _, err := q.pollTogether(ctx, records)
 	sum.add(a)
 	return sum, err
 }
 
 // askAlone polls a gate that is not proven, while no other process has a request under
 // way to it. An answer that is not a gate's ends the polling.
-func (q *Reconciler) askAlone(ctx context.Context, rec payout.Record) (sum Answers, proven bool, err error) {
+func (q *Reconciler) pollAlone(ctx context.Context, rec payout.History) (sum Polled, proven bool, err error) {
 	gateID := q.Gate.Identity()
 	release, err := patiently(ctx, q.Notify, q.Store.Probe)
 	if err != nil {
@@ -55,11 +55,11 @@ func (q *Reconciler) askAlone(ctx context.Context, rec payout.Record) (sum Answe
 	defer func() { err = errors.Join(err, release()) }()
 	if proven, err = q.Store.Proven(ctx, gateID); err != nil || proven {
 		if err == nil {
-			sum, _, err = q.askTogether(ctx, []payout.Record{rec})
+			sum, _, err = q.pollTogether(ctx, []payout.History{rec})
 		}
 		return sum, proven, err
 	}
-	sum, polls, err := q.askTogether(ctx, []payout.Record{rec})
+	sum, polls, err := q.pollTogether(ctx, []payout.History{rec})
 	if err != nil || len(polls) == 0 {
 		return sum, false, err
 	}
@@ -88,7 +88,7 @@ type poll struct {
 }
 
 // askTogether polls about several payouts side by side.
-func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (sum Answers, polls []poll, err error) {
+func (q *Reconciler) pollTogether(ctx context.Context, records []payout.History) (sum Polled, polls []poll, err error) {
 	polls = make([]poll, len(records))
 	var g errgroup.Group
 	g.SetLimit(max(q.Workers, 1))
@@ -111,13 +111,13 @@ func (q *Reconciler) askTogether(ctx context.Context, records []payout.Record) (
 			sum.Paused = p.paused
 		}
 	}
-	sum.Asked = len(events)
+	sum.Answered = len(events)
 	changes, err := patiently(context.WithoutCancel(ctx), q.Notify, func(ctx context.Context) ([]store.Change, error) {
 		return q.Store.Apply(ctx, events...)
 	})
 	for _, c := range changes {
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
-			sum.News++
+			sum.Changed++
 			sum.became(result.Word(c.After), 1)
 			for _, at := range c.After.Places {
 				sum.changed(map[uint32]bool{at.Batch: true})

@@ -46,7 +46,7 @@ func notAnswered(ctx context.Context, err error) bool {
 // pinged pings the gate before the first payout is sent to it; done says that the
 // probing is over, or that it must begin again.
 func (r *running) pinged(ctx context.Context) (done bool, err error) {
-	var next []payout.Record
+	var next []payout.History
 	f := store.Filter{Batch: r.batch, States: []payout.State{payout.StateNew}, Limit: 1}
 	for rec, err := range r.Store.List(ctx, f) {
 		if err != nil {
@@ -130,7 +130,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 	case a.Proven:
 		r.state.prove(true)
 	case a.Sent && a.Retry == 0:
-		r.halt(&r.out.Refused, notAGate(identity, saidBy(a))+"; sending stopped after this one request")
+		r.halt(&r.out.Refused, notAGate(identity, answerText(a))+"; sending stopped after this one request")
 		r.state.end()
 	}
 	changes, err := patientStore{r}.Apply(context.WithoutCancel(ctx), e)

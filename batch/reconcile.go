@@ -28,9 +28,9 @@ type Reconciler struct {
 }
 
 // Answers counts what questions brought.
-type Answers struct {
-	Asked   int
-	News    int    // payouts about which the gate had news
+type Polled struct {
+	Answered   int
+	Changed    int    // payouts about which the gate had news
 	Freed   int    // of those, payouts that the gate never saw and that may be sent again
 	Refused string // why the gate refuses the configuration, or is none
 
@@ -43,9 +43,9 @@ type Answers struct {
 	Elsewhere map[string]int // payouts that were sent to other gates, by identity, and not polled
 }
 
-func (a *Answers) add(b Answers) {
-	a.Asked += b.Asked
-	a.News += b.News
+func (a *Polled) add(b Polled) {
+	a.Answered += b.Answered
+	a.Changed += b.Changed
 	a.Freed += b.Freed
 	a.TooEarly += b.TooEarly
 	a.changed(b.Batches)
@@ -55,14 +55,14 @@ func (a *Answers) add(b Answers) {
 	a.Refused, a.Paused = b.Refused, b.Paused
 }
 
-func (a *Answers) became(word string, n int) {
+func (a *Polled) became(word string, n int) {
 	if a.Became == nil {
 		a.Became = map[string]int{}
 	}
 	a.Became[word] += n
 }
 
-func (a *Answers) changed(batches map[uint32]bool) {
+func (a *Polled) changed(batches map[uint32]bool) {
 	if a.Batches == nil {
 		a.Batches = map[uint32]bool{}
 	}
@@ -73,9 +73,9 @@ func (a *Answers) changed(batches map[uint32]bool) {
 // batch is empty, but for those that were sent a moment ago: the gate answers
 // nothing useful about them yet. Payouts that were sent to other gates are polled
 // there, and nowhere else.
-func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
+func (q *Reconciler) Round(ctx context.Context, batch string) (Polled, error) {
 	if _, err := patiently(ctx, q.Notify, q.Store.Recover); err != nil {
-		return Answers{}, err
+		return Polled{}, err
 	}
 	sum, err := q.round(ctx, store.Filter{Batch: batch, Gate: q.Gate.Identity()})
 	if err != nil || ctx.Err() != nil {
@@ -102,8 +102,8 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Answers, error) {
 			continue
 		}
 		there, err := at.round(ctx, f)
-		sum.Asked += there.Asked
-		sum.News += there.News
+		sum.Answered += there.Answered
+		sum.Changed += there.Changed
 		sum.TooEarly += there.TooEarly
 		sum.changed(there.Batches)
 		for word, n := range there.Became {
@@ -163,12 +163,12 @@ func (q *Reconciler) open(ctx context.Context, f store.Filter) (n int, err error
 	return n, nil
 }
 
-func (q *Reconciler) round(ctx context.Context, f store.Filter) (Answers, error) {
-	var sum Answers
+func (q *Reconciler) round(ctx context.Context, f store.Filter) (Polled, error) {
+	var sum Polled
 	now := time.Now()
-	var group []payout.Record
+	var group []payout.History
 	ask := func() error {
-		a, err := q.ask(ctx, group)
+		a, err := q.pollSome(ctx, group)
 		sum.add(a)
 		group = group[:0]
 		return err
@@ -183,7 +183,7 @@ func (q *Reconciler) round(ctx context.Context, f store.Filter) (Answers, error)
 			sum.TooEarly++
 			continue
 		}
-		if group = append(group, rec); len(group) < askedAtOnce {
+		if group = append(group, rec); len(group) < pollGroup {
 			continue
 		}
 		if err := ask(); err != nil || sum.Refused != "" || !sum.Paused.IsZero() || ctx.Err() != nil {

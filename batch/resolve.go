@@ -37,7 +37,7 @@ const (
 )
 
 // Heard is what the gate said when it was polled for a decision.
-type Heard struct {
+type Told struct {
 	NotSeen     bool         // it does not know the id
 	Outcome     payout.State // it reported this outcome, whatever became of the report; 0: none
 	Undecided   string       // it answered as a gate does, and did not say what became of the payment
@@ -47,7 +47,7 @@ type Heard struct {
 // Hear polls the gate that a payout was sent to, and applies what it says. It returns
 // the payout as it is then. To a gate that has never answered as one, no other process
 // has a request under way meanwhile.
-func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Record, heard Heard, err error) {
+func (q *Reconciler) Poll(ctx context.Context, key payout.Key) (rec payout.History, heard Told, err error) {
 	if rec, err = q.Store.Get(ctx, key); err != nil {
 		return rec, heard, err
 	}
@@ -79,7 +79,7 @@ func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Recor
 		return rec, heard, refuse("the same command after that", "the gate asked to pause until %s, so that it could not be polled", p.paused.UTC().Format("15:04:05"))
 	case p.event.Kind == payout.NotSeen:
 		heard.NotSeen = true
-	case p.event.Kind == payout.Verdict:
+	case p.event.Kind == payout.Final:
 		heard.Outcome = p.event.Outcome
 	case p.event.Kind == payout.Silent && (p.alien != "" || p.unreached):
 		heard.Unreachable = cmp.Or(p.alien, p.event.Message)
@@ -100,7 +100,7 @@ func (q *Reconciler) Hear(ctx context.Context, key payout.Key) (rec payout.Recor
 
 // MayResolve reports why a person may not decide so, given what the gate has just said;
 // nil: the person may.
-func (r Resolving) MayResolve(rec payout.Record, heard Heard, quiet time.Duration, now time.Time, tick payout.Tick) error {
+func (r Resolving) MayResolve(rec payout.History, heard Told, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	p := rec.Payout
 	switch {
 	case p.State == payout.StateSending:
@@ -143,11 +143,11 @@ func arrived(s payout.State) bool {
 // takenBack reports whether the last that the gate said of a payout is no outcome: a
 // word that a person must read, or that it does not know the payment.
 func takenBack(p payout.Payout) bool {
-	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddWord != 0 && slices.Contains(p.Words, p.Reported.Status)
+	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddStatus != 0 && slices.Contains(p.OddStatuses, p.Reported.Status)
 }
 
 // mayBeUnpaid refuses "not paid" where the gate may still pay.
-func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, now time.Time) error {
+func (r Resolving) mayBeUnpaid(rec payout.History, heard Told, now time.Time) error {
 	p := rec.Payout
 	accepted := p.AcceptedAttempt != 0 || p.State == payout.StateAccepted
 	switch {
@@ -157,7 +157,7 @@ func (r Resolving) mayBeUnpaid(rec payout.Record, heard Heard, now time.Time) er
 		return refuse("masspay reconcile later", "the gate did not say what became of it (%s): it may have paid it", heard.Undecided)
 	case p.Flags&payout.Ended != 0, takenBack(p):
 		return nil
-	case heard.Unreachable != "" && accepted && now.Sub(p.HeardAt) < resolveAfter:
+	case heard.Unreachable != "" && accepted && now.Sub(p.ReportedAt) < resolveAfter:
 		return refuse("masspay reconcile later", "the gate had accepted it, was heard less than a day ago, and cannot say now what became of it (%s): it may pay it yet", heard.Unreachable)
 	case heard.NotSeen, heard.Unreachable != "":
 		return nil

@@ -36,16 +36,16 @@ func TestMayResolve(t *testing.T) {
 	day := 25 * time.Hour
 	accepted := func(heard time.Duration) payout.Payout {
 		return with(unknown(2*day), func(p *payout.Payout) {
-			p.State, p.AcceptedAttempt, p.HeardAt, p.EndedTick = payout.StateAccepted, 1, now.Add(-heard), payout.Tick{}
+			p.State, p.AcceptedAttempt, p.ReportedAt, p.EndedTick = payout.StateAccepted, 1, now.Add(-heard), payout.Tick{}
 		})
 	}
-	notSeen, gone := batch.Heard{NotSeen: true}, batch.Heard{Unreachable: "connection refused"}
+	notSeen, gone := batch.Told{NotSeen: true}, batch.Told{Unreachable: "connection refused"}
 	const paid, notPaid, seen = payout.StatePaid, payout.StateDeclined, payout.State(0)
 	for _, tt := range []struct {
 		name  string
 		as    payout.State
 		p     payout.Payout
-		heard batch.Heard
+		heard batch.Told
 		early bool   // with --age-anyway
 		want  string // part of the refusal; empty: the person may
 	}{
@@ -57,37 +57,37 @@ func TestMayResolve(t *testing.T) {
 		{"the wall clock was set back", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt = now.Add(day) }), notSeen, false, ""},
 		{"the wall clock was set back, and the machine started anew", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
 		{"unreachable, a day old", notPaid, unknown(day), gone, false, ""},
-		{"the gate answers and does not say", notPaid, unknown(day), batch.Heard{Undecided: "HTTP 500"}, true, "did not say"},
-		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.Heard{}, true, "has not decided (processing)"},
-		{"the gate has just said that it is paid", notPaid, unknown(day), batch.Heard{Outcome: payout.StatePaid}, true, "cannot be not paid"},
+		{"the gate answers and does not say", notPaid, unknown(day), batch.Told{Undecided: "HTTP 500"}, true, "did not say"},
+		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.Told{}, true, "has not decided (processing)"},
+		{"the gate has just said that it is paid", notPaid, unknown(day), batch.Told{Outcome: payout.StatePaid}, true, "cannot be not paid"},
 		{"accepted, unreachable for a day", notPaid, accepted(day), gone, false, ""},
 		{"accepted, heard an hour ago", notPaid, accepted(time.Hour), gone, true, "heard less than a day ago"},
-		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.Reported.Status = "expired" }), batch.Heard{}, false, ""},
-		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.Heard{Undecided: "HTTP 500"}, false, "did not say"},
+		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.Reported.Status = "expired" }), batch.Told{}, false, ""},
+		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.Told{Undecided: "HTTP 500"}, false, "did not say"},
 		{"a strange word, and processing after it", notPaid, with(accepted(time.Hour), func(p *payout.Payout) {
-			p.Flags |= payout.OddWord
-			p.Words, p.Reported.Status = []string{"frozen"}, "processing"
-		}), batch.Heard{}, true, "has not decided (processing)"},
+			p.Flags |= payout.OddStatus
+			p.OddStatuses, p.Reported.Status = []string{"frozen"}, "processing"
+		}), batch.Told{}, true, "has not decided (processing)"},
 		{"a strange word is the last", notPaid, with(accepted(day), func(p *payout.Payout) {
-			p.Flags |= payout.OddWord
-			p.Words, p.Reported.Status = []string{"frozen"}, "frozen"
-		}), batch.Heard{}, false, ""},
+			p.Flags |= payout.OddStatus
+			p.OddStatuses, p.Reported.Status = []string{"frozen"}, "frozen"
+		}), batch.Told{}, false, ""},
 		{"another's payment, never sent", notPaid, with(unknown(0), func(p *payout.Payout) {
 			p.State, p.Tries, p.MayHaveLeft, p.Flags, p.Field = payout.StateNew, 0, false, payout.NotOurs, "customer.id"
-		}), batch.Heard{Undecided: "HTTP 500"}, false, ""},
-		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, true, "has not decided"},
-		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, false, "was not paid"},
+		}), batch.Told{Undecided: "HTTP 500"}, false, ""},
+		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, true, "has not decided"},
+		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "was not paid"},
 		{"paid, as the person knows", paid, unknown(0), notSeen, false, ""},
 		{"sending", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateSending }), notSeen, true, "is sending it"},
 		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateNew }), notSeen, true, "not sent yet"},
 		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
-		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Heard{}, true, "cannot be not paid"},
-		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Heard{}, false, ""},
+		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, true, "cannot be not paid"},
+		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, false, ""},
 		{"nothing to see", seen, unknown(day), notSeen, false, "nothing to check"},
-		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Heard{}, false, "no outcome"},
+		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "no outcome"},
 	} {
 		r := batch.Resolving{Key: tt.p.Key, As: tt.as, Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
-		err := r.MayResolve(payout.Record{Payout: tt.p}, tt.heard, quiet, now, tick)
+		err := r.MayResolve(payout.History{Payout: tt.p}, tt.heard, quiet, now, tick)
 		if tt.want == "" {
 			require.NoError(t, err, tt.name)
 			continue
@@ -122,7 +122,7 @@ func TestTheRowThatWasPaidInstead(t *testing.T) {
 	require.Equal(t, result.ActNewID, result.Action(p))
 	w.load(header + line("p-1b", 1000, 20) + line("p-3", 1000, 22) + line("p-4", 1001, 20))
 	require.NotContains(t, w.result(b)[0]["result.note"], "instead")
-	apply(payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success", Code: "0", OperationID: "op-1"}})
+	apply(payout.Event{Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success", Code: "0", OperationID: "op-1"}})
 	row := w.result(b)[0]
 	require.Equal(t, result.WordCheck, row["result.state"])
 	require.Equal(t, result.ActCheck, row["result.action"])

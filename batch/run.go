@@ -43,16 +43,16 @@ type Runner struct {
 
 // Outcome is how a run ended. Whatever it says, the store knows the state of
 // every payout.
-type Outcome struct {
+type Ending struct {
 	Sent  int          // payout requests that may have left this machine
 	Now   *result.Sent // the payouts that they were for
-	Asked int          // status questions
+	Polled int          // status questions
 
 	Refused     string // why the gate refuses the configuration, or is none; sending stopped
 	Fenced      string // why this process may send nothing more; sending stopped
 	Elsewhere   int    // payouts of the batch that were sent to another gate, and are only polled there
 	NoMoney     string // the account's balance did not cover a payout; sending stopped
-	Alike       string // so many answers alike in a row; sending stopped
+	SameFailures       string // so many answers alike in a row; sending stopped
 	Held        string // the batch is held, by another run or by a person; sending stopped
 	Unreached   string // why the gate could not be reached, the last time that it could not
 	Interrupted bool   // the context ended before the work did
@@ -65,21 +65,21 @@ type Outcome struct {
 // A cancelled context ends the claiming; requests in flight are waited for and
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
-func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
+func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now())}
 	if _, err := r.Store.Recover(ctx); err != nil {
-		return Outcome{}, err
+		return Ending{}, err
 	}
 	proven, err := r.Store.Proven(ctx, r.Gate.Identity())
 	if err != nil {
-		return Outcome{}, err
+		return Ending{}, err
 	}
 	run.state.prove(proven)
 	if _, err := r.Store.LetGo(ctx, batch, store.HeldByRun); err != nil {
-		return Outcome{}, err
+		return Ending{}, err
 	}
 	if err := run.findElsewhere(ctx); err != nil {
-		return Outcome{}, err
+		return Ending{}, err
 	}
 	others := run.elsewhere.gates
 	work, stop := context.WithCancel(ctx)
@@ -98,7 +98,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 	})
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
-	run.out.Sent, run.out.Asked, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // nobody else is left
+	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // nobody else is left
 	run.out.Now, run.out.Elsewhere = run.now, run.elsewhere.open
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -110,7 +110,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Outcome, error) {
 type running struct {
 	*Runner
 	batch string
-	out   Outcome
+	out   Ending
 	state *coordinator
 	now   *result.Sent // of whoever records
 

@@ -211,7 +211,7 @@ func TestRefusalsAlikePauseTheRun(t *testing.T) {
 	b := w.load(text)
 	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate = 4, 20 }
 	out := w.run(b)
-	require.Contains(t, out.Alike, "20 payouts in a row were refused alike")
+	require.Contains(t, out.SameFailures, "20 payouts in a row were refused alike")
 	n := states(w.result(b))
 	require.GreaterOrEqual(t, n["rejected"], 20)
 	require.Greater(t, n["open"], 100, "the rest was left alone")
@@ -227,7 +227,7 @@ func TestAGateThatIsDownDoesNotPutAWholeFileInDoubt(t *testing.T) {
 	text := file("d", 200)
 	b := w.load(text)
 	out := w.run(b)
-	require.NotEmpty(t, out.Alike)
+	require.NotEmpty(t, out.SameFailures)
 	unknown := 0
 	for r, err := range w.s.List(t.Context(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
 		require.NoError(t, err)
@@ -264,7 +264,7 @@ func TestAnOutageIsTold(t *testing.T) {
 	b := w.load(text)
 	address := w.api.Listener.Addr().String()
 	w.api.Close()
-	done := make(chan batch.Outcome, 1)
+	done := make(chan batch.Ending, 1)
 	go func() { done <- w.run(b) }()
 	require.Eventually(t, func() bool { return strings.Contains(w.log.String(), "; trying again") }, time.Minute, time.Millisecond)
 	l, err := net.Listen("tcp", address)
@@ -290,7 +290,7 @@ func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 	b := w.load(text)
 	out := w.run(b)
 	require.Equal(t, 20, out.Sent)
-	require.Zero(t, out.Asked)
+	require.Zero(t, out.Polled)
 	for _, row := range w.result(b) {
 		require.Equal(t, "open", row["result.state"], "accepted is not paid")
 		require.Contains(t, row["result.note"], "accepted by the gate, not paid yet, polled again from ")
@@ -571,11 +571,11 @@ func TestReportReadsBackWhatItWrote(t *testing.T) {
 	wrong := b
 	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
 	_, err := result.Report{}.Write(t.Context(), w.s, wrong, create())
-	require.ErrorIs(t, err, result.ErrUnlike)
+	require.ErrorIs(t, err, result.ErrMismatch)
 	wrong = b
 	wrong.Rows--
 	_, err = result.Report{}.Write(t.Context(), w.s, wrong, create())
-	require.ErrorIs(t, err, result.ErrUnlike)
+	require.ErrorIs(t, err, result.ErrMismatch)
 
 	f := create()
 	sum, err := result.Report{}.Write(t.Context(), w.s, b, f)

@@ -114,13 +114,13 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 		r.stop(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
 	}
 	if n := r.streak.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
-		r.stop(&r.out.Alike, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, alike(a)))
+		r.stop(&r.out.SameFailures, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, sameFailures(a)))
 	}
 }
 
 // alike says in words what many answers have in common.
-func alike(a gate.Answer) string {
-	said := saidBy(a)
+func sameFailures(a gate.Answer) string {
+	said := answerText(a)
 	switch {
 	case a.Kind == payout.Refused:
 		return "were refused alike (" + said + ")"
@@ -133,7 +133,7 @@ func alike(a gate.Answer) string {
 }
 
 // saidBy is what an answer said: with its status line and code, where there was one.
-func saidBy(a gate.Answer) string {
+func answerText(a gate.Answer) string {
 	if a.HTTPStatus == 0 {
 		return a.Message
 	}

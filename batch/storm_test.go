@@ -475,7 +475,7 @@ func (n *stormNight) resolveBarred() {
 		accepted[e.Key] = e.Accepted > 0 || e.Foreign
 	}
 	q := &batch.Reconciler{Store: s, Gate: n.client(newMortal("person's client", &n.skew), s), Workers: 1, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}
-	var barred []payout.Record
+	var barred []payout.History
 	for r, err := range s.List(context.Background(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
 		require.NoError(n.t, err)
 		if r.Bar != (payout.Bar{}) && !accepted[r.Key] {
@@ -483,7 +483,7 @@ func (n *stormNight) resolveBarred() {
 		}
 	}
 	for _, r := range barred {
-		rec, heard, err := q.Hear(context.Background(), r.Key)
+		rec, heard, err := q.Poll(context.Background(), r.Key)
 		decide := batch.Resolving{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
 		if err == nil {
 			err = decide.MayResolve(rec, heard, nightQuiet, time.Now(), clock.Tick())
@@ -617,13 +617,13 @@ func (n *stormNight) client(m *mortal, s store.Store) *gate.Client {
 }
 
 // run does what masspay run does with a file.
-func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Outcome, error) {
+func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Ending, error) {
 	s, end := n.open(m)
 	defer end()
 	n.count(&n.weather.runs)
 	b, err := n.load(s, text)
 	if err != nil {
-		return batch.Outcome{}, err
+		return batch.Ending{}, err
 	}
 	r := &batch.Runner{
 		Store: s, Gate: n.client(m, s), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,

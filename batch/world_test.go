@@ -171,7 +171,7 @@ func (w *world) load(text string) store.Batch {
 	return l.Batch
 }
 
-func (w *world) run(b store.Batch) batch.Outcome {
+func (w *world) run(b store.Batch) batch.Ending {
 	w.t.Helper()
 	out, err := w.runner(w.s).Run(w.t.Context(), b.ID)
 	require.NoError(w.t, err)

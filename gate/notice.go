@@ -243,13 +243,13 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 		if n.OperationStatus != "" && n.OperationStatus != "success" || n.Code != "" && n.Code != codeSuccess {
 			return payout.Progress, 0
 		}
-		return payout.Verdict, payout.StatePaid
+		return payout.Final, payout.StatePaid
 	case "partially paid out":
-		return payout.Verdict, payout.StatePartial
+		return payout.Final, payout.StatePartial
 	case "decline":
-		return payout.Verdict, payout.StateDeclined
+		return payout.Final, payout.StateDeclined
 	case "reversed":
-		return payout.Verdict, payout.StateReturned
+		return payout.Final, payout.StateReturned
 	case "error":
 		switch {
 		case GroupOf(n.Code) == GroupDuplicate:
@@ -257,7 +257,7 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 		case n.Code == CodeNotFound || n.Code == CodeNoDetails:
 			return payout.Silent, 0
 		}
-		return payout.Verdict, payout.StateRejected
+		return payout.Final, payout.StateRejected
 	case "":
 		return payout.Progress, 0 // it says nothing but that the payment is there
 	default:

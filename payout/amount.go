@@ -57,7 +57,7 @@ func group(digits string) string {
 }
 
 // Count renders a number for people, with thousands separators.
-func Count[N int | int64 | uint64 | uint32](n N) string { return group(fmt.Sprint(n)) }
+func FormatNumber[N int | int64 | uint64 | uint32](n N) string { return group(fmt.Sprint(n)) }
 
 // ErrAmount is what ParseMinor and ParseTotal wrap.
 var ErrAmount = errors.New("not an amount")
@@ -81,11 +81,11 @@ func ParseMinor(s string) (int64, error) {
 		return 0, fmt.Errorf("%w: leading zero", ErrAmount)
 	}
 	if len(s) > 15 {
-		return 0, fmt.Errorf("%w: over %s minor units", ErrAmount, Count(int64(MaxMinor)))
+		return 0, fmt.Errorf("%w: over %s minor units", ErrAmount, FormatNumber(int64(MaxMinor)))
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n > MaxMinor {
-		return 0, fmt.Errorf("%w: over %s minor units", ErrAmount, Count(int64(MaxMinor)))
+		return 0, fmt.Errorf("%w: over %s minor units", ErrAmount, FormatNumber(int64(MaxMinor)))
 	}
 	return n, nil
 }
@@ -142,12 +142,12 @@ func CurrentCurrency(currency string, at time.Time) bool {
 }
 
 // CountOf is a number of things, as "1 batch" and "1,250 batches".
-func CountOf(n int, what string) string {
+func FormatQuantity(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
 	if strings.HasSuffix(what, "ch") {
 		what += "e"
 	}
-	return Count(n) + " " + what + "s"
+	return FormatNumber(n) + " " + what + "s"
 }

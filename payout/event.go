@@ -19,7 +19,7 @@ const (
 	Orphaned                   // the process that held the claim is dead
 	Accepted                   // the gate accepted the attempt
 	Taken                      // the gate says that it has this id already (3041)
-	Verdict                    // the gate's final word; Event.Outcome is the state
+	Final                    // the gate's final word; Event.Outcome is the state
 	Progress                   // the gate knows the payout and has not decided
 	NotSeen                    // HTTP 200 with 3061: the gate never saw the id
 	Silent                     // a question brought no usable answer
@@ -34,7 +34,7 @@ const (
 
 var kindNames = [...]string{
 	Claimed: "claimed", Released: "released", Unsent: "unsent", Refused: "refused", Doubtful: "doubtful",
-	Orphaned: "orphaned", Accepted: "accepted", Taken: "taken", Verdict: "verdict", Progress: "progress",
+	Orphaned: "orphaned", Accepted: "accepted", Taken: "taken", Final: "verdict", Progress: "progress",
 	NotSeen: "not seen", Silent: "silent", Suspected: "suspected", Cancelled: "cancelled", Irrelevant: "irrelevant",
 	Unlisted: "unlisted", Lapsed: "lapsed", Resolved: "resolved", PollDue: "poll due",
 }
@@ -42,7 +42,7 @@ var kindNames = [...]string{
 // Kinds lists every kind.
 var Kinds = []Kind{
 	Claimed, Released, Unsent, Refused, Doubtful, Orphaned, Accepted, Taken,
-	Verdict, Progress, NotSeen, Silent, Suspected, Cancelled, Irrelevant,
+	Final, Progress, NotSeen, Silent, Suspected, Cancelled, Irrelevant,
 	Unlisted, Lapsed, Resolved, PollDue,
 }
 
@@ -133,7 +133,7 @@ func (e Event) Report() bool {
 		return false
 	}
 	switch e.Kind {
-	case Taken, Verdict, Progress, Unlisted, Lapsed:
+	case Taken, Final, Progress, Unlisted, Lapsed:
 		return true
 	}
 	return false

@@ -19,7 +19,7 @@ func TestMatchPayment(t *testing.T) {
 	taken, _ := Next(rules, in(StateSending), event(Taken, time.Second))
 	suspected, _ := Next(rules, freed, Event{Key: key, Kind: Suspected, Epoch: 9, Since: t0.Add(-time.Hour), At: t0, Host: host})
 	progressed, _ := Next(rules, in(StateSending), event(Progress, time.Second))
-	full := Event{Kind: Verdict, Outcome: StatePaid, Customer: "c-1", Account: "996555123456", Reported: Reported{Amount: asked}, Made: t0}
+	full := Event{Kind: Final, Outcome: StatePaid, Customer: "c-1", Account: "996555123456", Reported: Reported{Amount: asked}, Made: t0}
 	change := func(f func(*Event)) Event { e := full; f(&e); return e }
 	bare := change(func(e *Event) { e.Customer, e.Account = "", "" })
 	for _, tt := range []struct {
@@ -148,7 +148,7 @@ func TestCompareIDs(t *testing.T) {
 func TestAReportThatIsNotOurs(t *testing.T) {
 	t.Parallel()
 	for _, from := range States {
-		for _, kind := range []Kind{Verdict, Progress, Taken, Unlisted, Lapsed} {
+		for _, kind := range []Kind{Final, Progress, Taken, Unlisted, Lapsed} {
 			for _, m := range []Match{MatchNone, MatchMissing, MatchDiffers} {
 				e := event(kind, time.Minute)
 				e.Source, e.Outcome, e.Match, e.Field = FromCallback, StatePaid, m, FieldAccount
@@ -285,7 +285,7 @@ func TestUnlistedWords(t *testing.T) {
 		require.True(t, p.NeedsCheck())
 		require.False(t, p.Waiting())
 		require.Equal(t, "refunded", p.Reported.Status)
-		require.Equal(t, from.Settled(), p.State.Settled())
+		require.Equal(t, from.Final(), p.State.Final())
 		seen := event(Resolved, time.Hour)
 		seen.Outcome = 0
 		p, effect = Next(rules, p, seen)
@@ -490,11 +490,11 @@ func TestARepeatedContradictionIsQuiet(t *testing.T) {
 func TestPollDue(t *testing.T) {
 	t.Parallel()
 	p := in(StateAccepted)
-	p.AskAt = t0.Add(10 * time.Minute)
+	p.PollAt = t0.Add(10 * time.Minute)
 	p, effect := Next(rules, p, event(PollDue, time.Minute))
 	require.Equal(t, Noted, effect)
-	require.Equal(t, t0.Add(time.Minute), p.AskAt)
-	p.AskAt = t0.Add(10 * time.Minute)
+	require.Equal(t, t0.Add(time.Minute), p.PollAt)
+	p.PollAt = t0.Add(10 * time.Minute)
 	_, effect = Next(rules, p, event(PollDue, time.Minute+14*time.Second))
 	require.Equal(t, Ignored, effect, "at most once in status_after")
 	_, effect = Next(rules, in(StateNew), event(PollDue, time.Minute))

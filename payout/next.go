@@ -22,7 +22,7 @@ type Rules struct {
 const (
 	DefaultStatusAfter = 15 * time.Second
 	DefaultQuietPeriod = 15 * time.Minute
-	maxAskFactor       = 40
+	maxPollFactor       = 40
 )
 
 func (r Rules) statusAfter() time.Duration {
@@ -76,8 +76,8 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	if after.Flags.has(PaidTwice) && !before.Flags.has(PaidTwice) || before.Closed.has(PaidTwice) && !after.Closed.has(PaidTwice) {
 		effect = Conflicting
 	}
-	if e.heard() {
-		after.HeardAt = e.At
+	if e.fromGate() {
+		after.ReportedAt = e.At
 	}
 	if effect == Noted && (after.Flags != before.Flags || after.Closed != before.Closed || after.Reported.Amount != before.Reported.Amount || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
 		!after.NotSeenAt.Equal(before.NotSeenAt)) {
@@ -87,7 +87,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 }
 
 // heard reports whether an event is something that a gate said.
-func (e *Event) heard() bool {
+func (e *Event) fromGate() bool {
 	switch e.Source {
 	case FromCallback, FromStatus:
 		return e.Kind != Silent && e.Kind != PollDue
@@ -117,8 +117,8 @@ func next(r Rules, p *Payout, e *Event) Effect {
 		return orphaned(r, p, e)
 	case Accepted, Taken, Progress:
 		return acknowledged(r, p, e)
-	case Verdict:
-		return verdict(p, e)
+	case Final:
+		return final(p, e)
 	case NotSeen:
 		return notSeen(r, p, e)
 	case Silent:
@@ -175,7 +175,7 @@ func freed(r Rules, p *Payout, e *Event) Effect {
 		p.FirstSent = time.Time{} // nothing was ever sent
 	}
 	if p.OfAnother() {
-		p.askAfter(r, e.At) // it is not sent, and the gate may say more
+		p.pollAfter(r, e.At) // it is not sent, and the gate may say more
 	}
 	return Changed
 }
@@ -188,9 +188,9 @@ func refused(r Rules, p *Payout, e *Event) Effect {
 		return Changed
 	}
 	p.State = StateRejected
-	p.SettledAt = e.At
+	p.FinalAt = e.At
 	p.Reported.Status = e.Status
-	p.AskAt = time.Time{}
+	p.PollAt = time.Time{}
 	return Changed
 }
 
@@ -202,7 +202,7 @@ func answered(r Rules, p *Payout, e *Event) (doubted bool) {
 	p.Reported.Code, p.Reported.Message = e.Code, e.Message
 	if p.Doubted || p.Seen {
 		p.State = StateUnknown
-		p.askAfter(r, e.At)
+		p.pollAfter(r, e.At)
 		return true
 	}
 	return false
@@ -215,8 +215,8 @@ func doubtful(r Rules, p *Payout, e *Event) Effect {
 		p.State = StateUnknown
 		p.Doubted, p.MayHaveLeft = true, true
 		p.Flags |= WasDoubted
-		p.Asks, p.NotSeenAt = 0, time.Time{}
-		p.askAfter(r, e.At)
+		p.Polls, p.NotSeenAt = 0, time.Time{}
+		p.pollAfter(r, e.At)
 		return Changed
 	}
 	if e.Attempt < 1 || e.Attempt > p.Attempt || !p.State.Open() {
@@ -231,7 +231,7 @@ func doubtful(r Rules, p *Payout, e *Event) Effect {
 	if p.State == StateNew {
 		p.State = StateUnknown
 		p.EndedAt, p.EndedTick, p.NotSeenAt = e.At, e.Tick, time.Time{}
-		p.askAfter(r, e.At)
+		p.pollAfter(r, e.At)
 		return Changed
 	}
 	return Changed
@@ -246,9 +246,9 @@ func orphaned(r Rules, p *Payout, e *Event) Effect {
 	p.Doubted, p.MayHaveLeft = true, true
 	p.Flags |= WasDoubted
 	p.Bar = e.Bar
-	p.Asks, p.NotSeenAt = 0, time.Time{}
+	p.Polls, p.NotSeenAt = 0, time.Time{}
 	p.Tries++ // one request may have left
-	p.askAfter(r, e.At)
+	p.pollAfter(r, e.At)
 	return Changed
 }
 
@@ -273,7 +273,7 @@ func overtaken(p *Payout, e *Event) {
 func acknowledged(r Rules, p *Payout, e *Event) Effect {
 	before := *p
 	twice := e.Kind == Accepted && acceptance(p, e)
-	if p.State.Settled() && p.State != StateCancelled {
+	if p.State.Final() && p.State != StateCancelled {
 		return acknowledgedLate(&before, p, e, twice)
 	}
 	if p.State == StateNew || p.State == StateCancelled {
@@ -303,14 +303,14 @@ func acknowledged(r Rules, p *Payout, e *Event) Effect {
 		// Taken: the gate has something under this id; what, only status tells.
 		p.State = StateUnknown
 	}
-	heard(p, e)
+	mergeReport(p, e)
 	if e.Source == FromStatus && p.State == before.State && p.Reported.Status == before.Reported.Status && p.Flags == before.Flags && p.Unproven == before.Unproven {
-		p.Asks++
-		p.askAfter(r, e.At)
+		p.Polls++
+		p.pollAfter(r, e.At)
 		return Noted
 	}
-	p.Asks = 0
-	p.askAfter(r, e.At)
+	p.Polls = 0
+	p.pollAfter(r, e.At)
 	switch {
 	case twice:
 		return Conflicting
@@ -325,7 +325,7 @@ func acknowledged(r Rules, p *Payout, e *Event) Effect {
 // payments, as far as anybody knows, and so is one beside a payment that the gate
 // has reported while a later attempt was under way.
 func acceptance(p *Payout, e *Event) (twice bool) {
-	known := p.State == StateAccepted || p.State.Settled() && p.State != StateCancelled
+	known := p.State == StateAccepted || p.State.Final() && p.State != StateCancelled
 	switch {
 	case p.AcceptedAttempt == e.Attempt:
 		return false
@@ -355,7 +355,7 @@ func acknowledgedLate(before, p *Payout, e *Event, twice bool) Effect {
 	case p.Resolution.As == StateDeclined && e.Kind != Taken && !p.Flags.has(Contradicted):
 		// A person has said that it was not paid, and the gate works on it.
 		p.Flags |= Contradicted
-		heard(p, e)
+		mergeReport(p, e)
 		return Conflicting
 	case e.Kind == Accepted && e.Attempt == p.Attempt && p.Reported.RequestID == "":
 		// An answer that an outcome overtook still names the request.
@@ -385,19 +385,19 @@ func notOurs(r Rules, p *Payout, e *Event) Effect {
 	}
 	p.Flags |= flag
 	p.Field = e.Field
-	if p.State.Open() && p.State != StateSending && (p.AskAt.IsZero() || e.Source == FromStatus) {
-		p.Asks++
-		p.askAfter(r, e.At)
+	if p.State.Open() && p.State != StateSending && (p.PollAt.IsZero() || e.Source == FromStatus) {
+		p.Polls++
+		p.pollAfter(r, e.At)
 	}
 	return Changed
 }
 
-func verdict(p *Payout, e *Event) Effect {
-	if !e.Outcome.Settled() || e.Outcome == StateCancelled {
+func final(p *Payout, e *Event) Effect {
+	if !e.Outcome.Final() || e.Outcome == StateCancelled {
 		return Ignored
 	}
-	if p.State.Settled() && p.State != StateCancelled {
-		return secondVerdict(p, e)
+	if p.State.Final() && p.State != StateCancelled {
+		return secondOutcome(p, e)
 	}
 	if p.State == StateNew || p.State == StateCancelled {
 		p.Flags |= Restored
@@ -407,18 +407,18 @@ func verdict(p *Payout, e *Event) Effect {
 		overtaken(p, e)
 	}
 	proved(p, e)
-	heard(p, e)
+	mergeReport(p, e)
 	p.State = e.Outcome
 	p.Outcomes |= 1 << e.Outcome
 	p.Flags &^= Ended
 	p.Seen = true
 	p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
-	p.SettledAt = e.At
-	p.AskAt = time.Time{}
+	p.FinalAt = e.At
+	p.PollAt = time.Time{}
 	return Changed
 }
 
-func secondVerdict(p *Payout, e *Event) Effect {
+func secondOutcome(p *Payout, e *Event) Effect {
 	known := p.Outcomes>>e.Outcome&1 == 1 || p.State == e.Outcome
 	arrived := e.Outcome == StatePaid || e.Outcome == StatePartial || e.Outcome == StateReturned
 	p.Outcomes |= 1 << e.Outcome
@@ -432,15 +432,15 @@ func secondVerdict(p *Payout, e *Event) Effect {
 	case p.Resolution.As == StateDeclined && arrived && !known:
 		// A person has said that it was not paid, and may have paid it elsewhere.
 		paidTwice(p, cmp.Or(e.OperationID, e.RequestID))
-		heard(p, e)
+		mergeReport(p, e)
 		return Conflicting
 	case p.Resolution.As == StateDeclined:
 		return repeat()
 	case e.Outcome == StateReturned && (p.State == StatePaid || p.State == StatePartial):
-		heard(p, e)
+		mergeReport(p, e)
 		p.Flags &^= Reviewed // that was of what arrived
 		p.State = StateReturned
-		p.SettledAt = e.At
+		p.FinalAt = e.At
 		return Changed
 	case p.State == e.Outcome:
 		// A repeat may still prove whose payment it is, or name another amount.
@@ -454,10 +454,10 @@ func secondVerdict(p *Payout, e *Event) Effect {
 		return repeat()
 	case p.State == StateReturned && (e.Outcome == StatePaid || e.Outcome == StatePartial):
 		// After a return, the success that it undid is only told late.
-		if p.Flags.has(LateWord) {
+		if p.Flags.has(LateReport) {
 			return repeat()
 		}
-		p.Flags |= LateWord
+		p.Flags |= LateReport
 		return Changed
 	case known && p.Flags.has(Contradicted):
 		return repeat()
@@ -511,23 +511,23 @@ func differ(a, b Operation) bool {
 }
 
 // maxWords are remembered of a payout, so that each is shown once.
-const maxWords = 32
+const maxOddStatuses = 32
 
 // unlisted shows a word to a person, once for each word: one that reverses a
 // payment, or one that nobody has listed. It is no outcome.
 func unlisted(r Rules, p *Payout, e *Event) Effect {
-	if slices.Contains(p.Words, e.Status) || len(p.Words) >= maxWords {
+	if slices.Contains(p.OddStatuses, e.Status) || len(p.OddStatuses) >= maxOddStatuses {
 		return silent(r, p, e)
 	}
 	effect := Changed
 	if p.State.Open() || p.State == StateCancelled {
 		effect = acknowledged(r, p, e)
 	} else {
-		heard(p, e)
+		mergeReport(p, e)
 	}
-	p.Words = append(p.Words[:len(p.Words):len(p.Words)], e.Status)
-	p.Flags |= OddWord
-	p.Closed &^= OddWord
+	p.OddStatuses = append(p.OddStatuses[:len(p.OddStatuses):len(p.OddStatuses)], e.Status)
+	p.Flags |= OddStatus
+	p.Closed &^= OddStatus
 	return max(effect, Changed)
 }
 
@@ -578,8 +578,8 @@ func resolved(p *Payout, e *Event) Effect {
 	p.Flags &^= Ended
 	p.Bar, p.EndedTick, p.NotSeenAt, p.NotSeen = Bar{}, Tick{}, time.Time{}, Tick{}
 	p.Doubted = false
-	p.SettledAt = e.At
-	p.AskAt = time.Time{}
+	p.FinalAt = e.At
+	p.PollAt = time.Time{}
 	return Changed
 }
 
@@ -593,8 +593,8 @@ func pollDue(r Rules, p *Payout, e *Event) Effect {
 		return Ignored
 	}
 	p.PolledSoonAt = e.At
-	if e.At.Before(p.AskAt) {
-		p.AskAt = e.At
+	if e.At.Before(p.PollAt) {
+		p.PollAt = e.At
 	}
 	return Noted
 }
@@ -624,9 +624,9 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 		// When it was asked, the attempt may not have ended; so this word only
 		// begins the period, and counts for nothing else.
 		p.EndedTick, p.NotSeenAt, p.NotSeen = e.Applied, time.Time{}, Tick{}
-		p.Asks++
-		p.askAfter(r, e.At)
-		p.askWhenQuiet(r.quietPeriod(), e.At)
+		p.Polls++
+		p.pollAfter(r, e.At)
+		p.pollWhenQuiet(r.quietPeriod(), e.At)
 		return Changed
 	case !measured:
 		return silent(r, p, e)
@@ -636,9 +636,9 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 	left := r.quietPeriod() - quiet
 	if p.NotSeenAt.IsZero() {
 		p.NotSeenAt, p.NotSeen = e.At, e.Tick
-		p.Asks++
-		p.askAfter(r, e.At)
-		p.askWhenQuiet(left, e.At)
+		p.Polls++
+		p.pollAfter(r, e.At)
+		p.pollWhenQuiet(left, e.At)
 		return Changed
 	}
 	if between, ok := e.Tick.Since(p.NotSeen); ok && between >= r.statusAfter() && left <= 0 && (p.Bar == Bar{} || e.Lifted) {
@@ -646,12 +646,12 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 		p.Doubted = false
 		p.Bar = Bar{}
 		p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
-		p.AskAt, p.Asks = time.Time{}, 0
+		p.PollAt, p.Polls = time.Time{}, 0
 		return Changed
 	}
-	p.Asks++
-	p.askAfter(r, e.At)
-	p.askWhenQuiet(left, e.At)
+	p.Polls++
+	p.pollAfter(r, e.At)
+	p.pollWhenQuiet(left, e.At)
 	return Noted
 }
 
@@ -665,19 +665,19 @@ func vanished(r Rules, p *Payout, e *Event) Effect {
 		}
 		return silent(r, p, e)
 	}
-	p.Asks++
-	p.askAfter(r, e.At)
+	p.Polls++
+	p.pollAfter(r, e.At)
 	between, measured := e.Tick.Since(p.NotSeen)
 	switch {
 	case p.NotSeenAt.IsZero() || !measured:
 		p.NotSeenAt, p.NotSeen = e.At, e.Tick
-		p.askWhenQuiet(r.quietPeriod(), e.At)
+		p.pollWhenQuiet(r.quietPeriod(), e.At)
 		return Changed
 	case between >= r.quietPeriod():
 		p.Flags |= Vanished
 		return Changed
 	}
-	p.askWhenQuiet(r.quietPeriod()-between, e.At)
+	p.pollWhenQuiet(r.quietPeriod()-between, e.At)
 	return Noted
 }
 
@@ -688,8 +688,8 @@ func silent(r Rules, p *Payout, e *Event) Effect {
 	if !polled || e.Source != FromStatus {
 		return Ignored
 	}
-	p.Asks++
-	p.askAfter(r, e.At)
+	p.Polls++
+	p.pollAfter(r, e.At)
 	return Noted
 }
 
@@ -703,8 +703,8 @@ func suspected(r Rules, p *Payout, e *Event) Effect {
 	p.Doubted, p.MayHaveLeft = true, false
 	p.Epoch, p.Host, p.EndedAt, p.EndedTick = e.Epoch, e.Host, e.At, e.Tick
 	p.LostSince = e.Since
-	p.Asks, p.NotSeenAt = 0, time.Time{}
-	p.askAfter(r, e.At)
+	p.Polls, p.NotSeenAt = 0, time.Time{}
+	p.pollAfter(r, e.At)
 	return Changed
 }
 
@@ -721,8 +721,8 @@ func irrelevant(r Rules, p *Payout, e *Event) Effect {
 		effect = Ignored
 	}
 	if e.Source == FromStatus && (p.State == StateUnknown || p.State == StateAccepted) {
-		p.Asks++
-		p.askAfter(r, e.At)
+		p.Polls++
+		p.pollAfter(r, e.At)
 		return max(effect, Noted)
 	}
 	return effect
@@ -733,12 +733,12 @@ func cancelled(p *Payout, e *Event) Effect {
 		return Ignored
 	}
 	p.State = StateCancelled
-	p.SettledAt = e.At
+	p.FinalAt = e.At
 	return Changed
 }
 
 // heard takes over what the gate said.
-func heard(p *Payout, e *Event) {
+func mergeReport(p *Payout, e *Event) {
 	withAmount(p, e)
 	p.Reported.merge(e.Reported)
 }
@@ -781,22 +781,22 @@ func proved(p *Payout, e *Event) {
 
 // askAfter sets the next question: status_after from now, doubled for every
 // question in vain, up to 40 times.
-func (p *Payout) askAfter(r Rules, now time.Time) {
-	factor := 1 << min(p.Asks, 6)
-	p.AskAt = now.Add(time.Duration(min(factor, maxAskFactor)) * r.statusAfter())
+func (p *Payout) pollAfter(r Rules, now time.Time) {
+	factor := 1 << min(p.Polls, 6)
+	p.PollAt = now.Add(time.Duration(min(factor, maxPollFactor)) * r.statusAfter())
 }
 
 // askWhenQuiet brings the next question forward to the end of the quiet period.
-func (p *Payout) askWhenQuiet(left time.Duration, now time.Time) {
-	if over := now.Add(left); left > 0 && over.Before(p.AskAt) {
-		p.AskAt = over
+func (p *Payout) pollWhenQuiet(left time.Duration, now time.Time) {
+	if over := now.Add(left); left > 0 && over.Before(p.PollAt) {
+		p.PollAt = over
 	}
 }
 
 // LongestAsk is the longest time that may lie before the next question about a
 // payout.
-func (r Rules) LongestAsk() time.Duration {
-	return max(maxAskFactor*r.statusAfter(), r.quietPeriod())
+func (r Rules) LongestPollInterval() time.Duration {
+	return max(maxPollFactor*r.statusAfter(), r.quietPeriod())
 }
 
 func (f Flags) has(any Flags) bool { return f&any != 0 }

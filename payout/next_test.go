@@ -45,7 +45,7 @@ func tick(at time.Duration) Tick { return Tick{Boot: 1, At: at} }
 func event(k Kind, at time.Duration) Event {
 	e := Event{Key: key, Kind: k, At: t0.Add(at), Tick: tick(at), Applied: tick(at), Source: FromRun, Attempt: 1, Tries: 1, Owner: 7, Host: host}
 	switch k {
-	case Verdict, Progress, Unlisted, Lapsed:
+	case Final, Progress, Unlisted, Lapsed:
 		e.Source, e.Attempt, e.Tries, e.Match, e.Status = FromCallback, 0, 0, MatchAllowed, "some word"
 	case PollDue:
 		e.Source, e.Attempt, e.Tries = FromCallback, 0, 0
@@ -64,7 +64,7 @@ func event(k Kind, at time.Duration) Event {
 }
 
 func verdictOf(s State, at time.Duration) Event {
-	e := event(Verdict, at)
+	e := event(Final, at)
 	e.Outcome, e.Status, e.Amount = s, s.String(), asked
 	return e
 }
@@ -94,7 +94,7 @@ func TestNextAllPairs(t *testing.T) {
 	t.Parallel()
 	for _, from := range States {
 		for _, kind := range Kinds {
-			if kind == Verdict {
+			if kind == Final {
 				continue
 			}
 			t.Run(from.String()+" by "+kind.String(), func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestNextVerdicts(t *testing.T) {
 				switch {
 				case from == outcome:
 					wantEffect = Ignored
-				case from.Settled() && from != StateCancelled:
+				case from.Final() && from != StateCancelled:
 					if (from == StatePaid || from == StatePartial) && outcome == StateReturned {
 						break
 					}
@@ -139,7 +139,7 @@ func TestNextVerdicts(t *testing.T) {
 				require.Equal(t, wantEffect == Conflicting, after.Flags.has(Contradicted))
 				require.Zero(t, after.Owner, "a settled payout is held by nobody")
 				if effect != Ignored && effect != Conflicting && want != from {
-					require.Zero(t, after.AskAt, "nothing is left to ask")
+					require.Zero(t, after.PollAt, "nothing is left to ask")
 				}
 			})
 		}
@@ -170,7 +170,7 @@ func TestNextEveryOrderOfOneStory(t *testing.T) {
 		for _, e := range order {
 			was := p
 			p, _ = Next(rules, p, e)
-			require.False(t, was.State.Settled() && p.State.Open(), "reopened by %v in %v", e.Kind, kindsOf(order))
+			require.False(t, was.State.Final() && p.State.Open(), "reopened by %v in %v", e.Kind, kindsOf(order))
 		}
 		require.Equal(t, StateReturned, p.State, kindsOf(order))
 		require.False(t, p.NeedsCheck(), kindsOf(order))
@@ -408,8 +408,8 @@ func TestQuestionsComeAtDoublingIntervals(t *testing.T) {
 	want := []int{15, 30, 60, 120, 240, 480, 600, 600}
 	now := time.Duration(0)
 	for i, w := range want {
-		require.Equal(t, time.Duration(w)*time.Second, p.AskAt.Sub(t0.Add(now)), "question %d", i)
-		now = p.AskAt.Sub(t0)
+		require.Equal(t, time.Duration(w)*time.Second, p.PollAt.Sub(t0.Add(now)), "question %d", i)
+		now = p.PollAt.Sub(t0)
 		p, _ = Next(rules, p, event(Silent, now))
 	}
 }
@@ -417,9 +417,9 @@ func TestQuestionsComeAtDoublingIntervals(t *testing.T) {
 func TestAQuestionComesWhenTheQuietPeriodEnds(t *testing.T) {
 	t.Parallel()
 	p := in(StateUnknown)
-	p.Asks = 5
+	p.Polls = 5
 	p, _ = Next(rules, p, event(NotSeen, 14*time.Minute))
-	require.Equal(t, t0.Add(15*time.Minute), p.AskAt)
+	require.Equal(t, t0.Add(15*time.Minute), p.PollAt)
 }
 
 // Random stories: whatever happens, the promises hold.
@@ -464,7 +464,7 @@ func TestNextPromises(t *testing.T) {
 			} else if e.Kind == Claimed && p.State == StateSending && was.State == StateNew {
 				denied = 0
 			}
-			outcome := was.State.Settled() && was.State != StateCancelled
+			outcome := was.State.Final() && was.State != StateCancelled
 			require.False(t, outcome && p.State.Open(), "an outcome stays: %v by %v", was.State, e.Kind)
 			if outcome && p.State != was.State && e.Kind != Resolved {
 				require.Equal(t, StateReturned, p.State)
@@ -510,11 +510,11 @@ func TestAWordThatIsNoPayoutIsNotAskedForAtOnce(t *testing.T) {
 	require.Equal(t, Changed, effect)
 	require.Equal(t, StateUnknown, p.State)
 	require.True(t, p.NeedsCheck(), "the id belongs to something else")
-	require.Equal(t, t0.Add(time.Minute+30*time.Second), p.AskAt)
-	e.At = p.AskAt
+	require.Equal(t, t0.Add(time.Minute+30*time.Second), p.PollAt)
+	e.At = p.PollAt
 	p, effect = Next(rules, p, e)
 	require.Equal(t, Noted, effect)
-	require.Equal(t, e.At.Add(time.Minute), p.AskAt)
+	require.Equal(t, e.At.Add(time.Minute), p.PollAt)
 }
 
 func TestTakenAfterTheVerdictMustBeProved(t *testing.T) {
@@ -570,7 +570,7 @@ func FuzzNext(f *testing.F) {
 			if effect == Ignored {
 				require.Equal(t, was, p)
 			}
-			outcome := was.State.Settled() && was.State != StateCancelled
+			outcome := was.State.Final() && was.State != StateCancelled
 			require.False(t, outcome && p.State.Open())
 			require.False(t, outcome && p.State != was.State && p.State != StateReturned && e.Kind != Resolved)
 			require.False(t, was.Seen && !p.Seen)

@@ -67,10 +67,10 @@ type Payout struct {
 	EndedTick Tick      // the same on a clock that nobody can set; only while it is in doubt
 	NotSeenAt time.Time // first "not found" since EndedAt
 	NotSeen   Tick      // the same
-	Asks      int       // questions in a row that brought nothing new
-	AskAt     time.Time // when to ask the gate next; zero: nothing to ask
+	Polls      int       // questions in a row that brought nothing new
+	PollAt     time.Time // when to ask the gate next; zero: nothing to ask
 	FirstSent time.Time
-	SettledAt time.Time
+	FinalAt time.Time
 	Reported  Reported // what the gate has said last
 	Flags     Flags
 
@@ -79,12 +79,12 @@ type Payout struct {
 	Bar             Bar         // why "not found" does not free it for now
 	Closed          Flags       // oddities that a person has seen
 	Outcomes        uint16      // outcomes that the gate has reported, by State, as bits
-	Words           []string    // status words that were shown to a person, each once
+	OddStatuses           []string    // status words that were shown to a person, each once
 	Paid            []Operation // successful operations of it that the gate has reported
 	Second          string      // with PaidTwice: what names the other payment
 	Field           string      // with NotOurs and Unproved: the field that differs or is missing
 	PolledSoonAt    time.Time   // when a body that could be read in two ways last brought a poll forward
-	HeardAt         time.Time   // when a gate last said anything about it that was not ignored
+	ReportedAt         time.Time   // when a gate last said anything about it that was not ignored
 	Resolution      Resolution
 }
 
@@ -117,7 +117,7 @@ const (
 	Contradicted  Flags = 1 << iota // two verdicts that cannot both be true
 	AmountDiffers                   // the gate's amount or currency is not what was asked for
 	NotOurs                         // the gate's payment of this id was made for somebody else
-	LateWord                        // the gate spoke of it again after it was settled
+	LateReport                        // the gate spoke of it again after it was settled
 	OtherType                       // a callback about the id was not about a payout
 	WasDoubted                      // an attempt got no answer; only the gate's word cleared it
 	Overtaken                       // the verdict came before the answer
@@ -125,14 +125,14 @@ const (
 	Restored                        // the gate knew of it before this store did
 	Unproved                        // the gate reports a payment of this id that is not shown to be ours
 	PaidTwice                       // the gate reports more than one payment of it
-	OddWord                         // the gate reported a word that a person must read; see Words
+	OddStatus                         // the gate reported a word that a person must read; see Words
 	Vanished                        // the gate says that it has the id, and that it does not know it
 	Ended                           // the gate ended it without success, by a word that is no refusal
 	Reviewed                        // a person has seen what arrived of it, or that it came back
 )
 
 // toCheck are the oddities that want a person.
-const toCheck = Contradicted | AmountDiffers | NotOurs | Unproved | PaidTwice | OddWord | Vanished
+const toCheck = Contradicted | AmountDiffers | NotOurs | Unproved | PaidTwice | OddStatus | Vanished
 
 // NeedsCheck reports whether a person must look before anybody trusts the
 // state, and has not yet.
@@ -183,7 +183,7 @@ func (p *Payout) Stuck() bool {
 // its state, its attempts, its events, and when a gate was last heard.
 func (p *Payout) Version() uint64 {
 	h := fnv.New64a()
-	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.Reported.Status, p.HeardAt.UnixMicro())
+	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.Reported.Status, p.ReportedAt.UnixMicro())
 	return h.Sum64() | 1
 }
 
@@ -196,7 +196,7 @@ func (p *Payout) Waiting() bool { return p.State.Open() && !p.NeedsCheck() && !p
 func (p *Payout) Open() bool { return p.State.Open() }
 
 // Record is a payout with its history, oldest event first.
-type Record struct {
+type History struct {
 	Payout
 	Events []Event
 }

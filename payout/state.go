@@ -82,4 +82,4 @@ func (s State) Valid() bool { return s >= StateNew && s <= StateCancelled }
 func (s State) Open() bool { return s >= StateNew && s <= StateAccepted }
 
 // Settled reports whether the payout has its outcome.
-func (s State) Settled() bool { return s >= StatePaid && s <= StateCancelled }
+func (s State) Final() bool { return s >= StatePaid && s <= StateCancelled }

@@ -92,7 +92,7 @@ type Claimer interface {
 	// Due hands out payouts whose poll is due, the longest due first, to this caller: for
 	// as long as the lease they are due for nobody else. That is bookkeeping and no event;
 	// whoever does not poll loses nothing but the time.
-	Due(ctx context.Context, d Due) ([]payout.Record, error)
+	Due(ctx context.Context, d Due) ([]payout.History, error)
 
 	// Prove keeps for ever that a gate has once answered as only a gate does; Proven
 	// says so.
@@ -134,7 +134,7 @@ type Applier interface {
 // Reader shows what is there, and changes nothing.
 type Reader interface {
 	// Get returns a payout with its events, or ErrUnknown.
-	Get(ctx context.Context, key payout.Key) (payout.Record, error)
+	Get(ctx context.Context, key payout.Key) (payout.History, error)
 
 	// Row returns one of the rows that ask for a payout, with the columns of its batch.
 	// Its place is one of p.Places; the payout is sent from the first.
@@ -145,7 +145,7 @@ type Reader interface {
 	Family(ctx context.Context, key payout.Key) ([]payout.Payout, error)
 
 	// List streams payouts in bursts: each as it was when its burst was read.
-	List(ctx context.Context, f Filter) iter.Seq2[payout.Record, error]
+	List(ctx context.Context, f Filter) iter.Seq2[payout.History, error]
 
 	// Lines streams the rows of a batch with their payouts, in line order, in
 	// bursts.
@@ -174,7 +174,7 @@ type Keeper interface {
 	// Record keeps who runs what since when, and returns the run's number. What this
 	// Store applies from then on carries it (payout.Event.Run). EndRun keeps how it
 	// ended.
-	Record(ctx context.Context, r Run) (number uint64, err error)
+	BeginRun(ctx context.Context, r Run) (number uint64, err error)
 	EndRun(ctx context.Context, number uint64, end RunEnd) error
 
 	// Restored reports whether payouts must be asked about before they are sent, because

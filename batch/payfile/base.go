@@ -89,7 +89,7 @@ func (r *rules) amount(line int, v, currency string) int64 {
 	case allDigits(v) && v[0] == '0':
 		text = "leading zero: is it really an amount? Write it without"
 	case allDigits(v):
-		text = "more than " + payout.Count(int64(payout.MaxMinor)) + " minor units, the platform's limit"
+		text = "more than " + payout.FormatNumber(int64(payout.MaxMinor)) + " minor units, the platform's limit"
 	}
 	r.problem(line, gate.ColAmount, v, text)
 	return 0

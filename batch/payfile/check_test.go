@@ -387,7 +387,7 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	l, err := k.Load(t.Context(), whole(c), in)
 	require.NoError(t, err)
 	_, err = whole(c).Apply(t.Context(), payout.Event{
-		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Verdict, Outcome: payout.StateDeclined, Source: payout.FromCallback,
+		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Final, Outcome: payout.StateDeclined, Source: payout.FromCallback,
 		Reported: payout.Reported{Status: "decline", Code: "20000", Message: "=HYPERLINK(1)", OperationID: "+1", ProviderPaymentID: "@x", Amount: payout.Amount{Minor: 100, Currency: "KGS"}},
 		Customer: "c-p1", Made: time.Now(),
 	})

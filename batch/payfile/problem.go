@@ -59,7 +59,7 @@ func (w Warning) String() string {
 		s = fmt.Sprintf("line %d: %s", w.Line, s)
 	}
 	if w.Rows > 1 {
-		s += fmt.Sprintf(" (and %s more rows)", payout.Count(w.Rows-1))
+		s += fmt.Sprintf(" (and %s more rows)", payout.FormatNumber(w.Rows-1))
 	}
 	return s
 }
@@ -174,7 +174,7 @@ type FileError struct {
 }
 
 func (e *FileError) Error() string {
-	n := payout.Count(e.Count) + " problems"
+	n := payout.FormatNumber(e.Count) + " problems"
 	if e.Count == 1 {
 		n = "1 problem"
 	}

@@ -19,7 +19,7 @@ type Expect struct {
 // problems compares a file with its control totals.
 func (e Expect) problems(rows int, totals []payout.Amount) (out []Problem) {
 	if e.Rows > 0 && rows != e.Rows {
-		out = append(out, Problem{Text: fmt.Sprintf("the file has %s rows, %s were expected (--expect-rows): is it cut off, or the wrong file?", payout.Count(rows), payout.Count(e.Rows))})
+		out = append(out, Problem{Text: fmt.Sprintf("the file has %s rows, %s were expected (--expect-rows): is it cut off, or the wrong file?", payout.FormatNumber(rows), payout.FormatNumber(e.Rows))})
 	}
 	sum := func(list []payout.Amount, currency string) payout.Amount {
 		a := payout.Amount{Currency: currency}

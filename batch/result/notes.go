@@ -45,8 +45,8 @@ func (n Notes) Of(l store.Line) string {
 		add(true, "the gate reports a payment of this id that is not shown to be this row's: "+p.Field+" is missing; nothing it says of that payment was taken")
 	}
 	add(p.Unproven && !p.OfAnother(), "the gate had this id before the first attempt")
-	if f(payout.OddWord) {
-		add(true, "the gate reported "+quoted(p.Words)+", which a person must read")
+	if f(payout.OddStatus) {
+		add(true, "the gate reported "+quoted(p.OddStatuses)+", which a person must read")
 	}
 	add(f(payout.Vanished), "the gate says that it has this id, and that it does not know it")
 	if f(payout.Ended) && p.State.Open() {
@@ -65,8 +65,8 @@ func (n Notes) Of(l store.Line) string {
 	add(p.State.Open() && p.OfAnother(), "find out whose payment it is; then masspay resolve, and pay the row under a new id")
 	add(p.State == payout.StateCancelled, "cancelled, not paid; its id is free")
 	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
-	add(p.State.Settled() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported settled it")
-	add(f(payout.LateWord), "the gate repeated an older outcome later")
+	add(p.State.Final() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported settled it")
+	add(f(payout.LateReport), "the gate repeated an older outcome later")
 	add(p.Closed != 0 && !p.NeedsCheck() && p.Resolution.As == 0, "a person has seen this")
 	if p.State == payout.StatePartial {
 		add(true, "only "+p.Reported.Amount.String()+" of "+p.Amount.String()+" arrived")
@@ -99,10 +99,10 @@ func (n Notes) Of(l store.Line) string {
 
 // polled says when an open payout is polled again, and by when it is decided.
 func (n Notes) polled(p payout.Payout) string {
-	if p.State != payout.StateUnknown && p.State != payout.StateAccepted || p.AskAt.IsZero() || p.NeedsCheck() {
+	if p.State != payout.StateUnknown && p.State != payout.StateAccepted || p.PollAt.IsZero() || p.NeedsCheck() {
 		return ""
 	}
-	text := "polled again from " + stamp(p.AskAt) + " on"
+	text := "polled again from " + stamp(p.PollAt) + " on"
 	if p.State == payout.StateUnknown && !p.Seen && p.Bar == (payout.Bar{}) && !p.EndedAt.IsZero() {
 		text += ", decided by the second poll after " + stamp(p.EndedAt.Add(n.Rules.Quiet())) + " at the latest"
 	}

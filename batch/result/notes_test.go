@@ -30,7 +30,7 @@ func TestEveryActionHasANote(t *testing.T) {
 		p.Closed = p.Flags & payout.Flags(rng.IntN(1<<14))
 		p.Reported.Status = []string{"", "processing", "awaiting clarification"}[rng.IntN(3)]
 		if p.State == payout.StateUnknown || p.State == payout.StateAccepted {
-			p.AskAt, p.EndedAt = at, at
+			p.PollAt, p.EndedAt = at, at
 		}
 		act := Action(p)
 		told[act]++

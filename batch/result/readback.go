@@ -41,7 +41,7 @@ func (c *cellHash) row(cells []string) {
 
 // ErrUnlike says that a written result is not like what was loaded. The file
 // was thrown away; the store is as it was.
-var ErrUnlike = errors.New("the written result is not like what was loaded")
+var ErrMismatch = errors.New("the written result is not like what was loaded")
 
 // reading is what a result was found to hold when it was read back.
 type reading struct {
@@ -61,7 +61,7 @@ func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 	r.ReuseRecord = true
 	header, err := r.Read()
 	if err != nil {
-		return got, fmt.Errorf("%w: %w", ErrUnlike, err)
+		return got, fmt.Errorf("%w: %w", ErrMismatch, err)
 	}
 	amount, currency, state := slices.Index(header, gate.ColAmount), slices.Index(header, gate.ColCurrency), len(b.Columns)
 	cells := newCellHash()
@@ -73,7 +73,7 @@ func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 			return got, nil
 		}
 		if err != nil {
-			return got, fmt.Errorf("%w: %w", ErrUnlike, err)
+			return got, fmt.Errorf("%w: %w", ErrMismatch, err)
 		}
 		got.rows++
 		cells.row(record[:len(b.Columns)])
@@ -82,7 +82,7 @@ func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 		}
 		minor, err := payout.ParseMinor(record[amount])
 		if err != nil {
-			return got, fmt.Errorf("%w: row %d: %w", ErrUnlike, got.rows, err)
+			return got, fmt.Errorf("%w: row %d: %w", ErrMismatch, got.rows, err)
 		}
 		sum, known := got.sums[record[currency]]
 		if !known {
@@ -110,11 +110,11 @@ func (got reading) compare(b store.Batch, r Report, sum Summary, cells []byte) e
 	}
 	switch {
 	case got.rows != rows:
-		return fmt.Errorf("%w: %d rows, want %d", ErrUnlike, got.rows, rows)
+		return fmt.Errorf("%w: %d rows, want %d", ErrMismatch, got.rows, rows)
 	case !maps.Equal(got.sums, loaded):
-		return fmt.Errorf("%w: other sums", ErrUnlike)
+		return fmt.Errorf("%w: other sums", ErrMismatch)
 	case !bytes.Equal(got.cells, cells):
-		return fmt.Errorf("%w: other cells", ErrUnlike)
+		return fmt.Errorf("%w: other cells", ErrMismatch)
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
 		if p.State.Open() && !p.NeedsCheck() {
 			s.BeforeOpen++
 		}
-		if sent != nil && (p.SettledAt.IsZero() || p.SettledAt.After(sent.begun)) {
+		if sent != nil && (p.FinalAt.IsZero() || p.FinalAt.After(sent.begun)) {
 			s.SettledNow++
 		}
 		s.addEarlier(Earlier{Batch: p.SentBy, Rows: 1, Last: p.FirstSent})

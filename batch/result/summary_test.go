@@ -51,7 +51,7 @@ func TestSummaryTellsRunsApart(t *testing.T) {
 		p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 10, Currency: "KGS"})
 		p.Number, p.State, p.SentBy, p.FirstSent = number, state, 3, begun.Add(-time.Hour)
 		if settled != 0 {
-			p.SettledAt = begun.Add(settled)
+			p.FinalAt = begun.Add(settled)
 		}
 		return &p
 	}

@@ -29,11 +29,11 @@ func (b *bench) large(ctx context.Context, rows int) error {
 	if err != nil {
 		return err
 	}
-	size := payout.Count(rows)
+	size := payout.FormatNumber(rows)
 	if err := b.repeat(ctx, folder, "check of "+size+" rows", rows, "check", file); err != nil {
 		return err
 	}
-	b.tell("run of %s rows", payout.Count(rows/10))
+	b.tell("run of %s rows", payout.FormatNumber(rows/10))
 	short, err := b.run(ctx, small, "masspay", "run", "--wait", "0", tenth, "-o", "result.csv")
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (b *bench) large(ctx context.Context, rows int) error {
 	if err != nil {
 		return err
 	}
-	b.add("run of "+size+" rows over run of "+payout.Count(rows/10), "%.1f", []float64{long.took.Seconds() / short.took.Seconds()})
+	b.add("run of "+size+" rows over run of "+payout.FormatNumber(rows/10), "%.1f", []float64{long.took.Seconds() / short.took.Seconds()})
 	b.add("run of "+size+" rows, peak MiB", "%.0f", []float64{float64(long.memory) / mebibyte})
 	if err := b.repeat(ctx, folder, "the same file again, "+size+" rows", rows, "run", "--wait", "0", file, "-o", "result.csv"); err != nil {
 		return err

@@ -107,7 +107,7 @@ func (b *bench) add(what, format string, figures []float64) {
 	show := func(v float64) string {
 		s := fmt.Sprintf(format, v)
 		if whole, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return payout.Count(whole)
+			return payout.FormatNumber(whole)
 		}
 		return s
 	}
@@ -258,7 +258,7 @@ func (b *bench) againstVegeta(ctx context.Context, rows int) error {
 		_ = os.RemoveAll(folder)
 	}
 	b.add("vegeta, 64 connections, requests/s", "%.0f", theirs)
-	b.add(fmt.Sprintf("run --wait 0 of %s rows, 64 connections, rows/s", payout.Count(rows)), "%.0f", ours)
+	b.add(fmt.Sprintf("run --wait 0 of %s rows, 64 connections, rows/s", payout.FormatNumber(rows)), "%.0f", ours)
 	b.add("the same, microseconds of CPU a row", "%.1f", cpu)
 	b.add("run over vegeta, pair by pair", "%.2f", ratio)
 	return nil

@@ -63,7 +63,7 @@ func (b *bench) pace(ctx context.Context, rate, processes int, over time.Duratio
 		}
 	}
 	share := 100 * float64(used) / (float64(rate) * over.Seconds())
-	what := fmt.Sprintf("%s/s, %d at once", payout.Count(rate), processes)
+	what := fmt.Sprintf("%s/s, %d at once", payout.FormatNumber(rate), processes)
 	b.tell("%s: at most %d in a second, %.1f %% of the rate used", what, most, share)
 	b.add(what+": most in any second", "%.0f", []float64{float64(most)})
 	b.add(what+": % of the rate used", "%.1f", []float64{share})
@@ -107,7 +107,7 @@ func (b *bench) killed(ctx context.Context, rows int) error {
 			return err
 		}
 	}
-	b.add(fmt.Sprintf("kill -9 in %s rows, s to the next run's first request", payout.Count(rows)), "%.2f", took)
+	b.add(fmt.Sprintf("kill -9 in %s rows, s to the next run's first request", payout.FormatNumber(rows)), "%.2f", took)
 	return nil
 }
 
@@ -143,6 +143,6 @@ func (b *bench) waiting(ctx context.Context, rows int, over time.Duration) error
 	if !errors.As(err, &open) || open.ExitCode() != stillOpen {
 		return errors.Join(err, errors.New("masspay run --wait did not end with verdicts missing"))
 	}
-	b.add(fmt.Sprintf("waiting for %s verdicts, %% of a core", payout.Count(rows)), "%.1f", []float64{100 * (waited.cpu - at.cpu).Seconds() / over.Seconds()})
+	b.add(fmt.Sprintf("waiting for %s verdicts, %% of a core", payout.FormatNumber(rows)), "%.1f", []float64{100 * (waited.cpu - at.cpu).Seconds() / over.Seconds()})
 	return nil
 }

@@ -172,9 +172,9 @@ func (a *app) wouldSend(k *payfile.Checked) {
 	switch {
 	case k.Before.Rows == 0:
 	case k.ToSend.Rows == 0:
-		a.say("run would send nothing: all %s are known already (%s)", payout.Count(k.Before.Rows), inWords(k.Before))
+		a.say("run would send nothing: all %s are known already (%s)", payout.FormatNumber(k.Before.Rows), inWords(k.Before))
 	default:
-		a.say("run would send %s, %s; %s are known already (%s)", count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), inWords(k.Before))
+		a.say("run would send %s, %s; %s are known already (%s)", count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.FormatNumber(k.Before.Rows), inWords(k.Before))
 	}
 }
 

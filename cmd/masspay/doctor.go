@@ -42,7 +42,7 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	lines := e.Wrong
 	if e.More > 0 {
-		lines = append(lines, "... and "+payout.Count(e.More)+" more")
+		lines = append(lines, "... and "+payout.FormatNumber(e.More)+" more")
 	}
 	return &failure{
 		code: exitUnexpected, lines: lines,

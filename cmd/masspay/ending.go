@@ -16,7 +16,7 @@ import (
 
 // ending says how a run ended: what was sent now, what was known before and what was
 // not sent, what a person must check, and what to do.
-func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w written, out batch.Outcome, code int, waited bool) error {
+func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w written, out batch.Ending, code int, waited bool) error {
 	earlier, err := sentEarlier(ctx, s, w.Summary)
 	if err != nil {
 		return err
@@ -72,7 +72,7 @@ func suggested(file, kind string) string {
 }
 
 // conclusion says in one or two lines what it comes to, and what to do.
-func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, earlier string, waited bool) {
+func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, earlier string, waited bool) {
 	again := a.onBatch(b.Short())
 	unsent := b.Unsent()
 	stopped := func(why string) {
@@ -102,8 +102,8 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Outcome, code int, 
 		stopped(out.Refused)
 		a.say("hint: to find out what is wrong: %s", a.withConfig("masspay ping"))
 		a.say("hint: then, to go on: %s", again)
-	case out.NoMoney+out.Alike+out.Held != "":
-		stopped(out.NoMoney + out.Alike + out.Held)
+	case out.NoMoney+out.SameFailures+out.Held != "":
+		stopped(out.NoMoney + out.SameFailures + out.Held)
 		a.say("hint: when the cause is gone, to go on: %s", again)
 	case unsent > 0 && out.Unreached != "":
 		stopped("")
@@ -135,11 +135,11 @@ func allPaid(s result.Summary, earlier string) string {
 	case before == 0:
 		return "every row was paid"
 	case s.Now.Rows > 0:
-		return fmt.Sprintf("what was sent now (%s) was paid; %s were sent before%s, and are paid", count(s.Now.Rows, "payout"), payout.Count(before), behind(", ", earlier))
+		return fmt.Sprintf("what was sent now (%s) was paid; %s were sent before%s, and are paid", count(s.Now.Rows, "payout"), payout.FormatNumber(before), behind(", ", earlier))
 	case s.SettledNow > 0:
-		return fmt.Sprintf("nothing was sent now: all %s were sent before%s, and are paid", payout.Count(before), behind(", ", earlier))
+		return fmt.Sprintf("nothing was sent now: all %s were sent before%s, and are paid", payout.FormatNumber(before), behind(", ", earlier))
 	}
-	return fmt.Sprintf("nothing was sent: all %s were paid before%s", payout.Count(before), behind(", ", earlier))
+	return fmt.Sprintf("nothing was sent: all %s were paid before%s", payout.FormatNumber(before), behind(", ", earlier))
 }
 
 // sums says what was sent now, known before and not sent.

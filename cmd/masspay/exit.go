@@ -138,7 +138,7 @@ func explain(err error) *failure {
 
 // verdictCode is the exit code of a batch as it stands. With accepted, rows
 // that the gate has accepted count as done.
-func verdictCode(b store.Batch, accepted bool) int {
+func outcomeCode(b store.Batch, accepted bool) int {
 	code := exitDone
 	for _, c := range b.Counts {
 		switch {
@@ -178,7 +178,7 @@ func problemLines(e *payfile.FileError) []string {
 		lines = append(lines, p.String())
 	}
 	if more := e.Count - len(e.Problems); more > 0 {
-		lines = append(lines, "... and "+payout.Count(more)+" more")
+		lines = append(lines, "... and "+payout.FormatNumber(more)+" more")
 	}
 	return lines
 }

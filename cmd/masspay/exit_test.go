@@ -121,7 +121,7 @@ func TestVerdictCode(t *testing.T) {
 		{"check", check, false, exitOpen},
 		{"skipped", skipped, false, exitNotAllPaid},
 	} {
-		require.Equal(t, tt.want, verdictCode(tt.b, tt.accepted), tt.name)
+		require.Equal(t, tt.want, outcomeCode(tt.b, tt.accepted), tt.name)
 	}
 }
 

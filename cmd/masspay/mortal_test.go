@@ -63,7 +63,7 @@ func (s *mortalStore) Apply(ctx context.Context, events ...payout.Event) ([]stor
 	return s.Store.Apply(ctx, events...)
 }
 
-func (s *mortalStore) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
+func (s *mortalStore) Due(ctx context.Context, d store.Due) ([]payout.History, error) {
 	s.step()
 	defer s.step()
 	return s.Store.Due(ctx, d)

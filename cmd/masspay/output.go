@@ -181,7 +181,7 @@ func (o *output) target(ctx context.Context, s store.Store) (target, error) {
 
 // hopeless are errors that another place for the result does not help.
 func hopeless(err error) bool {
-	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrBusy) || errors.Is(err, result.ErrUnlike) ||
+	return errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrBusy) || errors.Is(err, result.ErrMismatch) ||
 		errors.Is(err, context.Canceled)
 }
 

@@ -215,7 +215,7 @@ func TestReportReplacesTheOldOneWholeOrNotAtAll(t *testing.T) {
 	wrong := d.b
 	wrong.Totals = []payout.Amount{{Minor: 1, Currency: "KGS"}}
 	_, err := d.o.write(t.Context(), t.Context(), d.s, wrong)
-	require.ErrorIs(t, err, result.ErrUnlike)
+	require.ErrorIs(t, err, result.ErrMismatch)
 	require.Equal(t, old, d.read("results/tonight.csv"))
 	require.Equal(t, []string{"tonight.csv"}, d.names("results"), "no temporary file is left")
 	w, err := d.o.write(t.Context(), t.Context(), d.s, d.b)

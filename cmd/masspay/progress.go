@@ -152,25 +152,25 @@ func (p *progress) line(b store.Batch, now time.Time) string {
 	if p.first < 0 {
 		p.first, p.begun = gone, now
 	}
-	parts := []string{fmt.Sprintf("%s of %s final", payout.Count(total-b.Open()), payout.Count(total))}
+	parts := []string{fmt.Sprintf("%s of %s final", payout.FormatNumber(total-b.Open()), payout.FormatNumber(total))}
 	if !p.halt.IsZero() {
 		if left := b.Waiting() - b.Unsent(); left > 0 {
 			parts = append(parts, fmt.Sprintf("waiting for %s, until %s at most", count(left, "outcome"), clockOf(p.halt.Add(p.wait), now)))
 		}
-		return strings.Join(append(parts, "sending stopped, "+payout.Count(b.Unsent())+" not sent"), ", ")
+		return strings.Join(append(parts, "sending stopped, "+payout.FormatNumber(b.Unsent())+" not sent"), ", ")
 	}
 	if unsent > 0 {
-		parts = append(parts, payout.Count(unsent)+" to send")
+		parts = append(parts, payout.FormatNumber(unsent)+" to send")
 		if d := now.Sub(p.begun).Seconds(); d > 1 && gone > p.first {
 			rate := float64(gone-p.first) / d
 			parts = append(parts, sendingTime(unsent, rate)+" left", fmt.Sprintf("%.1f/s", rate))
 		}
 	}
 	if n := b.InState(payout.StateAccepted); n > 0 {
-		parts = append(parts, payout.Count(n)+" accepted")
+		parts = append(parts, payout.FormatNumber(n)+" accepted")
 	}
 	if n := b.InState(payout.StateUnknown); n > 0 {
-		parts = append(parts, payout.Count(n)+" without an answer")
+		parts = append(parts, payout.FormatNumber(n)+" without an answer")
 	}
 	return strings.Join(parts, ", ")
 }

@@ -65,11 +65,11 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 	}
 	q := c.reconciler(a.engine(s), client, func(text string) { a.say("masspay: %s", text) })
 	sum, err := q.Round(ctx, id)
-	a.ran.end.Polled = sum.Asked
+	a.ran.end.Polled = sum.Answered
 	if err != nil {
 		return err
 	}
-	a.say("polled %s, %s changed%s; nothing was sent", count(sum.Asked, "payout"), payout.Count(sum.News), behind(": now ", becameWords(sum.Became)))
+	a.say("polled %s, %s changed%s; nothing was sent", count(sum.Answered, "payout"), payout.FormatNumber(sum.Changed), behind(": now ", becameWords(sum.Became)))
 	if sum.TooEarly > 0 {
 		a.say("%s sent less than %v ago left for later: the gate may not know of them yet", count(sum.TooEarly, "payout"), c.Gate.StatusAfter)
 	}
@@ -101,7 +101,7 @@ func becameWords(became map[string]int) string {
 	var parts []string
 	for _, word := range result.Words {
 		if n := became[word]; n > 0 {
-			parts = append(parts, payout.Count(n)+" "+word)
+			parts = append(parts, payout.FormatNumber(n)+" "+word)
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -46,7 +46,7 @@ func (a *app) recordEnd(code int, text string) int {
 // record keeps who runs what.
 func (a *app) record(ctx context.Context, c *config, s store.Store, command, file, batchID string) error {
 	name, host := whoami()
-	n, err := s.Record(ctx, store.Run{
+	n, err := s.BeginRun(ctx, store.Run{
 		Command: command, User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash(),
 		File: file, Batch: batchID, At: time.Now().UTC(),
 	})

@@ -56,7 +56,7 @@ which is no result, because rows are missing.`,
 			}
 			switch {
 			case o.reporting.Selects():
-				a.say("a selection of %s of %s, not a result: %s", count(w.Rows, "row"), payout.Count(b.Rows), cmp.Or(w.path, "standard output"))
+				a.say("a selection of %s of %s, not a result: %s", count(w.Rows, "row"), payout.FormatNumber(b.Rows), cmp.Or(w.path, "standard output"))
 			case w.path != "":
 				a.say("result: %s", w.path)
 			}

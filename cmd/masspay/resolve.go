@@ -92,7 +92,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return err
 	}
 	a.say("%s: %s to %s, %s%s", key.PaymentID, before.Amount, before.Masked, result.Word(before.Payout), inBatches(ctx, s, before.Payout))
-	rec, heard, err := q.Hear(ctx, key)
+	rec, heard, err := q.Poll(ctx, key)
 	if err != nil {
 		return refusedResolve(err)
 	}
@@ -175,7 +175,7 @@ func firstBatch(ctx context.Context, s store.Store, p payout.Payout) (of store.B
 }
 
 // heardText says what the poll told.
-func heardText(rec payout.Record, heard batch.Heard) string {
+func heardText(rec payout.History, heard batch.Told) string {
 	switch {
 	case heard.NotSeen:
 		return "polled: the gate does not know it"

@@ -113,6 +113,6 @@ func (a *app) leftOut(made payfile.Retry) {
 		a.say("  line %d, %s: %s; %s", l.Line, printable(l.PaymentID), l.State, l.Why)
 	}
 	if more := made.Count - len(made.LeftOut); more > 0 {
-		a.say("  %s", fmt.Sprintf("... and %s more", payout.Count(more)))
+		a.say("  %s", fmt.Sprintf("... and %s more", payout.FormatNumber(more)))
 	}
 }

@@ -142,7 +142,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	defer heard()
 	out, err := runner.Run(ctx, b.ID)
 	p.stop()
-	a.ran.end.Sent, a.ran.end.Polled = out.Sent, out.Asked
+	a.ran.end.Sent, a.ran.end.Polled = out.Sent, out.Polled
 	if err == nil {
 		err = a.finish(ctx, s, b, f, o, out)
 	}
@@ -173,7 +173,7 @@ func mayRun(ctx context.Context, s store.Store, askFirst bool) error {
 }
 
 // finish writes the result and says how it ended.
-func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f runFlags, o *output, out batch.Outcome) error {
+func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f runFlags, o *output, out batch.Ending) error {
 	ctx := context.WithoutCancel(patience) // an interrupted run has a result too
 	id := b.ID
 	b, err := s.Batch(ctx, id)
@@ -194,7 +194,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 	}
 	a.ran.end.Result, a.ran.end.ResultSum = o.fingerprint(ctx, w.path)
 	a.ran.end.Text = sums(w.Summary, "")
-	code := verdictCode(b, f.wait <= 0)
+	code := outcomeCode(b, f.wait <= 0)
 	if left := b.InState(payout.StateAccepted); f.wait <= 0 && (w.BeforeOpen > 0 || code == exitNotAllPaid && left > 0) {
 		code = exitOpen // accepted is only what was asked for where this run sent it
 	}

@@ -40,11 +40,11 @@ type sumJSON struct {
 	Amounts map[string]int64 `json:"amounts_minor"`
 }
 
-func runReport(b store.Batch, sum result.Summary, out batch.Outcome, code int, output string) runJSON {
+func runReport(b store.Batch, sum result.Summary, out batch.Ending, code int, output string) runJSON {
 	return runJSON{
-		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Asked,
+		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Polled,
 		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
-		Stopped: out.Fenced + out.Refused + out.NoMoney + out.Alike + out.Held, Interrupted: out.Interrupted, States: statesJSON(sum),
+		Stopped: out.Fenced + out.Refused + out.NoMoney + out.SameFailures + out.Held, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 

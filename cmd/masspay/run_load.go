@@ -41,7 +41,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	if f.dryRun {
 		a.say("dry run: %s: %s would be sent, %s, %s known already, %s left out; nothing was written or sent",
-			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.Count(k.Before.Rows), payout.Count(k.Skipped))
+			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.FormatNumber(k.Before.Rows), payout.FormatNumber(k.Skipped))
 		return b, true, nil
 	}
 	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
@@ -56,7 +56,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		return b, false, err
 	}
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
-		payout.Count(loaded.New), payout.Count(loaded.Known), leftOut(loaded.Batch.Skipped))
+		payout.FormatNumber(loaded.New), payout.FormatNumber(loaded.Known), leftOut(loaded.Batch.Skipped))
 	if n := loaded.Batch.Unsent(); n > 0 {
 		if f.askFirst {
 			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
@@ -71,7 +71,7 @@ func leftOut(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return ", " + payout.Count(n) + " left out"
+	return ", " + payout.FormatNumber(n) + " left out"
 }
 
 // known goes on with a batch that is loaded already; control totals hold all
@@ -118,7 +118,7 @@ func (a *app) sayCancelled(ctx context.Context, s store.Store, b store.Batch) er
 	}
 	list := strings.Join(ids, ", ")
 	if n > len(ids) {
-		list += " and " + payout.Count(n-len(ids)) + " more"
+		list += " and " + payout.FormatNumber(n-len(ids)) + " more"
 	}
 	a.say("%s of this batch cancelled, not paid by it (%s); to pay them, put them into another file", count(n, "payout"), list)
 	return nil

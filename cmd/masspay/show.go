@@ -93,7 +93,7 @@ func idsOf(found []shown) (ids string) {
 	const most = 20
 	for i, p := range found {
 		if i == most {
-			return ids + " and " + payout.Count(len(found)-most) + " more"
+			return ids + " and " + payout.FormatNumber(len(found)-most) + " more"
 		}
 		ids += " " + shellWord(p.PaymentID)
 	}
@@ -259,7 +259,7 @@ func (v *viewer) byRows(ctx context.Context, q batch.Search) (all []shown, err e
 			seen[p.Number] = true
 			rec, err := v.s.Get(ctx, p.Key)
 			if err != nil || rec.Number != p.Number {
-				rec = payout.Record{Payout: p} // cancelled, and another has its id by now
+				rec = payout.History{Payout: p} // cancelled, and another has its id by now
 			}
 			one, err := v.shown(ctx, rec)
 			if err != nil {

@@ -12,15 +12,15 @@ import (
 	"masspay/payout"
 )
 
-func (v *viewer) shown(ctx context.Context, rec payout.Record) (shown, error) {
+func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 	p := rec.Payout
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
 		State: result.Word(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
 		Dropped: p.Dropped, Rows: []shownRow{}, Events: []shownEvent{},
 	}
-	if p.State.Open() && !p.AskAt.IsZero() {
-		one.NextPoll = &p.AskAt
+	if p.State.Open() && !p.PollAt.IsZero() {
+		one.NextPoll = &p.PollAt
 	}
 	family, err := v.s.Family(ctx, p.Key)
 	if err != nil {
@@ -88,7 +88,7 @@ func eventText(e payout.Event) string {
 		return fmt.Sprintf("attempt %d: the gate accepted it", e.Attempt)
 	case payout.Taken:
 		return "the gate says that it has this payment_id already"
-	case payout.Verdict:
+	case payout.Final:
 		return "the gate reports an outcome: " + result.StateWord(e.Outcome)
 	case payout.Progress:
 		return "the gate works on it"

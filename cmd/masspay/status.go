@@ -78,7 +78,7 @@ type statusJSON struct {
 }
 
 func statusReport(b store.Batch) statusJSON {
-	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, verdictCode(b, false), sumReport(tally(b).Unsent), statesJSON(tally(b))}
+	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, outcomeCode(b, false), sumReport(tally(b).Unsent), statesJSON(tally(b))}
 }
 
 func checks(b store.Batch) (n int) {
@@ -118,7 +118,7 @@ func inWords(s result.Summary) string {
 	var parts []string
 	add := func(n int, word string) {
 		if n > 0 {
-			parts = append(parts, payout.Count(n)+" "+word)
+			parts = append(parts, payout.FormatNumber(n)+" "+word)
 		}
 	}
 	for _, word := range result.Words {

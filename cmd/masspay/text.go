@@ -22,7 +22,7 @@ import (
 // without a full stop, and say what did not happen to the money; never a colour
 // or a question where nobody sits.
 
-func count(n int, what string) string { return payout.CountOf(n, what) }
+func count(n int, what string) string { return payout.FormatQuantity(n, what) }
 
 func amounts(list []payout.Amount) string {
 	if len(list) == 0 {
@@ -51,7 +51,7 @@ func forecast(n int, rate float64, now time.Time) string {
 	}
 	if left := morning.Sub(now); end.After(morning) && left >= time.Hour {
 		text += fmt.Sprintf("\nhint: it will not be through by %s; that needs %s requests a second (gate.rate), if your contract allows them, or an earlier start",
-			clockOf(morning, now), payout.Count(int(math.Ceil(float64(n)/left.Seconds()))))
+			clockOf(morning, now), payout.FormatNumber(int(math.Ceil(float64(n)/left.Seconds()))))
 	}
 	return text
 }
@@ -124,11 +124,11 @@ func summaryTable(w io.Writer, s result.Summary) {
 		rest := sum.Rows
 		for _, c := range slices.Sorted(maps.Keys(sum.Money)) {
 			p := sum.Money[c]
-			add(table.Row{word, payout.Count(p.Rows), major(p.Minor, c), c})
+			add(table.Row{word, payout.FormatNumber(p.Rows), major(p.Minor, c), c})
 			rest -= p.Rows
 		}
 		if rest > 0 {
-			add(table.Row{word, payout.Count(rest), "", ""}) // rows without an amount
+			add(table.Row{word, payout.FormatNumber(rest), "", ""}) // rows without an amount
 		}
 	}
 	var all result.Sum

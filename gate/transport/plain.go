@@ -6,7 +6,7 @@ import "bytes"
 // an announced length that is all here, nothing said of the connection but that it
 // is kept, and n bytes in all. Whatever is not quite so, or could be read in two ways, is not ok and
 // is left to net/http, which would read the same out of what is.
-func parsePlain(b []byte) (res Response, n int, ok bool) {
+func parsePlainResponse(b []byte) (res Response, n int, ok bool) {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		return res, 0, false

@@ -20,7 +20,7 @@ func TestParsePlain(t *testing.T) {
 		"HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\nRETRY-AFTER: 3\r\nconnection: Keep-Alive\r\nDate: Wed, 25 Nov 2026 21:28:15 GMT\r\n\r\n",
 		"HTTP/1.1 422 \r\nContent-Type:application/problem+json; charset=utf-8\r\nContent-Length:  2 \r\n\r\n{}",
 	} {
-		res, n, ok := parsePlain([]byte(text + more))
+		res, n, ok := parsePlainResponse([]byte(text + more))
 		require.True(t, ok, text)
 		require.Equal(t, len(text), n)
 		require.Equal(t, byNetHTTP(t, text), res)
@@ -62,7 +62,7 @@ func TestParsePlainRefuses(t *testing.T) {
 	} {
 		text := strings.Replace(accepted, change[0], change[1], 1)
 		require.NotEqual(t, accepted, text, name)
-		_, _, ok := parsePlain([]byte(text))
+		_, _, ok := parsePlainResponse([]byte(text))
 		require.False(t, ok, name)
 	}
 }
@@ -88,7 +88,7 @@ func FuzzParsePlain(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, n, ok := parsePlain(b)
+		got, n, ok := parsePlainResponse(b)
 		if !ok {
 			return
 		}

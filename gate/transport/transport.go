@@ -156,7 +156,7 @@ func (c *connection) exchange(to *Target, body []byte, deadline time.Time) (res 
 	if err != nil {
 		return res, false, err
 	}
-	if res, n, ok := parsePlain(here); ok {
+	if res, n, ok := parsePlainResponse(here); ok {
 		_, err := c.in.Discard(n)
 		return res, err == nil && c.in.Buffered() == 0, err
 	}

@@ -33,7 +33,7 @@ func TestFilesBesideTheStoreAreItsOwners(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, l.Wait(t.Context(), time.Minute))
 	require.NoError(t, l.Close())
-	_, err = s.Record(t.Context(), store.Run{})
+	_, err = s.BeginRun(t.Context(), store.Run{})
 	require.NoError(t, err)
 	beside, err := filepath.Glob(s.o.Path + "*")
 	require.NoError(t, err)

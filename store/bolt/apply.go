@@ -167,7 +167,7 @@ func (w *writer) row(p payout.Payout) (row payout.Row, err error) {
 	if p.Basis() != payout.BasisNone {
 		return row, nil
 	}
-	m, marker, err := w.s.standing(w.tx)
+	m, marker, err := w.s.ageOf(w.tx)
 	if errors.Is(err, store.ErrNoMarker) {
 		return row, nil // nothing is sent either; the stricter date holds
 	}

@@ -204,7 +204,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
-	if err := s.view(ctx, s.mine); err != nil {
+	if err := s.view(ctx, s.checkStore); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -212,7 +212,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // mine makes sure that a file is a store, of a known format, with all its
 // parts, made with this key.
-func (s *Store) mine(tx *bbolt.Tx) error {
+func (s *Store) checkStore(tx *bbolt.Tx) error {
 	if err := s.known(tx.Bucket(bucketMeta)); err != nil {
 		return err
 	}

@@ -396,14 +396,14 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	require.NoError(t, err)
 	require.NotZero(t, r.Bar)
 	paid := storetest.Apply(t, s, payout.Event{
-		Key: c[1].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Reported: payout.Reported{Status: "success"},
+		Key: c[1].Key, Kind: payout.Final, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Reported: payout.Reported{Status: "success"},
 	})
 	require.Equal(t, payout.StatePaid, paid.After.State, "an outcome settles it all the same")
 	require.NoError(t, s.AskFirst(t.Context()))
 	require.Equal(t, payout.StateNew, notSeen(c[0].Key, 4*time.Hour).State, "the store's epoch has moved")
 	// A file that was replaced is not its own either.
 	second := w.Open(t).(*Store)
-	_, err = second.own()
+	_, err = second.becomeOwner()
 	require.NoError(t, err)
 	require.NoError(t, os.Rename(second.ownerPath(second.owner), second.ownerPath(second.owner)+".away"))
 	require.NoError(t, os.WriteFile(second.ownerPath(second.owner), nil, 0o600))
@@ -456,7 +456,7 @@ func TestOtherLockFiles(t *testing.T) {
 	_, err := other.Batch(t.Context(), b.ID)
 	require.NoError(t, err, "it can be read")
 	require.ErrorIs(t, claim(other), store.ErrLocks)
-	_, err = other.Record(t.Context(), store.Run{})
+	_, err = other.BeginRun(t.Context(), store.Run{})
 	require.ErrorIs(t, err, store.ErrLocks)
 	require.NoError(t, other.Settle(t.Context()))
 	require.NoError(t, claim(other))
@@ -482,7 +482,7 @@ func TestNewLockFilesCutOff(t *testing.T) {
 			})
 		})
 	}))
-	_, err := s.Record(t.Context(), store.Run{Command: "run"})
+	_, err := s.BeginRun(t.Context(), store.Run{Command: "run"})
 	require.NoError(t, err)
 	require.NoError(t, s.view(t.Context(), func(tx *boltTx) error {
 		m, err := readMeta(tx)
@@ -633,7 +633,7 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	require.NoError(t, err)
 	require.Empty(t, found)
 	c := storetest.Apply(t, s, payout.Event{
-		Key: rows[3].Key, Kind: payout.Verdict, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(),
+		Key: rows[3].Key, Kind: payout.Final, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(),
 		Customer: "c-" + rows[3].Key.PaymentID, Reported: payout.Reported{Amount: rows[3].Amount}, Made: time.Now(),
 	})
 	require.True(t, c.Kept, "not applied to a payout that will be gone")

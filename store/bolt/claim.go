@@ -16,7 +16,7 @@ import (
 
 // Claim takes payouts for this process; see store.Store.
 func (s *Store) Claim(ctx context.Context, c store.Claim) (out store.Claims, err error) {
-	owner, err := s.own()
+	owner, err := s.becomeOwner()
 	if err != nil {
 		return out, err
 	}
@@ -55,7 +55,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 		}
 		err := s.write(db, func(tx *bbolt.Tx) error {
 			*scan = begun
-			epoch, since, err := s.guard(tx, scan.c.AskFirst)
+			epoch, since, err := s.refuseCopies(tx, scan.c.AskFirst)
 			if err != nil {
 				return err
 			}
@@ -205,7 +205,7 @@ func (s *claimScan) freed() (more bool, err error) {
 // must be looked at again, because the caller skipped it for now.
 func (s *claimScan) take(index uint32) (keep bool, err error) {
 	key := s.w.place(s.header.Number, index)
-	v := look(s.lines, key)
+	v := seek(s.lines, key)
 	if v == nil {
 		return false, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+1, s.header.Short())
 	}

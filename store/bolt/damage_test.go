@@ -33,7 +33,7 @@ func eventful(t *testing.T) (w *world, truth map[payout.Key]payout.State) {
 		kind := []payout.Kind{payout.Accepted, payout.Doubtful, payout.Unsent, payout.Refused, payout.Accepted}[i%5]
 		storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: "h", At: time.Now(), Reported: payout.Reported{RequestID: "r"}})
 		if i%10 == 0 {
-			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success"}, At: time.Now()})
+			storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success"}, At: time.Now()})
 		}
 	}
 	storetest.Load(t, s, "b", slices.Concat(storetest.Rows("a", 120)[:20], storetest.Rows("b", 50)))
@@ -193,11 +193,11 @@ func TestAClaimThatFailsHandsNothingOut(t *testing.T) {
 // bbolt keeps only the text of some errors of the system.
 func TestErrorsOfTheSystemAreNamed(t *testing.T) {
 	t.Parallel()
-	require.NoError(t, named(nil))
+	require.NoError(t, restoreErrno(nil))
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
-		err := named(fmt.Errorf("file sync error: %s", &os.PathError{Op: "sync", Path: "masspay.db", Err: errno})) //nolint:errorlint // as bbolt does
+		err := restoreErrno(fmt.Errorf("file sync error: %s", &os.PathError{Op: "sync", Path: "masspay.db", Err: errno})) //nolint:errorlint // as bbolt does
 		require.ErrorIs(t, err, errno)
 		require.Contains(t, err.Error(), "file sync error: sync masspay.db: ")
 	}
-	require.NotErrorIs(t, named(errors.New("else")), syscall.EIO)
+	require.NotErrorIs(t, restoreErrno(errors.New("else")), syscall.EIO)
 }

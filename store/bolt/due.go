@@ -18,14 +18,14 @@ import (
 func (s *Store) Tick() payout.Tick { return clock.Tick() }
 
 // Due hands out payouts whose poll is due; see store.Store.
-func (s *Store) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
+func (s *Store) Due(ctx context.Context, d store.Due) ([]payout.History, error) {
 	w, err := s.want(ctx, store.Filter{Batch: d.Batch, Gate: d.Gate, Limit: d.N})
 	if err != nil {
 		return nil, err
 	}
 	now := s.o.now()
 	// A lease that were longer than any wait would look as if the clock had been set back.
-	until := now.Add(min(d.Lease, s.o.Rules.LongestAsk()))
+	until := now.Add(min(d.Lease, s.o.Rules.LongestPollInterval()))
 	var due []uint64
 	for from := []byte{}; from != nil && len(due) < d.N; {
 		var some []uint64
@@ -37,7 +37,7 @@ func (s *Store) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
 	if len(due) == 0 {
 		return nil, nil
 	}
-	var out []payout.Record
+	var out []payout.History
 	err = s.update(ctx, func(tx *bbolt.Tx) error {
 		out = nil
 		each := s.writer(tx)
@@ -47,18 +47,18 @@ func (s *Store) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
 				return err
 			}
 			// Another process may have taken it since it was found.
-			if r.AskAt.IsZero() || s.notDue(r.AskAt, now) || !w.has(r.Payout) {
+			if r.PollAt.IsZero() || s.notDue(r.PollAt, now) || !w.has(r.Payout) {
 				continue
 			}
 			before := r.Payout
-			r.AskAt = until.Truncate(time.Microsecond)
+			r.PollAt = until.Truncate(time.Microsecond)
 			if err := each.reindex(&before, &r.Payout); err != nil {
 				return err
 			}
 			if err := each.put(&r); err != nil {
 				return err
 			}
-			out = append(out, payout.Record{Payout: r.Payout})
+			out = append(out, payout.History{Payout: r.Payout})
 		}
 		return each.flush()
 	})
@@ -68,7 +68,7 @@ func (s *Store) Due(ctx context.Context, d store.Due) ([]payout.Record, error) {
 // notDue reports whether a poll comes later. What is due later than it can be was written
 // before the clock was set back, and is due now.
 func (s *Store) notDue(at, now time.Time) bool {
-	return at.After(now) && !at.After(now.Add(s.o.Rules.LongestAsk()))
+	return at.After(now) && !at.After(now.Add(s.o.Rules.LongestPollInterval()))
 }
 
 // scanDue reads one burst of open payouts in the order in which they are due. It returns
@@ -80,7 +80,7 @@ func (s *Store) scanDue(ctx context.Context, w wanted, now time.Time, from []byt
 		read := 0
 		for k, _ := c.Seek(from); len(k) == 16; k, _ = c.Next() {
 			if s.notDue(time.UnixMicro(int64(binary.BigEndian.Uint64(k))), now) {
-				impossible := now.Add(s.o.Rules.LongestAsk())
+				impossible := now.Add(s.o.Rules.LongestPollInterval())
 				if k, _ = c.Seek(dueKey(impossible.Add(time.Microsecond), 0)); len(k) != 16 {
 					return nil
 				}

@@ -62,7 +62,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		if err != nil {
 			return store.Change{}, err
 		}
-		if sameReport(old, e) {
+		if equalReports(old, e) {
 			return store.Change{Kept: true, Effect: payout.Ignored}, nil
 		}
 		next = binary.BigEndian.Uint32(k[16:]) + 1
@@ -76,7 +76,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 }
 
 // sameReport reports whether two events say the same, but for when they came.
-func sameReport(a, b payout.Event) bool {
+func equalReports(a, b payout.Event) bool {
 	a.At, a.Number, b.Number = b.At, 0, 0
 	a.Made, b.Made = a.Made.UTC(), b.Made.UTC()
 	return reflect.DeepEqual(a, b)

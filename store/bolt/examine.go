@@ -57,7 +57,7 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 	}
 	err = s.use(os.O_RDONLY, func(db *bbolt.DB) error {
 		return db.View(func(tx *bbolt.Tx) error {
-			if err := s.mine(tx); err != nil {
+			if err := s.checkStore(tx); err != nil {
 				return err
 			}
 			x := &examining{s: s, tx: tx, Examination: &e, batch: map[uint32]*counting{}, hosts: map[string]int64{}}
@@ -219,13 +219,13 @@ func (x *examining) payouts() {
 		x.found(r)
 		x.explained(r)
 		x.reachable(r)
-		if boundTo(&r.Payout) {
+		if isOpenAt(&r.Payout) {
 			x.hosts[r.Host]++
 		}
-		if at := r.AskAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {
+		if at := r.PollAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {
 			x.Add("payout %s is to be asked about, and nobody will", r.Key)
 		}
-		if r.Open() && r.State != payout.StateNew && r.State != payout.StateSending && r.AskAt.IsZero() {
+		if r.Open() && r.State != payout.StateNew && r.State != payout.StateSending && r.PollAt.IsZero() {
 			x.Add("payout %s is open, and nobody will ask about it", r.Key)
 		}
 		if (r.State == payout.StateSending) != (r.Owner != 0) || r.Owner != 0 && !x.has(bucketClaims, pair64(r.Owner, r.Number)) {
@@ -327,7 +327,7 @@ func (x *examining) indexes() {
 	})
 	x.each(bucketDue, func(k, _ []byte) {
 		if len(k) == 16 {
-			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.AskAt, r.Number), k) }, "questions")
+			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.PollAt, r.Number), k) }, "questions")
 		}
 	})
 	x.each(bucketClaims, func(k, _ []byte) {

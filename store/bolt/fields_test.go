@@ -169,7 +169,7 @@ func TestThinningKeepsWhatMatters(t *testing.T) {
 		case 100:
 			e.Kind, e.Person, e.Reason = payout.Resolved, "jan@desk", "seen"
 		case 120:
-			e.Kind, e.Outcome = payout.Verdict, payout.StateReturned
+			e.Kind, e.Outcome = payout.Final, payout.StateReturned
 		case 140:
 			e.Kind, e.Conflict = payout.Accepted, true
 		case 160:
@@ -189,7 +189,7 @@ func TestThinningKeepsWhatMatters(t *testing.T) {
 			kinds = append(kinds, e.Kind)
 		}
 	}
-	require.Equal(t, []payout.Kind{payout.Resolved, payout.Verdict, payout.Accepted, payout.Claimed}, kinds)
+	require.Equal(t, []payout.Kind{payout.Resolved, payout.Final, payout.Accepted, payout.Claimed}, kinds)
 	require.Equal(t, []string{"b", "c", "a"}, []string{events[len(events)-2].Host, events[len(events)-1].Host, events[0].Host}, "gates are told right around what is gone")
 	require.Equal(t, 300, len(events)+r.Dropped)
 }

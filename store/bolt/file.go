@@ -74,14 +74,14 @@ func (s *Store) writeUnder(db *bbolt.DB, fn func(*bbolt.Tx) error) error {
 	if err := s.inspected(); err != nil {
 		return err
 	}
-	err := named(db.Update(func(tx *bbolt.Tx) error {
+	err := restoreErrno(db.Update(func(tx *bbolt.Tx) error {
 		if err := s.writable(tx); err != nil {
 			return err
 		}
 		return fn(tx)
 	}))
 	if errors.Is(err, syscall.EIO) {
-		err = errors.Join(err, s.distrust())
+		err = errors.Join(err, s.suspectDisk())
 	}
 	return err
 }
@@ -114,7 +114,7 @@ func (s *Store) use(flags int, fn func(*bbolt.DB) error) (err error) {
 		}
 		err = errors.Join(err, db.Close())
 	}()
-	if err := uncut(db, s.o.Path); err != nil {
+	if err := checkFileSize(db, s.o.Path); err != nil {
 		return err
 	}
 	return fn(db)
@@ -122,7 +122,7 @@ func (s *Store) use(flags int, fn func(*bbolt.DB) error) (err error) {
 
 // named gives an error of the system its number back, where bbolt has kept only
 // the text.
-func named(err error) error {
+func restoreErrno(err error) error {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
 		if err != nil && !errors.Is(err, errno) && strings.Contains(err.Error(), errno.Error()) {
 			return &system{err, errno}
@@ -140,7 +140,7 @@ type system struct {
 func (e *system) Unwrap() []error { return []error{e.error, e.errno} }
 
 // uncut makes sure that the file has all the pages that are in use.
-func uncut(db *bbolt.DB, path string) error {
+func checkFileSize(db *bbolt.DB, path string) error {
 	var want int64
 	if err := db.View(func(tx *bbolt.Tx) error { want = tx.Size(); return nil }); err != nil {
 		return err

@@ -83,7 +83,7 @@ func countHosts(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if boundTo(&r.Payout) {
+		if isOpenAt(&r.Payout) {
 			hosts[r.Host]++
 		}
 	}
@@ -163,7 +163,7 @@ func (r *record) known3(events []payout.Event) {
 		switch {
 		case e.Kind == payout.Accepted && p.AcceptedAttempt == 0:
 			p.AcceptedAttempt = e.Attempt
-		case e.Kind == payout.Verdict:
+		case e.Kind == payout.Final:
 			p.Outcomes |= 1 << e.Outcome
 		case e.Kind == payout.Suspected:
 			p.MayHaveLeft = false
@@ -176,7 +176,7 @@ func (r *record) known3(events []payout.Event) {
 		}
 	}
 	r.events, p.Events = again.events, again.Events
-	if p.Unproven && p.State.Settled() && p.Flags&payout.NotOurs == 0 {
+	if p.Unproven && p.State.Final() && p.Flags&payout.NotOurs == 0 {
 		p.Flags |= payout.Unproved // format 3 showed these as check, too
 		p.Field = payout.FieldCustomer
 	}
@@ -246,8 +246,8 @@ func (d *decoder) life3(p *payout.Payout) {
 	p.Owner, p.SentBy, p.Epoch = m.uint(), uint32(m.uint()), m.uint()
 	p.Host = m.text()
 	p.EndedAt, p.NotSeenAt = m.time(p.FirstSent), m.time(p.FirstSent)
-	p.Asks = int(m.uint())
-	p.AskAt, p.SettledAt = m.time(p.FirstSent), m.time(p.FirstSent)
+	p.Polls = int(m.uint())
+	p.PollAt, p.FinalAt = m.time(p.FirstSent), m.time(p.FirstSent)
 	p.Reported.Status, p.Reported.Code, p.Reported.Message = m.text(), m.text(), m.text()
 	p.Reported.Amount = m.amount(p.Amount)
 	p.Reported.OperationID, p.Reported.ProviderPaymentID, p.Reported.RequestID = m.text(), m.text(), m.text()

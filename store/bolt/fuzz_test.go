@@ -14,11 +14,11 @@ func FuzzRecords(f *testing.F) {
 	at := time.Date(2026, 11, 22, 2, 0, 0, 0, time.UTC)
 	key := be64(7)
 	p := payout.New(payout.Key{ProjectID: 1234, PaymentID: "p1"}, "sbp-p2p", payout.Amount{Minor: 1250, Currency: "KGS"})
-	p.Number, p.Places, p.AskAt = 7, []payout.Place{{Batch: 1, Index: 2}, {Batch: 3, Index: 4}}, at
+	p.Number, p.Places, p.PollAt = 7, []payout.Place{{Batch: 1, Index: 2}, {Batch: 3, Index: 4}}, at
 	p.EndedTick = payout.Tick{Boot: 9, At: -5}
 	f.Add((&record{Payout: p, prev: 3}).encode(key))
 	r := record{Payout: p, prev: 3, room: 400}
-	r.withEvent(&payout.Event{Kind: payout.Verdict, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
+	r.withEvent(&payout.Event{Kind: payout.Final, Source: payout.FromCallback, At: at, Outcome: payout.StatePaid, Tick: payout.Tick{Boot: 1, At: 2}})
 	f.Add(r.encode(key))
 	f.Add(encodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, []byte("sealed")))
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))

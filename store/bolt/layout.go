@@ -88,9 +88,9 @@ func life(v *fields, p *payout.Payout) {
 	v.text("gate", &p.Host)
 	v.time("ended", &p.EndedAt, p.FirstSent)
 	v.time("not seen", &p.NotSeenAt, p.FirstSent)
-	count(v, "asks", &p.Asks)
-	v.time("ask", &p.AskAt, p.FirstSent)
-	v.time("settled", &p.SettledAt, p.FirstSent)
+	count(v, "asks", &p.Polls)
+	v.time("ask", &p.PollAt, p.FirstSent)
+	v.time("settled", &p.FinalAt, p.FirstSent)
 	v.text("gate status", &p.Reported.Status)
 	v.text("code", &p.Reported.Code)
 	v.text("message", &p.Reported.Message)
@@ -107,7 +107,7 @@ func life(v *fields, p *payout.Payout) {
 	v.bar("bar", &p.Bar)
 	count(v, "closed", &p.Closed)
 	count(v, "outcomes", &p.Outcomes)
-	v.texts("words", &p.Words)
+	v.texts("words", &p.OddStatuses)
 	v.operations("paid", &p.Paid)
 	v.text("second", &p.Second)
 	v.text("field", &p.Field)
@@ -117,7 +117,7 @@ func life(v *fields, p *payout.Payout) {
 	v.time("resolved at", &p.Resolution.At, p.FirstSent)
 	v.text("reason", &p.Resolution.Reason)
 	count(v, "dropped", &p.Dropped)
-	v.time("heard", &p.HeardAt, p.FirstSent)
+	v.time("heard", &p.ReportedAt, p.FirstSent)
 }
 
 // eventFields is an event of a payout without its key: the payout's gate and amount

@@ -78,7 +78,7 @@ func (c *inTurn) look(key []byte) []byte {
 		}
 	}
 	c.begun = true
-	return look(c.Cursor, key)
+	return seek(c.Cursor, key)
 }
 
 // lineBurst reads rows from index on. They are opened after the turn is over.

@@ -12,8 +12,8 @@ import (
 )
 
 // List streams payouts; see store.Store.
-func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Record, error] {
-	return func(yield func(payout.Record, error) bool) {
+func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.History, error] {
+	return func(yield func(payout.History, error) bool) {
 		scan := s.scanAll
 		if f.Batch != "" {
 			scan = s.scanBatch
@@ -21,7 +21,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Recor
 		var from []byte
 		given := 0
 		for {
-			var burst []payout.Record
+			var burst []payout.History
 			var err error
 			burst, from, err = scan(ctx, f, from)
 			for _, r := range burst {
@@ -31,7 +31,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Recor
 				given++
 			}
 			if err != nil {
-				yield(payout.Record{}, err)
+				yield(payout.History{}, err)
 				return
 			}
 			if from == nil || f.Limit > 0 && given >= f.Limit {
@@ -42,7 +42,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Recor
 }
 
 func (f wanted) has(p payout.Payout) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || standsIn(p, f.batch)) &&
+	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || isIn(p, f.batch)) &&
 		(f.Gate == "" || f.Others == (p.Host != "" && !f.rules.SameGate(p.Host, f.Gate)))
 }
 
@@ -53,7 +53,7 @@ type wanted struct {
 	batch uint32
 }
 
-func standsIn(p payout.Payout, batch uint32) bool {
+func isIn(p payout.Payout, batch uint32) bool {
 	return slices.ContainsFunc(p.Places, func(at payout.Place) bool { return at.Batch == batch })
 }
 
@@ -74,7 +74,7 @@ func burstIsFull(f store.Filter, read, found int) bool {
 
 // scanAll reads one burst of all payouts in load order. It returns where to go
 // on, nil at the end.
-func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
+func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out []payout.History, next []byte, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		m, err := readMeta(tx)
 		if err != nil {
@@ -109,7 +109,7 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 }
 
 // scanBatch reads one burst of a batch's payouts in line order.
-func (s *Store) scanBatch(ctx context.Context, f store.Filter, from []byte) (out []payout.Record, next []byte, err error) {
+func (s *Store) scanBatch(ctx context.Context, f store.Filter, from []byte) (out []payout.History, next []byte, err error) {
 	w, err := s.want(ctx, f)
 	if err != nil {
 		return nil, nil, err

@@ -89,7 +89,7 @@ func (x *index) has(id []byte) bool {
 }
 
 // Get returns a payout with its events; see store.Store.
-func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err error) {
+func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.History, err error) {
 	id := s.sealer.DigestID(key)
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		first, err := unloaded(tx)
@@ -109,16 +109,16 @@ func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.Record, err
 	return rec, err
 }
 
-func full(tx *bbolt.Tx, n uint64, events bool) (payout.Record, error) {
+func full(tx *bbolt.Tx, n uint64, events bool) (payout.History, error) {
 	r, err := get(tx, n)
 	if err != nil {
-		return payout.Record{}, err
+		return payout.History{}, err
 	}
 	return r.full(events)
 }
 
 // full is the payout as callers see it.
-func (r *record) full(events bool) (rec payout.Record, err error) {
+func (r *record) full(events bool) (rec payout.History, err error) {
 	rec.Payout = r.Payout
 	if events {
 		rec.Events, err = r.history()

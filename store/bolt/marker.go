@@ -65,7 +65,7 @@ func readMarker(path string) (generation uint64, restored bool, err error) {
 // lets it. What a disk could not write it forgets without another word, and
 // what is read back now may be gone after the next start: a payout that is
 // recorded as sent may become unsent again.
-func (s *Store) distrust() error {
+func (s *Store) suspectDisk() error {
 	generation, restored, err := readMarker(s.o.marker())
 	if err != nil {
 		return nil //nolint:nilerr // no marker: nothing is sent either

@@ -78,7 +78,7 @@ func format3IsWhole(t *testing.T, o Options) {
 		payout.StatePartial: 1, payout.StateDeclined: 1, payout.StateRejected: 1, payout.StateReturned: 1,
 	}, countNoCancelled(states))
 	require.Equal(t, 2, checks, "another amount, and two outcomes")
-	get := func(id string) *payout.Record {
+	get := func(id string) *payout.History {
 		r, err := s.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: id})
 		require.NoError(t, err)
 		return &r

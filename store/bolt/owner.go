@@ -57,7 +57,7 @@ func readOwner(tx *bbolt.Tx, owner uint64) (r ownerRecord, err error) {
 
 // own gives the process an owner number and a lock file that it holds for
 // life, on the first claim.
-func (s *Store) own() (uint64, error) {
+func (s *Store) becomeOwner() (uint64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.owner != 0 {

@@ -15,8 +15,8 @@ import (
 // guard refuses to claim from a restored store. It returns the epoch of the
 // restore while payouts must be asked about first, 0 otherwise, and when the
 // copy last claimed: what the lost store has sent besides, it sent later.
-func (s *Store) guard(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
-	m, marker, err := s.standing(tx)
+func (s *Store) refuseCopies(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
+	m, marker, err := s.ageOf(tx)
 	lost := errors.Is(err, store.ErrNoMarker)
 	if err != nil && (!askFirst || !lost) {
 		return 0, copied, err
@@ -50,7 +50,7 @@ func (s *Store) AskFirst(ctx context.Context) error {
 		}
 		var generation uint64
 		err := s.write(db, func(tx *bbolt.Tx) (err error) {
-			generation, _, err = s.guard(tx, true)
+			generation, _, err = s.refuseCopies(tx, true)
 			return err
 		})
 		if err != nil {
@@ -63,7 +63,7 @@ func (s *Store) AskFirst(ctx context.Context) error {
 
 // standing is what the store and its marker say of the store's age; without a
 // marker it is store.ErrNoMarker, with what the store says.
-func (s *Store) standing(tx *bbolt.Tx) (m meta, marker uint64, err error) {
+func (s *Store) ageOf(tx *bbolt.Tx) (m meta, marker uint64, err error) {
 	if m, err = readMeta(tx); err != nil {
 		return m, 0, err
 	}
@@ -81,7 +81,7 @@ func (s *Store) standing(tx *bbolt.Tx) (m meta, marker uint64, err error) {
 // because the store is a copy. It fails with store.ErrNoMarker.
 func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		m, marker, err := s.standing(tx)
+		m, marker, err := s.ageOf(tx)
 		restored = marker > m.generation || m.epoch != 0 || m.elsewhere(s.o.Path)
 		return err
 	})

@@ -37,7 +37,7 @@ func putRun(b *bbolt.Bucket, r store.Run) error {
 }
 
 // Record keeps who runs what; see store.Store.
-func (s *Store) Record(ctx context.Context, r store.Run) (number uint64, err error) {
+func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err error) {
 	err = s.update(ctx, func(tx *bbolt.Tx) (err error) {
 		b := tx.Bucket(bucketRuns)
 		if r.Number, err = b.NextSequence(); err != nil {

@@ -44,14 +44,14 @@ func (w *writer) number(n uint64) []byte { return binary.BigEndian.AppendUint64(
 
 func (w *writer) place(batch, index uint32) []byte { return append32(w.key[:0], batch, index) }
 
-func (w *writer) due(p *payout.Payout) []byte { return appendDue(w.key[:0], p.AskAt, p.Number) }
+func (w *writer) due(p *payout.Payout) []byte { return appendDue(w.key[:0], p.PollAt, p.Number) }
 
 func (w *writer) claim(p *payout.Payout) []byte { return append64(w.key[:0], p.Owner, p.Number) }
 
 // look is Bucket.Get with a cursor that is kept, which saves the memory of a new
 // one. A search begins at the root, so that the cursor does not mind what was
 // changed meanwhile.
-func look(c *bbolt.Cursor, key []byte) []byte {
+func seek(c *bbolt.Cursor, key []byte) []byte {
 	if k, v := c.Seek(key); bytes.Equal(k, key) {
 		return v
 	}
@@ -61,7 +61,7 @@ func look(c *bbolt.Cursor, key []byte) []byte {
 // get reads a payout.
 func (w *writer) get(n uint64) (record, error) {
 	key := w.number(n)
-	return recordOf(w.tx, key, look(w.at, key))
+	return recordOf(w.tx, key, seek(w.at, key))
 }
 
 // find returns the payout that an id stands for, or 0. A payout of a load that
@@ -170,13 +170,13 @@ func (w *writer) put(r *record) error {
 
 func (w *writer) reindex(before, after *payout.Payout) error {
 	var errs [4]error
-	if !before.AskAt.Equal(after.AskAt) {
+	if !before.PollAt.Equal(after.PollAt) {
 		due := w.tx.Bucket(bucketDue)
 		due.FillPercent = 1 // most times are later than all before
-		if !before.AskAt.IsZero() {
+		if !before.PollAt.IsZero() {
 			errs[0] = due.Delete(w.due(before))
 		}
-		if !after.AskAt.IsZero() {
+		if !after.PollAt.IsZero() {
 			errs[1] = due.Put(w.due(after), nil)
 		}
 	}
@@ -196,13 +196,13 @@ func (w *writer) reindex(before, after *payout.Payout) error {
 
 // countHost counts payouts that a gate may know and has not settled.
 func (w *writer) countHost(p *payout.Payout, by int64) {
-	if boundTo(p) {
+	if isOpenAt(p) {
 		w.hosts[p.Host] += by
 	}
 }
 
 // boundTo reports whether an open payout may be a payment at its gate.
-func boundTo(p *payout.Payout) bool {
+func isOpenAt(p *payout.Payout) bool {
 	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }
 

@@ -99,7 +99,7 @@ func testRecover(t *testing.T, w World, s store.Store) {
 	require.Len(t, Claim(t, s, b, 10), 2, "what the dead held may have been sent")
 	for _, r := range collect(t, s.List(t.Context(), store.Filter{States: []payout.State{payout.StateUnknown}, Events: true})) {
 		require.Equal(t, payout.Orphaned, r.Events[len(r.Events)-1].Kind)
-		require.False(t, r.AskAt.IsZero())
+		require.False(t, r.PollAt.IsZero())
 	}
 	n, err = s.Recover(t.Context())
 	require.NoError(t, err)

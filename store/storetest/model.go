@@ -162,7 +162,7 @@ func (m *model) same(want, got payout.Payout) {
 	for _, p := range []*payout.Payout{&want, &got} {
 		p.Number, p.Masked, p.Content, p.Places, p.Events, p.SentBy = 0, "", payout.Digest{}, nil, 0, 0
 		p.Dropped = 0
-		for _, at := range []*time.Time{&p.EndedAt, &p.NotSeenAt, &p.AskAt, &p.FirstSent, &p.SettledAt, &p.PolledSoonAt, &p.Resolution.At} {
+		for _, at := range []*time.Time{&p.EndedAt, &p.NotSeenAt, &p.PollAt, &p.FirstSent, &p.FinalAt, &p.PolledSoonAt, &p.Resolution.At} {
 			*at = at.Truncate(time.Microsecond).UTC()
 		}
 	}
@@ -216,7 +216,7 @@ func (m *model) apply() {
 		switch e.Kind {
 		case payout.Claimed, payout.Suspected, payout.Orphaned:
 			continue // the store's own
-		case payout.Verdict, payout.Progress, payout.Irrelevant, payout.Unlisted, payout.Lapsed, payout.PollDue:
+		case payout.Final, payout.Progress, payout.Irrelevant, payout.Unlisted, payout.Lapsed, payout.PollDue:
 			e.Source, e.Attempt, e.Tries = payout.FromCallback, 0, 0
 			e.Status = []string{"processing", "refunded", "expired", "strange"}[m.rng.IntN(4)]
 			m.tell(&e)

@@ -26,7 +26,7 @@ func testBatchPrefix(t *testing.T, _ World, s store.Store) {
 
 func testRuns(t *testing.T, _ World, s store.Store) {
 	r := store.Run{Command: "run", User: "u", Host: "h", PID: 7, Version: "v", Config: "c", File: "f", Batch: "b", At: time.Now().UTC().Truncate(time.Second)}
-	n, err := s.Record(t.Context(), r)
+	n, err := s.BeginRun(t.Context(), r)
 	require.NoError(t, err)
 	r.Number = n
 	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())), "it has not ended")
@@ -34,7 +34,7 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 	c := Claim(t, s, b, 1)
 	end := store.RunEnd{At: r.At.Add(time.Minute), ExitCode: 4, Sent: 1, Error: "e"}
 	require.NoError(t, s.EndRun(t.Context(), n, end))
-	next, err := s.Record(t.Context(), store.Run{Command: "status", At: r.At})
+	next, err := s.BeginRun(t.Context(), store.Run{Command: "status", At: r.At})
 	require.NoError(t, err)
 	require.Greater(t, next, n)
 	Apply(t, s, answer(c[0], payout.Accepted))

@@ -177,9 +177,9 @@ func testMasked(t *testing.T, w World, s store.Store) {
 	Apply(t, s, answer(c[0], payout.Accepted))
 	early := Row("early", 7, 2)
 	for _, e := range []payout.Event{
-		{Key: c[0].Key, Kind: payout.Verdict, Source: payout.FromStatus, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}},
+		{Key: c[0].Key, Kind: payout.Final, Source: payout.FromStatus, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}},
 		{Key: c[1].Key, Kind: payout.Refused, Source: payout.FromRun, Attempt: 1, Tries: 1},
-		{Key: early.Key, Kind: payout.Verdict, Source: payout.FromCallback, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}, Customer: "c-early", Account: account},
+		{Key: early.Key, Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StateDeclined, Reported: payout.Reported{Status: "decline"}, Customer: "c-early", Account: account},
 	} {
 		e.At, e.Message = time.Now(), text
 		Apply(t, s, e)

@@ -38,7 +38,7 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	Apply(t, s, answer(c[0], payout.Accepted))
 	verdict := func(key payout.Key, outcome payout.State, status string) {
 		Apply(t, s, payout.Event{
-			Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Reported: payout.Reported{Status: status}, Customer: "c-x", Account: account,
+			Key: key, Kind: payout.Final, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Reported: payout.Reported{Status: status}, Customer: "c-x", Account: account,
 		})
 	}
 	verdict(first.Key, payout.StateDeclined, "decline")

@@ -132,7 +132,7 @@ func answer(c store.Claimed, kind payout.Kind) payout.Event {
 
 func verdict(key payout.Key, outcome payout.State) payout.Event {
 	return payout.Event{
-		Key: key, Kind: payout.Verdict, Source: payout.FromCallback, At: time.Now(), Outcome: outcome,
+		Key: key, Kind: payout.Final, Source: payout.FromCallback, At: time.Now(), Outcome: outcome,
 		Reported: payout.Reported{Status: "success", Code: "0", Message: "Success", OperationID: "1234567890123456", ProviderPaymentID: "prov-000123"},
 	}
 }

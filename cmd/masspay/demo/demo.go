@@ -174,7 +174,7 @@ func (d *demo) play(ctx context.Context) error {
 func (d *demo) judge(sent int) error {
 	st := d.sim.Stats()
 	d.Say("\nThe gate's own ledger: %s accepted, %s paid twice, %s in the second run.",
-		payout.CountOf(st.Payouts, "payout"), payout.CountOf(st.Doubles, "payout"), payout.CountOf(st.Requests-sent, "request"))
+		payout.FormatQuantity(st.Payouts, "payout"), payout.FormatQuantity(st.Doubles, "payout"), payout.FormatQuantity(st.Requests-sent, "request"))
 	result := filepath.Join(d.folder, "result.csv")
 	lines, err := firstLines(result, 6)
 	if err != nil {

@@ -97,7 +97,7 @@ type hostileNight struct {
 func (h *hostileNight) tell(what string) {
 	st := h.sim.Stats()
 	h.Say("%5.1f s  %4s requests, %4s accepted   %s", time.Since(h.begun).Seconds(),
-		payout.Count(st.Requests), payout.Count(st.Payouts), what)
+		payout.FormatNumber(st.Requests), payout.FormatNumber(st.Payouts), what)
 }
 
 // ping asks the gate until it has once answered as a gate does. This one misbehaves
@@ -254,7 +254,7 @@ func (h *hostileNight) judge(ctx context.Context) error {
 	for _, n := range st.Faults {
 		injected += n
 	}
-	h.Say("\nThe gate injected %s:", payout.CountOf(injected, "fault"))
+	h.Say("\nThe gate injected %s:", payout.FormatQuantity(injected, "fault"))
 	for names := range slices.Chunk(gatesim.Faults, 6) {
 		line := " "
 		for _, f := range names {
@@ -265,13 +265,13 @@ func (h *hostileNight) judge(ctx context.Context) error {
 		h.Say("%s", line)
 	}
 	h.Say("\nThe gate's ledger beside the result:")
-	h.Say("  %-34s %8s", "rows of the file", payout.Count(j.Rows))
-	h.Say("  %-34s %8s", "requests that reached the gate", payout.Count(st.Requests))
-	h.Say("  %-34s %8s", "payouts that the gate accepted", payout.Count(st.Payouts))
-	h.Say("  %-34s %8s", "rows whose money arrived", payout.Count(j.Paid))
-	h.Say("  %-34s %8s", "rows left open", payout.Count(j.Open))
-	h.Say("  %-34s %8s", "paid twice", payout.Count(j.Twice))
-	h.Say("  %-34s %8s", "lost, or told wrongly", payout.Count(j.Lost))
+	h.Say("  %-34s %8s", "rows of the file", payout.FormatNumber(j.Rows))
+	h.Say("  %-34s %8s", "requests that reached the gate", payout.FormatNumber(st.Requests))
+	h.Say("  %-34s %8s", "payouts that the gate accepted", payout.FormatNumber(st.Payouts))
+	h.Say("  %-34s %8s", "rows whose money arrived", payout.FormatNumber(j.Paid))
+	h.Say("  %-34s %8s", "rows left open", payout.FormatNumber(j.Open))
+	h.Say("  %-34s %8s", "paid twice", payout.FormatNumber(j.Twice))
+	h.Say("  %-34s %8s", "lost, or told wrongly", payout.FormatNumber(j.Lost))
 	for _, f := range j.Faults {
 		h.Say("  %s", f)
 	}
