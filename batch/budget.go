@@ -16,7 +16,7 @@ type retryBudget struct {
 	done  map[payout.Key]bool
 }
 
-// add counts surely unsent attempts; with as many as a run may make of one
+// add counts attempts that were not sent; with as many as a run may make of one
 // payout, it is spent.
 func (b *retryBudget) add(k payout.Key, tries, most int) {
 	b.mu.Lock()

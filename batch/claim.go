@@ -109,7 +109,7 @@ type pace struct {
 	rate  float64 // a second, 0: not known yet
 }
 
-// update measures anew, unless it did a moment ago.
+// update measures again, unless it did a moment ago.
 func (p *pace) update(now time.Time, gone int) {
 	d := now.Sub(p.since)
 	if d < 50*time.Millisecond {

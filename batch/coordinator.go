@@ -38,7 +38,7 @@ func newCoordinator(begun time.Time) *coordinator {
 	return &coordinator{begun: begun, lastSend: begun, freed: signal(), room: signal(), rested: signal()}
 }
 
-// signal tells whoever waits on a channel of one place; nobody is told twice.
+// signal tells whoever waits on a channel of one place; no one is told twice.
 func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:

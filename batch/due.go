@@ -16,7 +16,7 @@ func (r *running) reconciler() *Reconciler {
 }
 
 // reconcile asks about the batch's open payouts as they come due, while nothing
-// waits to be sent: sends go before questions. It looks for dead processes too.
+// waits to be sent: sends go before polls. It looks for dead processes too.
 func (r *running) reconcile(ctx context.Context) error {
 	q := r.reconciler()
 	tick := time.NewTicker(min(max(r.StatusAfter/8, 50*time.Millisecond), 2*time.Second))
@@ -43,7 +43,7 @@ func (r *running) reconcile(ctx context.Context) error {
 	}
 }
 
-// askDue asks about what is due, group by group, until nothing is or something
+// pollOwn asks about what is due, group by group, until nothing is or something
 // became free to send.
 func (r *running) pollOwn(ctx context.Context, q *Reconciler) error {
 	for ctx.Err() == nil && r.state.resting() {

@@ -103,7 +103,7 @@ func (r *running) reconcileElsewhere(ctx context.Context, gates []string) error 
 	}
 }
 
-// pollDue polls one other gate about what is due, a few payouts at a time.
+// pollOther polls one other gate about what is due, a few payouts at a time.
 func (r *running) pollOther(ctx context.Context, q *Reconciler, identity string) (Polled, error) {
 	const few = 8
 	due, err := r.Store.Due(ctx, store.Due{Batch: r.batch, Gate: identity, N: few, Lease: r.lease()})

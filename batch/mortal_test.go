@@ -92,14 +92,14 @@ type mortal struct {
 	dies int64         // at which step; 0: never
 	naps int64         // at which step it is suspended; 0: never
 	nap  time.Duration // for how long
-	sets int64         // at which step somebody sets the wall clock; 0: never
+	sets int64         // at which step someone sets the wall clock; 0: never
 	by   time.Duration // by how much
 
 	steps  atomic.Int64
 	once   sync.Once
 	dead   chan struct{}
 	frozen atomic.Pointer[chan struct{}]
-	skew   *atomic.Int64 // how far somebody has set the wall clock of the machine
+	skew   *atomic.Int64 // how far someone has set the wall clock of the machine
 
 	mu    sync.Mutex
 	conns []net.Conn
@@ -350,7 +350,7 @@ func (h *holds) applied(m *mortal, events []payout.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, e := range events {
-		// A verdict that overtakes the answer ends the claim as well, but never
+		// An outcome that overtakes the answer ends the claim as well, but never
 		// frees the payout.
 		if h.by[e.Key] == m && e.Source == payout.FromRun {
 			delete(h.by, e.Key)

@@ -14,10 +14,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// askedAtOnce is how many answers share one commit.
+// pollGroup is how many answers share one commit.
 const pollGroup = 64
 
-// ask polls about each record and writes what came back. A gate that is not proven is
+// pollSome polls about each record and writes what came back. A gate that is not proven is
 // polled about one payout first, alone over all processes of the store.
 func (q *Reconciler) pollSome(ctx context.Context, records []payout.History) (sum Polled, err error) {
 	if len(records) == 0 {
@@ -44,7 +44,7 @@ func (q *Reconciler) pollSome(ctx context.Context, records []payout.History) (su
 	return sum, err
 }
 
-// askAlone polls a gate that is not proven, while no other process has a request under
+// pollAlone polls a gate that is not proven, while no other process has a request under
 // way to it. An answer that is not a gate's ends the polling.
 func (q *Reconciler) pollAlone(ctx context.Context, rec payout.History) (sum Polled, proven bool, err error) {
 	gateID := q.Gate.Identity()
@@ -87,7 +87,7 @@ type poll struct {
 	alien     string       // what came back instead of a gate's answer, but for a 429 and a dial that failed
 }
 
-// askTogether polls about several payouts side by side.
+// pollTogether polls about several payouts side by side.
 func (q *Reconciler) pollTogether(ctx context.Context, records []payout.History) (sum Polled, polls []poll, err error) {
 	polls = make([]poll, len(records))
 	var g errgroup.Group

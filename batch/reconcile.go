@@ -27,12 +27,12 @@ type Reconciler struct {
 	Notify func(text string) // something that a person should hear of now; may be nil
 }
 
-// Answers counts what questions brought.
+// Polled counts what polls brought.
 type Polled struct {
-	Answered   int
-	Changed    int    // payouts about which the gate had news
-	Freed   int    // of those, payouts that the gate never saw and that may be sent again
-	Refused string // why the gate refuses the configuration, or is none
+	Answered int
+	Changed  int    // payouts about which the gate had news
+	Freed    int    // of those, payouts that the gate never saw and that may be sent again
+	Refused  string // why the gate refuses the configuration, or is none
 
 	Paused   time.Time // until when requests are paused, so that not all were asked about
 	TooEarly int       // payouts that were sent a moment ago and not asked about

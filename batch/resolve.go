@@ -13,7 +13,7 @@ import (
 	"masspay/store"
 )
 
-// Resolving is what a person wants to decide about a payout that no gate can settle.
+// Resolving is what a person wants to decide about a payout that no gate can decide.
 type Resolving struct {
 	Key       payout.Key
 	As        payout.State // StatePaid, StateDeclined (not paid), or 0: the person has seen a check
@@ -33,10 +33,10 @@ func refuse(hint, format string, args ...any) error {
 
 // The ages before a person may say that something was not paid.
 const (
-	resolveAfter = 24 * time.Hour // since the last attempt, and since the gate was last heard
+	resolveAfter = 24 * time.Hour // since the last attempt, and since the gate last reported
 )
 
-// Heard is what the gate said when it was polled for a decision.
+// Told is what the gate said when it was polled for a decision.
 type Told struct {
 	NotSeen     bool         // it does not know the id
 	Outcome     payout.State // it reported this outcome, whatever became of the report; 0: none
@@ -44,7 +44,7 @@ type Told struct {
 	Unreachable string       // why it could not be asked, or did not answer as a gate
 }
 
-// Hear polls the gate that a payout was sent to, and applies what it says. It returns
+// Poll polls the gate that a payout was sent to, and applies what it says. It returns
 // the payout as it is then. To a gate that has never answered as one, no other process
 // has a request under way meanwhile.
 func (q *Reconciler) Poll(ctx context.Context, key payout.Key) (rec payout.History, heard Told, err error) {
@@ -141,7 +141,7 @@ func arrived(s payout.State) bool {
 }
 
 // takenBack reports whether the last that the gate said of a payout is no outcome: a
-// word that a person must read, or that it does not know the payment.
+// status that a person must read, or that it does not know the payment.
 func takenBack(p payout.Payout) bool {
 	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddStatus != 0 && slices.Contains(p.OddStatuses, p.Reported.Status)
 }
@@ -165,8 +165,8 @@ func (r Resolving) mayBeUnpaid(rec payout.History, heard Told, now time.Time) er
 	return refuse("masspay reconcile later", "the gate knows it and has not decided (%s): it may pay it yet", cmp.Or(p.Reported.Status, "accepted"))
 }
 
-// oldEnough refuses before the quiet period is over, measured on the clock that nobody
-// sets where that can be, and before the last attempt is a day old.
+// oldEnough refuses before the quiet period is over, measured on the clock that cannot
+// be set where that is possible, and before the last attempt is a day old.
 func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	age := now.Sub(p.EndedAt)
 	if measured, ok := tick.Since(p.EndedTick); ok {

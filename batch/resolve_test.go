@@ -55,7 +55,7 @@ func TestMayResolve(t *testing.T) {
 		{"within the quiet period, said so", notPaid, unknown(time.Minute), notSeen, true, "quiet period"},
 		{"the wall clock was set a day ahead", notPaid, with(unknown(time.Minute), func(p *payout.Payout) { p.EndedAt = now.Add(-day) }), notSeen, true, "quiet period"},
 		{"the wall clock was set back", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt = now.Add(day) }), notSeen, false, ""},
-		{"the wall clock was set back, and the machine started anew", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
+		{"the wall clock was set back, and the machine restarted", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
 		{"unreachable, a day old", notPaid, unknown(day), gone, false, ""},
 		{"the gate answers and does not say", notPaid, unknown(day), batch.Told{Undecided: "HTTP 500"}, true, "did not say"},
 		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.Told{}, true, "has not decided (processing)"},

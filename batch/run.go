@@ -25,8 +25,8 @@ type Runner struct {
 	Rate        float64       // requests per second, to size claims by
 	Workers     int           // requests at once
 	Timeout     time.Duration // of one request; also the longest wait for a slot with a claim in hand
-	Attempts    int           // surely unsent attempts of a payout in one run
-	MaxRefusals int           // refusals alike in a row that pause the run
+	Attempts    int           // attempts of a payout in one run that were not sent
+	MaxRefusals int           // identical failures in a row that pause the run
 	StatusAfter time.Duration // how long to wait for a callback before polling the status
 	Wait        time.Duration // for outcomes, from the last send; 0: neither wait nor poll
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
@@ -41,21 +41,21 @@ type Runner struct {
 	Stopped func()            // once, when nothing more is sent for a reason; may be nil
 }
 
-// Outcome is how a run ended. Whatever it says, the store knows the state of
+// Ending is how a run ended. Whatever it says, the store knows the state of
 // every payout.
 type Ending struct {
-	Sent  int          // payout requests that may have left this machine
-	Now   *result.Sent // the payouts that they were for
-	Polled int          // status questions
+	Sent   int          // payout requests that may have left this machine
+	Now    *result.Sent // the payouts that they were for
+	Polled int          // polls
 
-	Refused     string // why the gate refuses the configuration, or is none; sending stopped
-	Fenced      string // why this process may send nothing more; sending stopped
-	Elsewhere   int    // payouts of the batch that were sent to another gate, and are only polled there
-	NoMoney     string // the account's balance did not cover a payout; sending stopped
-	SameFailures       string // so many answers alike in a row; sending stopped
-	Held        string // the batch is held, by another run or by a person; sending stopped
-	Unreached   string // why the gate could not be reached, the last time that it could not
-	Interrupted bool   // the context ended before the work did
+	Refused      string // why the gate refuses the configuration, or is none; sending stopped
+	Fenced       string // why this process may send nothing more; sending stopped
+	Elsewhere    int    // payouts of the batch that were sent to another gate, and are only polled there
+	NoMoney      string // the account's balance did not cover a payout; sending stopped
+	SameFailures string // so many identical failures in a row; sending stopped
+	Held         string // the batch is held, by another run or by a person; sending stopped
+	Unreached    string // why the gate could not be reached, the last time that it could not
+	Interrupted  bool   // the context ended before the work did
 }
 
 // Run sends what was not sent yet and, unless Wait is 0, stays until nothing of
@@ -98,7 +98,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	})
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
-	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // nobody else is left
+	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // no one else is left
 	run.out.Now, run.out.Elsewhere = run.now, run.elsewhere.open
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -153,7 +153,7 @@ func (r *running) done(ctx context.Context) (bool, error) {
 	if err != nil {
 		return false, unlessBusy(err)
 	}
-	// What only a person can settle is not waited for, nor what only another gate can.
+	// What only a person can decide is not waited for, nor what only another gate can.
 	counted := r.elsewhere.open > 0 && time.Since(r.elsewhere.at) >= recheck
 	if counted {
 		if err := r.countElsewhere(ctx); err != nil {
@@ -162,7 +162,7 @@ func (r *running) done(ctx context.Context) (bool, error) {
 	}
 	unsent, waiting := b.Unsent()-r.elsewhere.unsent, b.Waiting()-r.elsewhere.open
 	if waiting <= 0 && r.elsewhere.open > 0 && !counted {
-		r.elsewhere.at = time.Time{} // what was counted may have been settled since: count, and look again
+		r.elsewhere.at = time.Time{} // what was counted may be final since: count, and look again
 		return false, nil
 	}
 	if waiting <= 0 || waiting == unsent && (r.state.isHalted() || unsent <= r.budget.spent()) {

@@ -28,7 +28,7 @@ import (
 
 func TestPoliteGate(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 	text := file("p", 300)
 	b := w.load(text)
 	out := w.run(b)
@@ -37,10 +37,10 @@ func TestPoliteGate(t *testing.T) {
 	w.check(b, text)
 }
 
-// Every verdict that the platform can give, one row each.
-func TestEveryVerdict(t *testing.T) {
+// Every outcome that the platform can give, one row each.
+func TestEveryOutcome(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: 60 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: 60 * time.Millisecond})
 	w.tweak = func(r *batch.Runner) { r.Wait = 2 * time.Second }
 	text := header
 	wanted := []struct {
@@ -76,7 +76,7 @@ func TestHostileGateThatPaysEveryPost(t *testing.T) {
 	rates := gatesim.Hostile()
 	rates[gatesim.TooMany] = 0.001 // each pauses everybody for a second
 	w := newWorld(t, gatesim.Config{
-		Seed: seed, Rates: rates, PayEvery: true, VerdictAfter: 50 * time.Millisecond, StatusLag: 500 * time.Millisecond,
+		Seed: seed, Rates: rates, PayEvery: true, OutcomeAfter: 50 * time.Millisecond, StatusLag: 500 * time.Millisecond,
 		LateBy: 2500 * time.Millisecond, DelayBy: time.Second, HangFor: 10 * time.Second, CallbackGap: 100 * time.Millisecond,
 	})
 	text := file("h", n)
@@ -85,7 +85,7 @@ func TestHostileGateThatPaysEveryPost(t *testing.T) {
 	st := w.sim.Stats()
 	t.Logf("%+v; %d requests, faults %v", out, st.Requests, st.Faults)
 	w.explainOpen()
-	require.Equal(t, map[string]int{"paid": n}, states(w.result(b)), "every row settles as the gate has it")
+	require.Equal(t, map[string]int{"paid": n}, states(w.result(b)), "every row as the gate has it")
 	require.Equal(t, n, st.Payouts)
 	require.Zero(t, st.Doubles)
 	require.Zero(t, st.OtherBody)
@@ -163,7 +163,7 @@ func TestNoMoneyPausesTheRun(t *testing.T) {
 	w.check(b, text)
 }
 
-// What stopped one run stops the others of the batch, until a run is started anew.
+// What stopped one run stops the others of the batch, until a run is restarted.
 func TestWhatStopsOneRunStopsTheOthers(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
@@ -181,7 +181,7 @@ func TestWhatStopsOneRunStopsTheOthers(t *testing.T) {
 	require.ErrorAs(t, err, &held, "another run would claim nothing")
 
 	out = w.run(b)
-	require.Empty(t, out.Held, "a run that is started anew sends")
+	require.Empty(t, out.Held, "a run that is restarted sends")
 	require.Contains(t, out.NoMoney, "504")
 }
 
@@ -211,7 +211,7 @@ func TestRefusalsAlikePauseTheRun(t *testing.T) {
 	b := w.load(text)
 	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate = 4, 20 }
 	out := w.run(b)
-	require.Contains(t, out.SameFailures, "20 payouts in a row were refused alike")
+	require.Contains(t, out.SameFailures, "20 payouts in a row were refused in the same way")
 	n := states(w.result(b))
 	require.GreaterOrEqual(t, n["rejected"], 20)
 	require.Greater(t, n["open"], 100, "the rest was left alone")
@@ -284,7 +284,7 @@ func TestAnOutageIsTold(t *testing.T) {
 
 func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: time.Hour})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Hour})
 	w.tweak = func(r *batch.Runner) { r.Wait = 0 }
 	text := file("w", 20)
 	b := w.load(text)
@@ -300,7 +300,7 @@ func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 
 func TestAnInterruptedRunGoesOn(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{PayEvery: true, OutcomeAfter: 10 * time.Millisecond})
 	w.rate = 100
 	text := file("i", 60)
 	b := w.load(text)
@@ -341,7 +341,7 @@ func TestTooManyRequests(t *testing.T) {
 // even to a gate that pays every POST.
 func TestRestoredStoreAsksFirst(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, StatusLag: 300 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{PayEvery: true, OutcomeAfter: 10 * time.Millisecond, StatusLag: 300 * time.Millisecond})
 	text := file("z", 30)
 	b := w.load(text)
 	backup := w.o.Path + ".backup"
@@ -362,7 +362,7 @@ func TestRestoredStoreAsksFirst(t *testing.T) {
 
 func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: time.Hour})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Hour})
 	w.tweak = func(r *batch.Runner) { r.Wait, r.Workers = 0, 1 }
 	text := header + line("x-1", 100, 20) + line("x-2", 100, 13) + line("x-3", 100, 20)
 	b := w.load(text)
@@ -380,7 +380,7 @@ func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
 // The gate speaks before the file is loaded.
 func TestCallbackBeforeLoad(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: 10 * time.Millisecond})
 	text := file("e", 3)
 	n := gate.Notice{Key: payout.Key{ProjectID: 1234, PaymentID: "e-00001"}, Type: "payout", Reported: payout.Reported{Status: "success", Amount: payout.Amount{Minor: 1001, Currency: "KGS"}}, Customer: "c-e-00001", Made: time.Now()}
 	_, err := w.s.Apply(t.Context(), n.Event(payout.FromCallback, "", time.Now()))
@@ -397,7 +397,7 @@ func TestCallbackBeforeLoad(t *testing.T) {
 // nothing of it is believed, the rows are not sent, and a person must look.
 func TestCallbacksOfAnothersPayment(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{VerdictAfter: 10 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{OutcomeAfter: 10 * time.Millisecond})
 	text := file("e", 4)
 	foreign := func(id, status string) payout.Event {
 		n := gate.Notice{
@@ -448,7 +448,7 @@ func (f *failing) Apply(ctx context.Context, events ...payout.Event) ([]store.Ch
 
 func TestAStoreThatCannotWriteStopsTheRun(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, gatesim.Config{PayEvery: true, VerdictAfter: 10 * time.Millisecond, StatusLag: 100 * time.Millisecond})
+	w := newWorld(t, gatesim.Config{PayEvery: true, OutcomeAfter: 10 * time.Millisecond, StatusLag: 100 * time.Millisecond})
 	w.rate = 200
 	text := file("f", 200)
 	b := w.load(text)
@@ -462,7 +462,7 @@ func TestAStoreThatCannotWriteStopsTheRun(t *testing.T) {
 	w.check(b, text)
 }
 
-// A load balancer answers status questions with its own 404: that frees nothing.
+// A load balancer answers polls with its own 404: that frees nothing.
 func TestA404OfSomeProxyFreesNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{PayEvery: true, Rates: map[gatesim.Fault]float64{gatesim.CutBefore: 1, gatesim.StatusHTML: 1}})

@@ -14,7 +14,7 @@ import (
 )
 
 // send makes what is to be made of one claimed payout: at most one attempt that
-// may have become a payment. Only surely unsent attempts are repeated.
+// may have become a payment. Only attempts that were not sent are repeated.
 func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gate.Answer) {
 	e := payout.Event{
 		Key: c.Key, Number: c.Number, Source: payout.FromRun, Attempt: c.Attempt, Host: r.Gate.Identity(), Kind: payout.Released,
@@ -118,21 +118,21 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	}
 }
 
-// alike says in words what many answers have in common.
+// sameFailures says in words what many answers have in common.
 func sameFailures(a gate.Answer) string {
 	said := answerText(a)
 	switch {
 	case a.Kind == payout.Refused:
-		return "were refused alike (" + said + ")"
+		return "were refused in the same way (" + said + ")"
 	case a.Kind == payout.Doubtful:
 		return "got no usable answer (" + said + ") and may be paid or not"
 	case !a.Sent:
 		return "could not be sent (" + said + ")"
 	}
-	return "were turned away alike (" + said + ")"
+	return "were turned away in the same way (" + said + ")"
 }
 
-// saidBy is what an answer said: with its status line and code, where there was one.
+// answerText is what an answer said: with its status line and code, where there was one.
 func answerText(a gate.Answer) string {
 	if a.HTTPStatus == 0 {
 		return a.Message

@@ -45,7 +45,7 @@ var (
 // TestStorm simulates whole nights in virtual time: the real engine, client,
 // store and callback server against the hostile simulator, which pays every
 // POST that it accepts. Processes die and are suspended between any two of
-// their steps, overlap, and are started again until everything is settled.
+// their steps, overlap, and are started again until everything is final.
 // Every seed is another night and can be run alone.
 func TestStorm(t *testing.T) {
 	t.Parallel()
@@ -113,7 +113,7 @@ func TestManyProcessesKeepTheRate(t *testing.T) {
 	folder := stormFolder(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := newNight(t, 1, folder, func(c *gatesim.Config) {
-			c.PayEvery, c.VerdictAfter, c.StatusLag = true, 10*time.Millisecond, 0
+			c.PayEvery, c.OutcomeAfter, c.StatusLag = true, 10*time.Millisecond, 0
 			c.Rates = map[gatesim.Fault]float64{gatesim.Never: 0.2}
 		})
 		n.copied, n.crashes, n.rate, n.files = false, 0, 150, []string{file("rate", 900)}
@@ -214,7 +214,7 @@ func (w *weather) add(v *weather) {
 func (w *weather) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d callbacks of others' payments before a load, %d gates moved, %d lock files vanished, %d payouts resolved by a person, %d requests, %d faults: %d rows paid, %d that the gate never settles, the others refused",
+	return fmt.Sprintf("%d nights (%v): %d rows, %d runs, %d processes killed, %d suspended, %d clocks set, %d stores restored from a copy, %d callbacks of others' payments before a load, %d gates moved, %d lock files vanished, %d payouts resolved by a person, %d requests, %d faults: %d rows paid, %d that the gate never decides, the others refused",
 		w.nights, w.virtual.Round(time.Hour), w.rows, w.runs, w.deaths, w.naps, w.steps, w.restores, w.strangers, w.moves, w.vanished, w.resolved, w.requests, w.faults, w.paid, w.open)
 }
 
@@ -292,7 +292,7 @@ func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Con
 		Says: says,
 		Seed: seed, Projects: map[uint32]string{1234: secret}, Rates: rates,
 		Callback: "http://masspay.example/callbacks", PayEvery: n.rng.IntN(4) > 0,
-		VerdictAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
+		OutcomeAfter: n.upTo(20 * time.Second), StatusLag: n.upTo(nightLate), LateBy: n.upTo(nightLate),
 		HangFor: time.Minute, DelayBy: n.upTo(time.Minute), CallbackGap: n.upTo(10 * time.Second),
 		Transport: &http.Transport{DialContext: newMortal("the gate", &n.skew).dialer(&n.wire), DisableKeepAlives: true},
 	}
@@ -664,7 +664,7 @@ func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
 }
 
 // done reports whether every file is loaded and nothing of it is open, but for
-// what the gate itself never settles.
+// what the gate itself never decides.
 func (n *stormNight) done() bool {
 	s, end := n.open(newMortal("look", &n.skew))
 	defer end()
@@ -682,14 +682,14 @@ func (n *stormNight) done() bool {
 	}
 	for r, err := range s.List(context.Background(), store.Filter{}) {
 		require.NoError(n.t, err)
-		if e := booked[r.Key]; r.Waiting() && (r.State != payout.StateAccepted || e.Settled || e.Accepted == 0) {
+		if e := booked[r.Key]; r.Waiting() && (r.State != payout.StateAccepted || e.Final || e.Accepted == 0) {
 			return false
 		}
 	}
 	return true
 }
 
-// backup takes a copy, with masspay backup or by copying the file while nobody
+// backup takes a copy, with masspay backup or by copying the file while no one
 // works.
 func (n *stormNight) backup() {
 	s, end := n.open(newMortal("backup", &n.skew))
@@ -771,7 +771,7 @@ func (n *stormNight) check() {
 	for _, f := range n.files {
 		inputs = append(inputs, []byte(f))
 	}
-	require.Empty(t, gatesim.Unasked(ledger, ';', inputs...), "nobody asked for these")
+	require.Empty(t, gatesim.Unasked(ledger, ';', inputs...), "no one asked for these")
 	loaded := 0
 	for _, b := range n.batches {
 		i := slices.IndexFunc(n.files, func(f string) bool { return fmt.Sprintf("%x", sha256.Sum256([]byte(f))) == b.ID })

@@ -1,6 +1,6 @@
 // Package gate speaks the Gate protocol: it signs and sends payout requests,
 // asks for their status, and reads callbacks. It classifies what comes back and
-// remembers nothing; what an answer means for a payout is payout.Next's word.
+// remembers nothing; what an answer means for a payout is decided by payout.Next.
 package gate
 
 import (
@@ -18,7 +18,7 @@ import (
 var ErrMalformed = errors.New("malformed JSON body")
 
 // maxDepth bounds nesting; real bodies have four levels. maxNames bounds the names
-// on the way to all values, each counted as often as it stands before one: a small
+// on the way to all values, each counted as often as it is before one: a small
 // body could make them take hundreds of times its own size. Real ones have three
 // times it, and few kilobytes.
 const (
@@ -39,7 +39,7 @@ type leaf struct {
 }
 
 // document is a JSON object, flattened: the leaves in the order of the body,
-// and the two places where a signature may stand.
+// and the two places where a signature may be.
 type document struct {
 	leaves    []leaf
 	signature string   // root, else general
@@ -47,7 +47,7 @@ type document struct {
 	arena     []string // what the leaves' segments are cut from
 }
 
-// value is what stands at a path, the last if several do; "" when there is none.
+// value is what is at a path, the last if several do; "" when there is none.
 // Answers have few leaves: a map of them would cost more than it saves.
 func (d *document) value(path string) string {
 	for i := len(d.leaves) - 1; i >= 0; i-- {
@@ -122,7 +122,7 @@ func (d *document) add(at []string, value string) bool {
 // It fails with ErrMalformed and never reads past the one object.
 //
 // Source: the platform's documentation of signatures, and its public SDKs'
-// test vectors, which stand in testdata.
+// test vectors, which are in testdata.
 func Canonical(body []byte) (string, error) {
 	d, err := parseDocument(string(body))
 	if err != nil {

@@ -38,7 +38,7 @@ type Poster interface {
 	Post(ctx context.Context, to *transport.Target, body []byte, mayLeave func(dialled bool) error) (res transport.Response, sent bool, err error)
 }
 
-// Client speaks to one gate. All requests, payouts and questions alike, pass
+// Client speaks to one gate. All requests, payouts and polls alike, pass
 // its limiter; there is no way around. It is safe for concurrent use.
 type Client struct {
 	base     *url.URL
@@ -170,7 +170,7 @@ func unsent(err error) Answer {
 	return a
 }
 
-// fencedError is the word of Options.MaySend.
+// fencedError is the refusal of Options.MaySend.
 type fencedError struct{ error }
 
 func (e *fencedError) Unwrap() error { return e.error }
@@ -307,7 +307,7 @@ func classifyCodes(a *Answer, codes []string) {
 }
 
 // classifyCode reads one code of a refusal. Codes of other groups, and those that
-// nobody documented, do not say what became of the request.
+// not documented, do not say what became of the request.
 func classifyCode(a *Answer) {
 	switch GroupOf(a.Code) {
 	case GroupDuplicate:

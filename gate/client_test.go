@@ -104,13 +104,13 @@ func TestSendClassifies(t *testing.T) {
 		{"about another project", answers(200, js, `{"status":"success","project_id":9}`), Answer{Kind: payout.Doubtful}},
 		{"success as HTML", answers(200, "text/html", `{"status":"success"}`), Answer{Kind: payout.Doubtful}},
 		{"broken JSON", answers(200, js, `{"status":"succ`), Answer{Kind: payout.Doubtful}},
-		{"two verdicts in one body", answers(200, js, `{"status":"error","status":"success"}`), Answer{Kind: payout.Doubtful}},
+		{"two outcomes in one body", answers(200, js, `{"status":"error","status":"success"}`), Answer{Kind: payout.Doubtful}},
 		{"empty 200", answers(200, js, ``), Answer{Kind: payout.Doubtful}},
-		{"200 with a word nobody knows", answers(200, js, `{"status":"queued"}`), Answer{Kind: payout.Doubtful}},
+		{"200 with an unlisted status", answers(200, js, `{"status":"queued"}`), Answer{Kind: payout.Doubtful}},
 		{"200 error", answers(200, js, `{"status":"error","code":"2004"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2004"}}},
 		{"200 error about another payment", answers(200, js, `{"status":"error","code":"2004","payment_id":"p2"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "2004"}}},
 		{"200 error with a request_id", answers(200, js, `{"status":"error","code":"20101","request_id":"r1"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "20101"}}},
-		{"400 with a request_id and a code nobody knows", answers(400, js, `{"status":"error","code":"77777","request_id":"r1"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
+		{"400 with a request_id and an undocumented code", answers(400, js, `{"status":"error","code":"77777","request_id":"r1"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
 		{"success and an error", answers(200, js, `{"status":"success","code":"2004"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "2004"}}},
 		{"success and a list of errors", answers(200, js, `{"status":"success","code":"0","errors":[{"code":"2004"}]}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "0"}}},
 		{"success with code 0", answers(200, js, `{"status":"success","code":"0","request_id":"r1"}`), Answer{Kind: payout.Accepted, Reported: payout.Reported{Code: "0", RequestID: "r1"}}},
@@ -120,7 +120,7 @@ func TestSendClassifies(t *testing.T) {
 		{"success of another on a line of 400", answers(400, js, `{"status":"success","project_id":1234,"payment_id":"p2"}`), Answer{Kind: payout.Doubtful}},
 		{"refusal on a line of 409", answers(409, js, `{"status":"error","code":"2609"}`), Answer{Kind: payout.Refused, Reported: payout.Reported{Code: "2609"}}},
 		{"forbidden, with a code of the configuration", answers(403, js, `{"status":"error","code":"3123"}`), Answer{Kind: payout.Unsent, Stop: true, Reported: payout.Reported{Code: "3123"}}},
-		{"forbidden, with a code nobody knows", answers(403, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Stop: true, Reported: payout.Reported{Code: "77777"}}},
+		{"forbidden, with an undocumented code", answers(403, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Stop: true, Reported: payout.Reported{Code: "77777"}}},
 		{"forbidden, by a filter that speaks JSON", answers(403, js, `{"message":"forbidden"}`), Answer{Kind: payout.Doubtful, Stop: true}},
 		{"exists, as 1434", answers(400, js, `{"status":"error","code":"1434"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "1434"}}},
 		{"exists, as 3613", answers(404, js, `{"status":"error","code":"3613"}`), Answer{Kind: payout.Taken, Reported: payout.Reported{Code: "3613"}}},
@@ -136,7 +136,7 @@ func TestSendClassifies(t *testing.T) {
 		{"temporary", answers(400, js, `{"status":"error","code":"601"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "601"}}},
 		{"wait", answers(400, js, `{"status":"error","code":"9999"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "9999"}}},
 		{"check", answers(400, js, `{"status":"error","code":"20801"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "20801"}}},
-		{"a code nobody knows", answers(400, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
+		{"an undocumented code", answers(400, js, `{"status":"error","code":"77777"}`), Answer{Kind: payout.Doubtful, Reported: payout.Reported{Code: "77777"}}},
 		{"400 without a code", answers(400, js, `{}`), Answer{Kind: payout.Doubtful}},
 		{"400 as HTML", answers(400, "text/html", `<html>`), Answer{Kind: payout.Doubtful}},
 		{"forbidden", answers(403, "text/html", `<html>`), Answer{Kind: payout.Doubtful, Stop: true}},
@@ -339,7 +339,7 @@ func TestSendTheRequestItself(t *testing.T) {
 	require.Equal(t, json.Number("1234"), got["general"]["project_id"])
 	require.Equal(t, "996555123456", got["account"]["number"])
 	require.Equal(t, `A"sa\nov`, got["customer"]["last_name"])
-	require.True(t, strings.HasSuffix(string(sent), `"}}`), "the signature stands last: %s", sent)
+	require.True(t, strings.HasSuffix(string(sent), `"}}`), "the signature is last: %s", sent)
 	canonical, err := Canonical(sent)
 	require.NoError(t, err)
 	require.Equal(t, NewSecret("secret").Sign(canonical), got["general"]["signature"])
@@ -362,7 +362,7 @@ func TestStatus(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "success", n.Status)
 	require.Equal(t, "1234567890123456", n.OperationID, "the last operation explains")
-	require.Equal(t, 1, l.waits, "questions pass the limiter too")
+	require.Equal(t, 1, l.waits, "polls pass the limiter too")
 	n, err = c.StatusByRequest(t.Context(), 1234, "r-1", time.Second)
 	require.NoError(t, err)
 	require.Equal(t, "p1", n.Key.PaymentID)
@@ -466,7 +466,7 @@ func TestAFencedProcessSendsNothing(t *testing.T) {
 			require.Equal(t, name != "own", dialled[1], "the second on a kept connection")
 			_, err = c.Status(t.Context(), payout.Key{ProjectID: 1234, PaymentID: "p1"}, time.Second)
 			require.Error(t, err)
-			require.EqualValues(t, 2, read.Load(), "a status question moves no money")
+			require.EqualValues(t, 2, read.Load(), "a poll moves no money")
 		})
 	}
 }
@@ -525,8 +525,8 @@ func TestRefusalsThatContradictThemselves(t *testing.T) {
 		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"2426"},{"code":"2609"}]}`:                  payout.Refused,
 		`{"status":"error","code":"2426","message":"bad","errors":[{"code":"3041","message":"exists"}]}`:               payout.Taken,
 		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"3041","message":"exists"}]}`:               payout.Taken,
-		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"nobody knows"}]}`:                          payout.Doubtful,
-		`{"status":"error","errors":[{"code":"nobody knows"},{"code":"2426","message":"x"}]}`:                          payout.Doubtful,
+		`{"status":"error","errors":[{"code":"2426","message":"x"},{"code":"undocumented"}]}`:                          payout.Doubtful,
+		`{"status":"error","errors":[{"code":"undocumented"},{"code":"2426","message":"x"}]}`:                          payout.Doubtful,
 		`{"status":"error","code":"2426","message":"bad","payment":{"id":"p","status":"processing"}}`:                  payout.Doubtful,
 		`{"status":"success","payment_id":"p","project_id":1234,"payment":{"id":"other","status":"decline"}}`:          payout.Doubtful,
 		`{"status":"success","payment_id":"p","project_id":1234,"request_id":"r","payment":{"id":"p","status":"new"}}`: payout.Accepted,

@@ -68,7 +68,7 @@ func BarsRetry(code string) bool {
 	return false
 }
 
-// GroupOf is the group of a code, GroupOther for one that nobody documented.
+// GroupOf is the group of a code, GroupOther for one that is not documented.
 func GroupOf(c string) Group {
 	if k, ok := codes()[c]; ok {
 		return k.group

@@ -41,7 +41,7 @@ type node struct {
 }
 
 // NewComposer prepares for a method and a file's columns. It fails when the
-// method's name is not one, or when two columns cannot stand in one body (as
+// method's name is not one, or when two columns cannot be in one body (as
 // "a" and "a.b").
 func NewComposer(method string, columns []string) (*Composer, error) {
 	endpoint, err := Endpoint(method)
@@ -72,7 +72,7 @@ func NewComposer(method string, columns []string) (*Composer, error) {
 			return nil, fmt.Errorf("column %s: %w", path, err)
 		}
 	}
-	// The signature is the last thing made and stands last.
+	// The signature is the last thing made and is last.
 	c.root.children = append(c.root.children, general)
 	slices.SortFunc(c.sorted, func(a, b int) int { return compareNatural(c.paths[a], c.paths[b]) })
 	return c, nil
@@ -84,7 +84,7 @@ func (n *node) insert(segments []string, column int) error {
 			continue
 		}
 		if len(segments) == 1 || child.column >= 0 {
-			return fmt.Errorf("stands in the way of another column")
+			return fmt.Errorf("conflicts with another column")
 		}
 		return child.insert(segments[1:], column)
 	}

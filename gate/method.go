@@ -20,7 +20,7 @@ const (
 	String  Type = "string"
 	Integer Type = "integer"
 	Boolean Type = "boolean"
-	Object  Type = "object" // cannot stand in one cell
+	Object  Type = "object" // cannot be written in one cell
 )
 
 // Field is what the platform's API description says of one field of a payout
@@ -66,7 +66,7 @@ func (m *Method) Required() []string {
 var fieldsJSON []byte
 
 // table is the API description's payout endpoints. "{...}" in an endpoint
-// stands for one segment that the row's method fills.
+// is for one segment that the row's method fills.
 var table = sync.OnceValue(func() map[string]*Method {
 	var raw map[string]struct {
 		Fields map[string]*Field `json:"fields"`

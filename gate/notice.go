@@ -17,7 +17,7 @@ var ErrProject = errors.New("project is not configured")
 // answer. It is only ever made from a body whose signature was verified.
 type Notice struct {
 	Key  payout.Key
-	Type string // payment.type; only "payout" settles anything
+	Type string // payment.type; only "payout" decides anything
 	payout.Reported
 
 	Customer string // customer.id
@@ -34,7 +34,7 @@ type Notice struct {
 	OperationStatus string
 }
 
-// ParseCallback reads and verifies a callback. The signature may stand at the
+// ParseCallback reads and verifies a callback. The signature may be at the
 // root or in "general" and may follow any of the four known sort orders;
 // numbers may be strings and strings numbers. It fails with ErrMalformed,
 // ErrProject or ErrSignature; then nothing of the body may be used.
@@ -58,7 +58,7 @@ func ParseCallback(body []byte, keys Keys) (Notice, error) {
 var read = []string{";payment:", ";operation:", ";operations:", ";project_id:", ";customer:", ";account:", ";errors:", ";general:"}
 
 // hasTwoReadings reports whether a name or a value holds what would be a line of
-// its own in the canonical string, which does not escape values: somebody may have
+// its own in the canonical string, which does not escape values: someone may have
 // regrouped the lines of another body that was signed.
 func (d *document) hasTwoReadings() bool {
 	for i := range d.leaves {
@@ -200,7 +200,7 @@ func amountOf(minor, currency string) payout.Amount {
 	return payout.Amount{Minor: n, Currency: currency}
 }
 
-// Event turns the gate's word into an event of the payout. A status word that is
+// Event turns the gate's report into an event of the payout. A status that is
 // in no list is never an outcome: a person reads it.
 func (n Notice) Event(source payout.Source, host string, at time.Time) payout.Event {
 	e := payout.Event{
@@ -215,7 +215,7 @@ func (n Notice) Event(source payout.Source, host string, at time.Time) payout.Ev
 	return e
 }
 
-// The platform's status words beside those that settle a payout, with "_" for
+// The platform's statuses beside those that decide a payout, with "_" for
 // spaces or without. Source: its documentation and the lists of its public SDKs;
 // which of them payouts get is not documented, and some belong to purchases.
 var (
@@ -239,7 +239,7 @@ func (n Notice) meaning() (payout.Kind, payout.State) {
 	}
 	switch word := strings.ReplaceAll(n.Status, "_", " "); word {
 	case "success":
-		// Paid means both: the payment's word, and that of its operation.
+		// Paid means both: the payment's status, and that of its operation.
 		if n.OperationStatus != "" && n.OperationStatus != "success" || n.Code != "" && n.Code != codeSuccess {
 			return payout.Progress, 0
 		}

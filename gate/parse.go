@@ -10,7 +10,7 @@ import (
 
 // parser flattens a JSON object while it reads it: no tree is made, and no
 // number ever becomes one. It takes what RFC 8259 takes and encoding/json takes
-// with it, but for names that stand twice.
+// with it, but for names that appear twice.
 type parser struct {
 	d      *document
 	b      string
@@ -71,7 +71,7 @@ func (p *parser) object() error {
 			return err
 		}
 		if many == nil && slices.Contains(names, name) || many[name] {
-			return fmt.Errorf("%w: name %q stands twice", ErrMalformed, name)
+			return fmt.Errorf("%w: duplicate name %q", ErrMalformed, name)
 		}
 		switch {
 		case many != nil:
@@ -127,7 +127,7 @@ func (p *parser) next(end byte) (more bool, err error) {
 	return c == ',', nil
 }
 
-// value reads what stands under a name.
+// value reads what is under a name.
 func (p *parser) value(name string) error {
 	p.path = append(p.path, name)
 	err := p.leaf()
@@ -271,7 +271,7 @@ func (p *parser) escaped(start int) (string, error) {
 }
 
 // hex reads the four digits behind \u, and those of a second half where the first
-// is one of two. A half that stands alone becomes U+FFFD.
+// is one of two. A half that is alone becomes U+FFFD.
 func (p *parser) hex() (rune, bool) {
 	r, ok := p.four()
 	if !ok || !utf16.IsSurrogate(r) {

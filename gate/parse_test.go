@@ -52,7 +52,7 @@ func (d *tokens) object(dec *json.Decoder, at []string) error {
 		}
 		name, _ := tok.(string)
 		if seen[name] {
-			return fmt.Errorf("%w: name %q stands twice", ErrMalformed, name)
+			return fmt.Errorf("%w: duplicate name %q", ErrMalformed, name)
 		}
 		seen[name] = true
 		if err := d.value(dec, append(at[:len(at):len(at)], name)); err != nil {

@@ -50,7 +50,7 @@ func (e *Error) Error() string {
 // Status asks what became of a payment, by its id. The notice was signed with
 // the project's key; an answer without a valid signature is an error. Other
 // errors: ErrNotSeen, Paused, *Error, or the network's. None of them says
-// anything about the money but ErrNotSeen. A status question moves no money.
+// anything about the money but ErrNotSeen. A poll moves no money.
 func (c *Client) Status(ctx context.Context, key payout.Key, patience time.Duration) (Notice, error) {
 	body := func(signature string) any {
 		general := map[string]any{"project_id": key.ProjectID, "payment_id": key.PaymentID}

@@ -56,7 +56,7 @@ func group(digits string) string {
 	return sign + b.String()
 }
 
-// Count renders a number for people, with thousands separators.
+// FormatNumber renders a number for people, with thousands separators.
 func FormatNumber[N int | int64 | uint64 | uint32](n N) string { return group(fmt.Sprint(n)) }
 
 // ErrAmount is what ParseMinor and ParseTotal wrap.
@@ -141,7 +141,7 @@ func CurrentCurrency(currency string, at time.Time) bool {
 	return (c.from == "" || c.from <= day) && (c.until == "" || day <= c.until)
 }
 
-// CountOf is a number of things, as "1 batch" and "1,250 batches".
+// FormatQuantity is a number of things, as "1 batch" and "1,250 batches".
 func FormatQuantity(n int, what string) string {
 	if n == 1 {
 		return "1 " + what

@@ -94,7 +94,7 @@ func TestCurrencies(t *testing.T) {
 			current++
 		}
 	}
-	require.Equal(t, 164, current, "currencies of ISO 4217 list one that stand for money")
+	require.Equal(t, 164, current, "currencies of ISO 4217 list one that are money")
 	require.False(t, CurrentCurrency("HRK", now))
 	require.True(t, CurrentCurrency("HRK", now.AddDate(-5, 0, 0)))
 	require.False(t, CurrentCurrency("XCG", now.AddDate(-3, 0, 0)))

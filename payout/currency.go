@@ -8,7 +8,7 @@ type currency struct {
 	from, until string // YYYY-MM-DD, empty: always
 }
 
-// currencies are the codes of ISO 4217 list one that stand for money (no
+// currencies are the codes of ISO 4217 list one that are money (no
 // metals, no testing codes), as of October 2026.
 var currencies = map[string]currency{
 	"AED": {exponent: 2},

@@ -9,32 +9,32 @@ import (
 type Kind uint8
 
 // The kinds of event. The first group is about one attempt and carries its
-// number; the second is the gate's word about the id, whoever asked.
+// number; the second is what the gate reports about the id, whoever asked.
 const (
 	Claimed    Kind = iota + 1 // a process took the payout to send it; durable before the request
 	Released                   // the claim was given back with nothing sent
-	Unsent                     // the attempt surely did not become a payment
+	Unsent                     // the attempt did not become a payment
 	Refused                    // the gate refused this row, as documented
 	Doubtful                   // no answer, or none that can be relied on
 	Orphaned                   // the process that held the claim is dead
 	Accepted                   // the gate accepted the attempt
 	Taken                      // the gate says that it has this id already (3041)
-	Final                    // the gate's final word; Event.Outcome is the state
+	Final                      // the outcome, as the gate reported it; Event.Outcome is the state
 	Progress                   // the gate knows the payout and has not decided
 	NotSeen                    // HTTP 200 with 3061: the gate never saw the id
 	Silent                     // a question brought no usable answer
 	Suspected                  // the store is a restored copy; the gate must be asked before sending
 	Cancelled                  // a person gave it up
-	Irrelevant                 // a signed word about the id that is not about a payout
-	Unlisted                   // a status word that reverses a payment, or is in no list: for a person
-	Lapsed                     // the gate ended the payment without success, with a word that is no refusal (expired, canceled)
+	Irrelevant                 // a signed report about the id that is not about a payout
+	Unlisted                   // a status that reverses a payment, or is in no list: for a person
+	Lapsed                     // the gate ended the payment without success, with a status that is no refusal (expired, canceled)
 	Resolved                   // a person decided: Outcome is the state, 0 that the person has seen a check
 	PollDue                    // a signed body that can be read in two ways: ask for the status now
 )
 
 var kindNames = [...]string{
 	Claimed: "claimed", Released: "released", Unsent: "unsent", Refused: "refused", Doubtful: "doubtful",
-	Orphaned: "orphaned", Accepted: "accepted", Taken: "taken", Final: "verdict", Progress: "progress",
+	Orphaned: "orphaned", Accepted: "accepted", Taken: "taken", Final: "outcome", Progress: "progress",
 	NotSeen: "not seen", Silent: "silent", Suspected: "suspected", Cancelled: "cancelled", Irrelevant: "irrelevant",
 	Unlisted: "unlisted", Lapsed: "lapsed", Resolved: "resolved", PollDue: "poll due",
 }
@@ -63,7 +63,7 @@ type Source uint8
 const (
 	FromRun      Source = iota + 1 // the attempt itself
 	FromCallback                   // a verified callback
-	FromStatus                     // the answer to a status question
+	FromStatus                     // the answer to a poll
 	FromPerson                     // a command that a person gave
 	FromStore                      // found by the store, as a dead owner
 )
@@ -96,7 +96,7 @@ type Event struct {
 	Host    string    // gate host that was asked
 	Epoch   uint64    // of a Suspected event
 	Since   time.Time // of a Suspected event: the lost store sent nothing before that is not known here
-	Outcome State     // of a Verdict
+	Outcome State     // of a Final
 	Match   Match     // of a report: what comparing it with the row told; the store sets it
 	Field   string    // of a report: the field that decided, see MatchPayment
 	Bar     Bar       // of an Orphaned event: why the payout must not be freed for now
@@ -126,7 +126,7 @@ type Operation struct {
 	Amount   Amount // zero when it does not say
 }
 
-// Report reports whether the event is the gate's own word about a payment, in a
+// Report reports whether the event is a gate's report about a payment, in a
 // callback or in a status answer: what must be compared before it is believed.
 func (e Event) Report() bool {
 	if e.Source != FromCallback && e.Source != FromStatus {

@@ -10,7 +10,7 @@ import (
 )
 
 // Mask hides the middle of a personal value, so that a person who knows it
-// recognizes it and nobody else learns it: "996555***67". Short values are
+// recognizes it and no one else learns it: "996555***67". Short values are
 // hidden whole.
 func Mask(s string) string {
 	r := []rune(s)
@@ -50,7 +50,7 @@ func MaskCells(columns, cells []string) []string {
 
 // WithoutCells masks what a text of the gate repeats of a row's personal cells: in
 // whatever capitals, with other signs between their words or in their numbers, and a part
-// of a number of at least six signs. Short cells are only masked where they stand alone,
+// of a number of at least six signs. Short cells are only masked where they are words of their own,
 // and single letters are left.
 func WithoutCells(text string, columns, cells []string) string {
 	if text == "" {

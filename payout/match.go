@@ -41,7 +41,7 @@ const (
 	// BasisAccepted: the gate accepted a request of ours. Its reports are about
 	// that; only amount and currency are compared.
 	BasisAccepted Basis = iota + 1
-	// BasisPossible: a request of ours may have left, and nobody has said that
+	// BasisPossible: a request of ours may have left, and no one has said that
 	// the id was taken before; or an earlier report has shown that the payment is
 	// ours. A report is ours unless a field differs.
 	BasisPossible
@@ -51,7 +51,7 @@ const (
 	BasisNone
 )
 
-// Basis is the payout's class. A progress word of a report never moves a payout
+// Basis is the payout's class. Progress in a report never moves a payout
 // into BasisAccepted: only the answer to a request of ours does.
 func (p *Payout) Basis() Basis {
 	switch {

@@ -112,7 +112,7 @@ func TestCompareAccounts(t *testing.T) {
 		{"a.b@x.kg", "ab@x.kg", different},
 		{"GB33BUKB20201555555555", "GB33 BUKB 2020 1555 5555 55", equal},
 		{"GB33BUKB20201555555555", "GB33 BUKB 2020 1555 5555 56", different},
-		{"c-1", "somebody-else", different},
+		{"c-1", "someone-else", different},
 		{"c-1", "12345", unclear},
 		{"c-1", "", unclear},
 		{"", "c-1", unclear},
@@ -270,9 +270,9 @@ func TestTwoAcceptedAttempts(t *testing.T) {
 	require.True(t, p.NeedsCheck())
 }
 
-// Words that nobody has listed, and those that reverse a payment, are for a person,
+// Statuses that are not listed, and those that reverse a payment, are for a person,
 // each once.
-func TestUnlistedWords(t *testing.T) {
+func TestUnlistedStatuses(t *testing.T) {
 	t.Parallel()
 	word := func(w string, at time.Duration) Event {
 		e := event(Unlisted, at)
@@ -301,7 +301,7 @@ func TestUnlistedWords(t *testing.T) {
 	p, _ := Next(rules, in(StateAccepted), word("strange", time.Minute))
 	p, _ = Next(rules, p, verdictOf(StatePaid, time.Hour))
 	require.Equal(t, StatePaid, p.State)
-	require.True(t, p.NeedsCheck(), "nobody has seen the word yet")
+	require.True(t, p.NeedsCheck(), "no one has seen the word yet")
 }
 
 func TestLapsed(t *testing.T) {
@@ -313,7 +313,7 @@ func TestLapsed(t *testing.T) {
 		require.Equal(t, StateAccepted, p.State)
 		require.False(t, p.NeedsCheck())
 		require.True(t, p.Stuck())
-		require.False(t, p.Waiting(), "nobody waits for it")
+		require.False(t, p.Waiting(), "no one waits for it")
 		p, _ = Next(rules, p, verdictOf(StatePaid, time.Hour))
 		require.Equal(t, StatePaid, p.State)
 		require.False(t, p.NeedsCheck())
@@ -359,7 +359,7 @@ func TestVanished(t *testing.T) {
 	require.Equal(t, StateAccepted, p.State)
 }
 
-// What a vanished process was sending is not freed while nobody knows that it is
+// What a vanished process was sending is not freed while no one knows that it is
 // dead.
 func TestBar(t *testing.T) {
 	t.Parallel()
@@ -377,9 +377,9 @@ func TestBar(t *testing.T) {
 	require.Zero(t, p.Bar)
 	b := orphaned.Bar
 	require.False(t, b.Lifted(7, 5, 3), "the same boot")
-	require.True(t, b.Lifted(8, 5, 3), "started anew")
+	require.True(t, b.Lifted(8, 5, 3), "restarted")
 	require.False(t, b.Lifted(8, 6, 3), "another machine")
-	require.False(t, b.Lifted(8, 0, 3), "nobody knows which machine")
+	require.False(t, b.Lifted(8, 0, 3), "no one knows which machine")
 	require.True(t, b.Lifted(7, 5, 4), "--ask-first")
 	require.False(t, Bar{Epoch: 3}.Lifted(8, 5, 3))
 }
@@ -403,7 +403,7 @@ func TestResolved(t *testing.T) {
 	_, effect = Next(rules, in(StateNew), event(Resolved, 0))
 	require.Equal(t, Ignored, effect)
 	_, effect = Next(rules, in(StatePaid), event(Resolved, 0))
-	require.Equal(t, Ignored, effect, "an outcome that nobody questions")
+	require.Equal(t, Ignored, effect, "an outcome that no one polls")
 
 	// What the person has not seen: the gate has spoken since.
 	looked := in(StateUnknown)

@@ -18,11 +18,11 @@ type Rules struct {
 	BarsRetry func(code string) bool
 }
 
-// The defaults of Rules, and how far the interval between questions grows.
+// The defaults of Rules, and how far the interval between polls grows.
 const (
 	DefaultStatusAfter = 15 * time.Second
 	DefaultQuietPeriod = 15 * time.Minute
-	maxPollFactor       = 40
+	maxPollFactor      = 40
 )
 
 func (r Rules) statusAfter() time.Duration {
@@ -47,17 +47,17 @@ type Effect uint8
 
 // The effects.
 const (
-	Ignored     Effect = iota // nothing changed: a repeat, or a late word about an earlier attempt
+	Ignored     Effect = iota // nothing changed: a repeat, or a late report about an earlier attempt
 	Noted                     // only the bookkeeping changed: times, counters; not worth an event
-	Changed                   // state, flags or the gate's words changed; the event is kept
-	Conflicting               // the event contradicts what is settled; kept, and nothing resolved
+	Changed                   // state, flags or the gate's reports changed; the event is kept
+	Conflicting               // the event contradicts what is final; kept, and nothing resolved
 )
 
 // Next is the only place where a payout's state changes. It returns the payout
 // as it is after the event and what the event did. It never fails: an event
 // that does not fit is ignored or noted, and never frees a payout for sending.
 //
-// What it never does: lead a settled payout back to an open state; lead back to
+// What it never does: lead a final payout back to an open state; lead back to
 // New a payout that the gate has ever acknowledged, or one with an attempt in
 // doubt that the gate has not twice denied; take silence for an outcome; believe a
 // report that was not compared with the row, or that is another payment's.
@@ -86,7 +86,7 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	return after, effect
 }
 
-// heard reports whether an event is something that a gate said.
+// fromGate reports whether an event is something that a gate said.
 func (e *Event) fromGate() bool {
 	switch e.Source {
 	case FromCallback, FromStatus:
@@ -158,10 +158,10 @@ func claimed(r Rules, p *Payout, e *Event) Effect {
 }
 
 // current reports whether an attempt's event is about the attempt that is
-// under way. A late word about an earlier one must not touch a later one.
+// under way. A late report about an earlier one must not touch a later one.
 func current(p *Payout, e *Event) bool { return p.State == StateSending && e.Attempt == p.Attempt }
 
-// freed is the only way back to New without the gate's word, and only for the
+// freed is the only way back to New without a report of the gate, and only for the
 // attempt under way: dangerous if anything else could reach it.
 func freed(r Rules, p *Payout, e *Event) Effect {
 	if !current(p, e) {
@@ -194,7 +194,7 @@ func refused(r Rules, p *Payout, e *Event) Effect {
 	return Changed
 }
 
-// answered closes the attempt under way, which surely did not become a payment.
+// answered closes the attempt under way, which did not become a payment.
 // That says nothing of an earlier one: where such a one may have been paid, the
 // payout is Unknown.
 func answered(r Rules, p *Payout, e *Event) (doubted bool) {
@@ -510,11 +510,11 @@ func differ(a, b Operation) bool {
 		!a.Made.IsZero() && !b.Made.IsZero() && !a.Made.Equal(b.Made)
 }
 
-// maxWords are remembered of a payout, so that each is shown once.
+// maxOddStatuses are remembered of a payout, so that each is shown once.
 const maxOddStatuses = 32
 
-// unlisted shows a word to a person, once for each word: one that reverses a
-// payment, or one that nobody has listed. It is no outcome.
+// unlisted shows a status to a person, each once: one that reverses a
+// payment, or one that is not listed. It is no outcome.
 func unlisted(r Rules, p *Payout, e *Event) Effect {
 	if slices.Contains(p.OddStatuses, e.Status) || len(p.OddStatuses) >= maxOddStatuses {
 		return silent(r, p, e)
@@ -531,9 +531,9 @@ func unlisted(r Rules, p *Payout, e *Event) Effect {
 	return max(effect, Changed)
 }
 
-// lapsed takes a word that ends a payment without success and is no refusal. What
+// lapsed takes a status that ends a payment without success and is no refusal. What
 // was paid before is for a person; what has no outcome stays open, and only a
-// person or a later report settles it.
+// person or a later report decides it.
 func lapsed(r Rules, p *Payout, e *Event) Effect {
 	switch p.State {
 	case StateDeclined, StateRejected:
@@ -599,11 +599,11 @@ func pollDue(r Rules, p *Payout, e *Event) Effect {
 	return Noted
 }
 
-// notSeen frees an unknown payout, dangerous if it does so a word too early:
+// notSeen frees an unknown payout, dangerous if it does so a report too early:
 // the gate must have said so twice, of the host that the attempt went to, the
 // second time a quiet period after the attempt ended. That time is measured on
-// the clock that nobody can set, and where it cannot be measured, because the
-// machine was started anew, it begins with the first word since, which counts for
+// the clock that cannot be set, and where it cannot be measured, because the
+// machine was restarted, it begins with the first report since, which counts for
 // nothing else.
 func notSeen(r Rules, p *Payout, e *Event) Effect {
 	if p.State != StateUnknown {
@@ -621,7 +621,7 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 	quiet, measured := e.Tick.Since(p.EndedTick)
 	switch {
 	case !measured && e.Applied.Boot != 0:
-		// When it was asked, the attempt may not have ended; so this word only
+		// When it was asked, the attempt may not have ended; so this report only
 		// begins the period, and counts for nothing else.
 		p.EndedTick, p.NotSeenAt, p.NotSeen = e.Applied, time.Time{}, Tick{}
 		p.Polls++
@@ -737,7 +737,7 @@ func cancelled(p *Payout, e *Event) Effect {
 	return Changed
 }
 
-// heard takes over what the gate said.
+// mergeReport takes over what the gate said.
 func mergeReport(p *Payout, e *Event) {
 	withAmount(p, e)
 	p.Reported.merge(e.Reported)
@@ -779,21 +779,21 @@ func proved(p *Payout, e *Event) {
 	}
 }
 
-// askAfter sets the next question: status_after from now, doubled for every
+// pollAfter sets the next poll: status_after from now, doubled for every
 // question in vain, up to 40 times.
 func (p *Payout) pollAfter(r Rules, now time.Time) {
 	factor := 1 << min(p.Polls, 6)
 	p.PollAt = now.Add(time.Duration(min(factor, maxPollFactor)) * r.statusAfter())
 }
 
-// askWhenQuiet brings the next question forward to the end of the quiet period.
+// pollWhenQuiet brings the next poll forward to the end of the quiet period.
 func (p *Payout) pollWhenQuiet(left time.Duration, now time.Time) {
 	if over := now.Add(left); left > 0 && over.Before(p.PollAt) {
 		p.PollAt = over
 	}
 }
 
-// LongestAsk is the longest time that may lie before the next question about a
+// LongestPollInterval is the longest time that may lie before the next poll about a
 // payout.
 func (r Rules) LongestPollInterval() time.Duration {
 	return max(maxPollFactor*r.statusAfter(), r.quietPeriod())

@@ -39,7 +39,7 @@ func in(s State) Payout {
 	return p
 }
 
-// tick is a moment on the clock that nobody sets.
+// tick is a moment on the clock that cannot be set.
 func tick(at time.Duration) Tick { return Tick{Boot: 1, At: at} }
 
 func event(k Kind, at time.Duration) Event {
@@ -113,7 +113,7 @@ func TestNextAllPairs(t *testing.T) {
 	}
 }
 
-func TestNextVerdicts(t *testing.T) {
+func TestNextOutcomes(t *testing.T) {
 	t.Parallel()
 	outcomes := []State{StatePaid, StatePartial, StateDeclined, StateRejected, StateReturned}
 	for _, from := range States {
@@ -130,14 +130,14 @@ func TestNextVerdicts(t *testing.T) {
 					}
 					want, wantEffect = from, Conflicting
 					if from == StateReturned && (outcome == StatePaid || outcome == StatePartial) {
-						wantEffect = Changed // a late word, no contradiction
+						wantEffect = Changed // a late report, no contradiction
 					}
 				}
 				after, effect := Next(rules, in(from), verdictOf(outcome, time.Minute))
 				require.Equal(t, want, after.State)
 				require.Equal(t, wantEffect, effect)
 				require.Equal(t, wantEffect == Conflicting, after.Flags.has(Contradicted))
-				require.Zero(t, after.Owner, "a settled payout is held by nobody")
+				require.Zero(t, after.Owner, "a final payout is held by no one")
 				if effect != Ignored && effect != Conflicting && want != from {
 					require.Zero(t, after.PollAt, "nothing is left to ask")
 				}
@@ -204,7 +204,7 @@ func kindsOf(events []Event) string {
 	return fmt.Sprint(s)
 }
 
-func TestNextLateWordsAboutEarlierAttempts(t *testing.T) {
+func TestNextLateReportsAboutEarlierAttempts(t *testing.T) {
 	t.Parallel()
 	second := in(StateSending)
 	second.Attempt = 2
@@ -217,7 +217,7 @@ func TestNextLateWordsAboutEarlierAttempts(t *testing.T) {
 		{"released frees nothing", Released, StateSending},
 		{"refused rejects nothing", Refused, StateSending},
 		{"doubt is remembered", Doubtful, StateSending},
-		{"acceptance is the gate's word", Accepted, StateAccepted},
+		{"acceptance is the gate's report", Accepted, StateAccepted},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -227,7 +227,7 @@ func TestNextLateWordsAboutEarlierAttempts(t *testing.T) {
 				own := event(Unsent, 2*time.Minute)
 				own.Attempt = 2
 				p, _ = Next(rules, p, own)
-				require.Equal(t, StateUnknown, p.State, "attempt 1 may have been paid, so attempt 2 surely unsent frees nothing")
+				require.Equal(t, StateUnknown, p.State, "attempt 1 may have been paid, so attempt 2 not sent frees nothing")
 			}
 		})
 	}
@@ -263,11 +263,11 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 		{"said before the attempt ended", func(p *Payout) { p.EndedTick = tick(time.Hour) }, []Event{at(time.Minute), at(80 * time.Minute)}, StateUnknown},
 		{"the wall clock was set forward", nil, []Event{at(time.Minute), wall(at(2*time.Minute), time.Hour)}, StateUnknown},
 		{"the wall clock was set back", nil, []Event{wall(at(time.Minute), -5*time.Hour), wall(at(16*time.Minute), -5*time.Hour)}, StateNew},
-		{"the machine was started anew", nil, []Event{at(time.Minute), boot(at(time.Hour))}, StateUnknown},
-		{"the machine was started anew, long ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(70 * time.Minute)), boot(at(80 * time.Minute))}, StateNew},
-		{"the machine was started anew, and one word since", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(80 * time.Minute))}, StateUnknown},
+		{"the machine was restarted", nil, []Event{at(time.Minute), boot(at(time.Hour))}, StateUnknown},
+		{"the machine was restarted, long ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(70 * time.Minute)), boot(at(80 * time.Minute))}, StateNew},
+		{"the machine was restarted, and one word since", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(80 * time.Minute))}, StateUnknown},
 		{"a question from before the attempt, on another clock", nil, []Event{late(boot(at(0)), time.Hour), boot(at(61 * time.Minute)), boot(at(62 * time.Minute))}, StateUnknown},
-		{"the machine was started anew, a while ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(61 * time.Minute)), boot(at(74 * time.Minute))}, StateUnknown},
+		{"the machine was restarted, a while ago", nil, []Event{at(time.Minute), boot(at(time.Hour)), boot(at(61 * time.Minute)), boot(at(74 * time.Minute))}, StateUnknown},
 		{"a record of an older masspay, without a tick", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(74 * time.Minute)}, StateUnknown},
 		{"the same, in the end", func(p *Payout) { p.EndedTick = Tick{} }, []Event{at(time.Hour), at(70 * time.Minute), at(75 * time.Minute)}, StateNew},
 		{"a word without a tick", nil, []Event{at(time.Hour), {Kind: NotSeen, Key: key, Host: host, At: t0.Add(5 * time.Hour)}}, StateUnknown},
@@ -286,7 +286,7 @@ func TestNotSeenFreesOnlyTwiceAndAfterTheQuietPeriod(t *testing.T) {
 	}
 }
 
-// wall is an event as it is when somebody has set the wall clock.
+// wall is an event as it is when someone has set the wall clock.
 func wall(e Event, by time.Duration) Event { e.At = e.At.Add(by); return e }
 
 // late is a word that was asked for long before it is applied.
@@ -376,7 +376,7 @@ func TestAmountDiffers(t *testing.T) {
 }
 
 // What the gate surely turned away can be given up; what may have become a payment,
-// or what somebody must look at, cannot.
+// or what someone must look at, cannot.
 func TestCancelOnlyWhatCannotBeAPayment(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -433,8 +433,8 @@ func TestNextPromises(t *testing.T) {
 		for range rapid.IntRange(1, 60).Draw(t, "events") {
 			now += time.Duration(rapid.Int64Range(0, int64(20*time.Minute)).Draw(t, "pause"))
 			e := event(rapid.SampledFrom(Kinds).Draw(t, "kind"), now)
-			// Somebody sets the wall clock, and now and then the machine is started
-			// anew; how much time has passed nobody but the test knows.
+			// Someone sets the wall clock, and now and then the machine is started
+			// again; how much time has passed no one but the test knows.
 			e.At = e.At.Add(time.Duration(rapid.Int64Range(-3, 3).Draw(t, "hours off")) * time.Hour)
 			if rapid.IntRange(0, 9).Draw(t, "reboot") == 0 {
 				booted = Tick{Boot: booted.Boot + 1, At: now}
@@ -494,7 +494,7 @@ func TestNextPromises(t *testing.T) {
 			require.Equal(t, p.State == StateSending, p.Owner != 0, "held while sending, and only then")
 			require.True(t, p.State.Valid())
 			if e.Source == FromRun && slices.Contains([]Kind{Unsent, Released, Refused}, e.Kind) && (was.State != StateSending || e.Attempt != was.Attempt) {
-				require.Equal(t, was, p, "a late word about another attempt")
+				require.Equal(t, was, p, "a late report about another attempt")
 			}
 		}
 	})
@@ -534,7 +534,7 @@ func TestTakenAfterTheVerdictMustBeProved(t *testing.T) {
 }
 
 // The gate accepts, and tells by callback that the id was used before: the
-// payment that it then speaks of may be somebody else's.
+// payment that it then speaks of may be another customer's.
 func TestTakenByCallbackAfterAcceptanceMustBeProved(t *testing.T) {
 	t.Parallel()
 	p, _ := Next(rules, in(StateSending), event(Accepted, time.Second))

@@ -1,6 +1,6 @@
 // Package payout is the vocabulary of masspay: what a payout is, which states
 // it can be in, and which events move it from one to another. It uses the
-// standard library only, talks to nobody and stores nothing. Everything else
+// standard library only, talks to nothing and stores nothing. Everything else
 // in the program imports it.
 package payout
 
@@ -20,7 +20,7 @@ type Key struct {
 
 func (k Key) String() string { return fmt.Sprintf("%d/%s", k.ProjectID, k.PaymentID) }
 
-// Tick is a moment on a machine's own clock, which nobody can set. Ticks of
+// Tick is a moment on a machine's own clock, which cannot be set. Ticks of
 // different boots cannot be compared. The zero value is no moment.
 type Tick struct {
 	Boot uint64
@@ -32,8 +32,8 @@ func (t Tick) Since(u Tick) (d time.Duration, ok bool) {
 	return t.At - u.At, t.Boot != 0 && t.Boot == u.Boot
 }
 
-// Digest is a keyed digest. Where it stands for a payment id it finds the id
-// in the store's index; where it stands for a content it tells whether two
+// Digest is a keyed digest. Where it means a payment id it finds the id
+// in the store's index; where it means a content it tells whether two
 // rows ask for the same payout. It cannot be read back.
 type Digest [16]byte
 
@@ -64,13 +64,13 @@ type Payout struct {
 	LostSince time.Time // with Epoch: the lost store cannot have sent it before
 	Host      string    // gate host of the last attempt
 	EndedAt   time.Time // when the last attempt ended, or its owner was found dead
-	EndedTick Tick      // the same on a clock that nobody can set; only while it is in doubt
+	EndedTick Tick      // the same on a clock that cannot be set; only while it is in doubt
 	NotSeenAt time.Time // first "not found" since EndedAt
 	NotSeen   Tick      // the same
-	Polls      int       // questions in a row that brought nothing new
-	PollAt     time.Time // when to ask the gate next; zero: nothing to ask
+	Polls     int       // polls in a row that brought nothing new
+	PollAt    time.Time // when to poll next; zero: nothing to poll
 	FirstSent time.Time
-	FinalAt time.Time
+	FinalAt   time.Time
 	Reported  Reported // what the gate has said last
 	Flags     Flags
 
@@ -79,16 +79,16 @@ type Payout struct {
 	Bar             Bar         // why "not found" does not free it for now
 	Closed          Flags       // oddities that a person has seen
 	Outcomes        uint16      // outcomes that the gate has reported, by State, as bits
-	OddStatuses           []string    // status words that were shown to a person, each once
+	OddStatuses     []string    // statuses that were shown to a person, each once
 	Paid            []Operation // successful operations of it that the gate has reported
 	Second          string      // with PaidTwice: what names the other payment
 	Field           string      // with NotOurs and Unproved: the field that differs or is missing
 	PolledSoonAt    time.Time   // when a body that could be read in two ways last brought a poll forward
-	ReportedAt         time.Time   // when a gate last said anything about it that was not ignored
+	ReportedAt      time.Time   // when a gate last said anything about it that was not ignored
 	Resolution      Resolution
 }
 
-// Resolution is what a person decided about a payout that no gate can settle. The
+// Resolution is what a person decided about a payout that no gate can decide. The
 // zero value is no decision.
 type Resolution struct {
 	As     State // StatePaid or StateDeclined
@@ -114,20 +114,20 @@ type Flags uint16
 
 // The oddities.
 const (
-	Contradicted  Flags = 1 << iota // two verdicts that cannot both be true
+	Contradicted  Flags = 1 << iota // two outcomes that cannot both be true
 	AmountDiffers                   // the gate's amount or currency is not what was asked for
-	NotOurs                         // the gate's payment of this id was made for somebody else
-	LateReport                        // the gate spoke of it again after it was settled
+	NotOurs                         // the gate's payment of this id was made for another
+	LateReport                      // the gate spoke of it again after it was final
 	OtherType                       // a callback about the id was not about a payout
-	WasDoubted                      // an attempt got no answer; only the gate's word cleared it
-	Overtaken                       // the verdict came before the answer
+	WasDoubted                      // an attempt got no answer; only the gate's report cleared it
+	Overtaken                       // the outcome came before the answer
 	Proved                          // the gate's payment was shown to be this row's
 	Restored                        // the gate knew of it before this store did
 	Unproved                        // the gate reports a payment of this id that is not shown to be ours
 	PaidTwice                       // the gate reports more than one payment of it
-	OddStatus                         // the gate reported a word that a person must read; see Words
+	OddStatus                       // the gate reported a status that a person must read; see Words
 	Vanished                        // the gate says that it has the id, and that it does not know it
-	Ended                           // the gate ended it without success, by a word that is no refusal
+	Ended                           // the gate ended it without success, by a status that is no refusal
 	Reviewed                        // a person has seen what arrived of it, or that it came back
 )
 
@@ -172,7 +172,7 @@ func (p *Payout) Cancellable() bool {
 // its id: a new row may have it.
 func (p *Payout) FreesID() bool { return p.State == StateCancelled && !p.OfAnother() }
 
-// Stuck reports whether the payout is open and nothing but a person can settle
+// Stuck reports whether the payout is open and nothing but a person can decide
 // it, though no check is due: the gate ended it without success, or has the id
 // for another and a person has seen that.
 func (p *Payout) Stuck() bool {
@@ -180,7 +180,7 @@ func (p *Payout) Stuck() bool {
 }
 
 // Version changes with whatever a person should know of who decides about the payout:
-// its state, its attempts, its events, and when a gate was last heard.
+// its state, its attempts, its events, and when a gate last reported.
 func (p *Payout) Version() uint64 {
 	h := fnv.New64a()
 	_, _ = fmt.Fprint(h, p.State, p.Attempt, p.AcceptedAttempt, p.Events, p.Dropped, p.Flags, p.Closed, p.Reported.Status, p.ReportedAt.UnixMicro())
@@ -192,10 +192,10 @@ func (p *Payout) Version() uint64 {
 func (p *Payout) Waiting() bool { return p.State.Open() && !p.NeedsCheck() && !p.Stuck() }
 
 // Open reports whether the payout still waits for something: to be sent, for
-// an answer, or for a verdict.
+// an answer, or for an outcome.
 func (p *Payout) Open() bool { return p.State.Open() }
 
-// Record is a payout with its history, oldest event first.
+// History is a payout with all its events, oldest event first.
 type History struct {
 	Payout
 	Events []Event

@@ -12,7 +12,7 @@ import (
 // personal may be in it: NewReported makes one, and the store masks what a message repeats
 // of the row (WithoutCells).
 type Reported struct {
-	Status            string // the platform's word, as processing
+	Status            string // the platform's status, as processing
 	Code              string // of the operation, or of a refusal
 	Message           string
 	Amount            Amount // what it says it pays; zero when it does not say

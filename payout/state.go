@@ -9,8 +9,8 @@ type State uint8
 // stuck in it.
 const (
 	// StateNew waits to be sent: no attempt of it can have become a payment.
-	// A run claims it and cancel gives it up; the gate's word wins over both.
-	// Stuck: only while nobody runs its batch.
+	// A run claims it and cancel gives it up; the gate's report wins over both.
+	// Stuck: only while no one runs its batch.
 	StateNew State = iota + 1
 
 	// StateSending is claimed by a living process that may be sending it at
@@ -20,37 +20,37 @@ const (
 	StateSending
 
 	// StateUnknown may or may not have become a payment: an attempt ended in
-	// doubt. Only the gate's word leaves it, by callback or by status answer;
+	// doubt. Only a report of the gate leaves it, by callback or by status answer;
 	// "never seen", said twice with the quiet period between, leads back to
 	// New. Stuck: while the gate cannot be asked, or says neither.
 	StateUnknown
 
-	// StateAccepted is known to the gate, which has not decided. A verdict
-	// leaves it. Stuck: while callbacks are lost and nobody asks, or while a
+	// StateAccepted is known to the gate, which has not decided. An outcome
+	// leaves it. Stuck: while callbacks are lost and no one asks, or while a
 	// person must clarify something with the platform.
 	StateAccepted
 
-	// StatePaid is settled: the money arrived. Only Returned may follow.
+	// StatePaid is final: the money arrived. Only Returned may follow.
 	StatePaid
 
-	// StatePartial is settled: the payout was split and only part of it
+	// StatePartial is final: the payout was split and only part of it
 	// arrived. Only Returned may follow.
 	StatePartial
 
-	// StateDeclined is settled: refused by the platform or the provider after
+	// StateDeclined is final: refused by the platform or the provider after
 	// it was accepted. The id is used up; nothing leaves this state.
 	StateDeclined
 
-	// StateRejected is settled: failed the gate's validation, before or after
+	// StateRejected is final: failed the gate's validation, before or after
 	// the answer. masspay does not use the id again; nothing leaves this state.
 	StateRejected
 
-	// StateReturned is settled: the money came back after it had arrived.
+	// StateReturned is final: the money came back after it had arrived.
 	// Nothing leaves this state.
 	StateReturned
 
-	// StateCancelled is settled: a person gave it up before it was ever
-	// attempted. The gate's word alone leaves it (somebody else used the id).
+	// StateCancelled is final: a person gave it up before it was ever
+	// attempted. Only a report of the gate leaves it (another used the id).
 	// Another file may bring the id again, as a payout of its own.
 	StateCancelled
 )
@@ -81,5 +81,5 @@ func (s State) Valid() bool { return s >= StateNew && s <= StateCancelled }
 // person's doing.
 func (s State) Open() bool { return s >= StateNew && s <= StateAccepted }
 
-// Settled reports whether the payout has its outcome.
+// Final reports whether the payout has its outcome.
 func (s State) Final() bool { return s >= StatePaid && s <= StateCancelled }

@@ -36,7 +36,7 @@ type Count struct {
 	N      int
 	Check  int   // of those, how many want a person's check
 	Minor  int64 // and their sum, in minor units
-	Stuck  int   // of the open, how many only a person can settle, though no check is due
+	Stuck  int   // of the open, how many only a person can decide, though no check is due
 }
 
 // Open is how many payouts of the batch are open.

@@ -32,7 +32,7 @@ var (
 	// ErrRestored: the store is older than its marker. The lost store may have
 	// sent what this one believes unsent.
 	ErrRestored = errors.New("the store is a restored copy")
-	// ErrNoMarker: the store's marker is missing, so nobody can tell whether
+	// ErrNoMarker: the store's marker is missing, so it is not known whether
 	// the store is a restored copy.
 	ErrNoMarker = errors.New("the marker of the store is missing")
 	// ErrDamaged: a record does not have the checksum it was written with.
@@ -41,8 +41,8 @@ var (
 	ErrNoBatch = errors.New("no such batch")
 	// ErrLoaded: the same file is a whole batch already; nothing was loaded.
 	ErrLoaded = errors.New("the same file is already loaded")
-	// ErrDoubled: an id stands twice in one load; nothing was loaded.
-	ErrDoubled = errors.New("a payment id stands twice")
+	// ErrDoubled: an id appears twice in one load; nothing was loaded.
+	ErrDoubled = errors.New("duplicate payment_id")
 	// ErrUnknown: no payout has that key.
 	ErrUnknown = errors.New("no such payout")
 )

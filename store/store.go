@@ -90,7 +90,7 @@ type Claimer interface {
 	Limiter(rate float64, burst int) (Limiter, error)
 
 	// Due hands out payouts whose poll is due, the longest due first, to this caller: for
-	// as long as the lease they are due for nobody else. That is bookkeeping and no event;
+	// as long as the lease they are due for no one else. That is bookkeeping and no event;
 	// whoever does not poll loses nothing but the time.
 	Due(ctx context.Context, d Due) ([]payout.History, error)
 
@@ -126,7 +126,7 @@ type Limiter interface {
 // Applier is the method of a store that events go to.
 type Applier interface {
 	// Apply runs events through payout.Next in one durable commit. An event of
-	// an unknown id is kept under its key if it is the gate's word, and dropped
+	// an unknown id is kept under its key if the gate reported it, and dropped
 	// otherwise.
 	Apply(ctx context.Context, events ...payout.Event) ([]Change, error)
 }
@@ -158,7 +158,7 @@ type Reader interface {
 	// Batches streams all whole batches, oldest first.
 	Batches(ctx context.Context) iter.Seq2[Batch, error]
 
-	// NextDue is the earliest AskAt of all open payouts, zero if there is none.
+	// NextDue is the earliest PollAt of all open payouts, zero if there is none.
 	NextDue(ctx context.Context) (time.Time, error)
 
 	// OpenGates lists the identities of the gates that open payouts may have been
@@ -171,7 +171,7 @@ type Reader interface {
 
 // Keeper is for whoever looks after the store as a whole.
 type Keeper interface {
-	// Record keeps who runs what since when, and returns the run's number. What this
+	// BeginRun keeps who runs what since when, and returns the run's number. What this
 	// Store applies from then on carries it (payout.Event.Run). EndRun keeps how it
 	// ended.
 	BeginRun(ctx context.Context, r Run) (number uint64, err error)
@@ -179,7 +179,7 @@ type Keeper interface {
 
 	// Restored reports whether payouts must be asked about before they are sent, because
 	// the store is a copy: another one may have sent what this one believes unsent. It
-	// fails with ErrNoMarker where nobody can tell.
+	// fails with ErrNoMarker where that is not known.
 	Restored(ctx context.Context) (bool, error)
 
 	// AskFirst declares that the store may be a copy: from now on the gate is asked about

@@ -114,7 +114,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	n, err := c.parse(r.Context(), source, body)
 	switch {
 	case r.Context().Err() != nil:
-		return // nobody waits any more
+		return // no one waits any more
 	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
 		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "signature does not match", http.StatusForbidden)
@@ -130,7 +130,7 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not stored", http.StatusInternalServerError)
 		return
 	}
-	// Dangerous to move up: 200 says that the word is durable.
+	// Dangerous to move up: 200 says that the report is durable.
 	w.WriteHeader(http.StatusOK)
 	if n.TwoReadings {
 		c.warn(log, "callback can be read in two ways, nothing of it is believed; the status is polled instead", "payout", n.Key.String())
@@ -158,7 +158,7 @@ func effect(c store.Change) string {
 	case payout.Noted:
 		return "noted"
 	case payout.Conflicting:
-		return "contradicts what is settled, kept"
+		return "contradicts what is final, kept"
 	}
 	return "known already"
 }

@@ -20,7 +20,7 @@ type crowd struct {
 	place  map[net.Conn]seat
 }
 
-// seat is where a connection stands.
+// seat is where a connection is counted.
 type seat struct {
 	in *list.List
 	at *list.Element

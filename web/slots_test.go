@@ -448,7 +448,7 @@ func TestForgersTakeTurns(t *testing.T) {
 			committer.Wait()
 			t.Logf("good callbacks took %v beside %d forged ones; at most %d turns of others", took, refused.Load(), c.parsing.longest)
 			require.LessOrEqual(t, c.parsing.longest, uint64(sources), "turns of others between two of a source")
-			require.NotZero(t, c.parsing.longest, "nobody waited, and this shows nothing")
+			require.NotZero(t, c.parsing.longest, "no one waited, and this shows nothing")
 			require.Zero(t, accepted.Load())
 			require.Equal(t, good, a.seen())
 			requireEmpty(t, &c.parsing)

@@ -23,7 +23,7 @@ import (
 	"masspay/store/seal"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "write golden files again")
 
 // checker has an empty store.
 func checker(t testing.TB) *payfile.Checker {
@@ -126,7 +126,7 @@ func TestFilesThatAreRefused(t *testing.T) {
 		{"long row", header + strings.TrimSpace(good) + ";x\n", "line 2: the row has 14 cells, the header has 13"},
 		{"quote never closed", header + good + strings.Replace(good, "Aibek", `"Aibek`, 1) + good + good, `line 3: a quote (") opens here and does not close`},
 		{"quote never closed, endless", header + good + strings.Replace(good, "Aibek", `"Aibek`, 1) + strings.Repeat(good, 10_000), `line 3: this row is longer than 256 KiB: a quote (")`},
-		{"bare quote", header + strings.Replace(good, "Aibek", `Ai"bek`, 1), `line 2: a quote (") stands inside a cell`},
+		{"bare quote", header + strings.Replace(good, "Aibek", `Ai"bek`, 1), `line 2: a quote (") is inside a cell`},
 		{"no text at all", header + strings.Repeat(";", 12) + "\n", "line 2: the row is empty"},
 		{"every row twice", header + good + good, `line 2: general.payment_id "p1": duplicate payment_id, also on line 3`},
 	} {
@@ -202,7 +202,7 @@ func TestFilesThatAreAccepted(t *testing.T) {
 		{"commas", strings.ReplaceAll(header+good, ";", ","), "the file is divided by ','"},
 		{"tabs", strings.ReplaceAll(header+good, ";", "\t"), "the file is divided by '\\t'"},
 		{"bars", strings.ReplaceAll(header+good, ";", "|"), "the file is divided by '|'"},
-		{"spaces around text", header + strings.Replace(good, "Asanov", " Asanov ", 1), "customer.last_name: spaces around the value are sent as they stand"},
+		{"spaces around text", header + strings.Replace(good, "Asanov", " Asanov ", 1), "customer.last_name: spaces around the value are sent as they are"},
 		{"unknown bank", header + strings.Replace(good, "mbank", "newbank", 1), `account.bank_code "newbank": not among the known banks`},
 		{"foreign number", header + strings.Replace(good, "996555123420", "79876543210", 1), "account.number: not a Kyrgyz number"},
 		{"other scripts in names", header + strings.Replace(good, "Asanov", "Жакыпова", 1), ""},
@@ -310,7 +310,7 @@ func TestSkipInvalidNeverSkipsStructure(t *testing.T) {
 	}
 }
 
-// Somebody is still uploading while the file is read.
+// Someone is still uploading while the file is read.
 func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(path string) error{

@@ -10,7 +10,7 @@ import (
 	"masspay/payout"
 )
 
-// idHash stands for an id while one file is checked: ids that differ have hashes that
+// idHash replaces an id while one file is checked: ids that differ have hashes that
 // differ, but for a chance of one in 2^64 for a file of billions of rows, in which a good
 // file would be refused.
 type idHash [2]uint64

@@ -21,7 +21,7 @@ type Input struct {
 }
 
 // Open opens a file. Standard input is "-": it is copied to a file that has no name and
-// that nobody else can read.
+// that no one else can read.
 func Open(path string, stdin io.Reader) (*Input, error) {
 	if path == "-" {
 		return spool(stdin)

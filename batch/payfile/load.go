@@ -10,8 +10,8 @@ import (
 	"masspay/store"
 )
 
-// ErrChanged says that a file is not what was checked: somebody is still
-// writing it. Nothing was loaded or sent.
+// ErrChanged says that a file is not what was checked: it is still
+// written. Nothing was loaded or sent.
 var ErrChanged = errors.New("the file changed while it was read")
 
 // Load reads a checked file a second time, into the store: all of it or

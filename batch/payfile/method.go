@@ -63,7 +63,7 @@ func (r *rules) method(line int, v string) *methodRules {
 		f := composer.Field(i)
 		if f != nil && f.Type == gate.Object {
 			m.bad = true
-			r.problems.add(Problem{Line: 1, Column: path, Text: "the field is an object and cannot stand in one cell: remove the column", structure: true, once: v + " has " + path})
+			r.problems.add(Problem{Line: 1, Column: path, Text: "the field is an object and cannot be written in one cell: remove the column", structure: true, once: v + " has " + path})
 		}
 		if slices.Contains(baseColumns, path) {
 			continue
@@ -98,7 +98,7 @@ func (r *rules) fields(in row, m *methodRules) {
 			continue
 		}
 		if c.field == nil {
-			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it stands", c.name, in.Method))
+			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it is", c.name, in.Method))
 			continue
 		}
 		if text := c.check(v); text != "" {
@@ -106,10 +106,10 @@ func (r *rules) fields(in row, m *methodRules) {
 			continue
 		}
 		if spaced(v) {
-			r.warnings.add(in.line, c.name+": spaces around the value are sent as they stand")
+			r.warnings.add(in.line, c.name+": spaces around the value are sent as they are")
 		}
 		if len(c.banks) > 0 && !slices.Contains(c.banks, v) {
-			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it stands, the list may have changed", c.name, v, strings.Join(c.banks, ", ")))
+			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it is, the list may have changed", c.name, v, strings.Join(c.banks, ", ")))
 		}
 	}
 	if m.phone >= 0 {

@@ -56,7 +56,7 @@ func (r *rules) kyrgyzPhone(line int, v string) {
 		return
 	}
 	if !strings.HasPrefix(v, "996") {
-		r.warnings.add(line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it stands")
+		r.warnings.add(line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it is")
 	}
 }
 

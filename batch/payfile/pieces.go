@@ -255,7 +255,7 @@ func csvText(err error) string {
 	case errors.Is(err, csv.ErrQuote):
 		return "a quote (\") opens here and does not close where the cell ends"
 	case errors.Is(err, csv.ErrBareQuote):
-		return "a quote (\") stands inside a cell that is not quoted: double it and quote the cell, or remove it"
+		return "a quote (\") is inside a cell that is not quoted: double it and quote the cell, or remove it"
 	case errors.Is(err, io.EOF):
 		return "the file is empty"
 	}

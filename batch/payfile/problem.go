@@ -17,7 +17,7 @@ const maxProblems = 1000
 type Problem struct {
 	Line   int    // physical line, 0: the file as a whole
 	Column string // dotted path, empty: the row or the file as a whole
-	Value  string // as it stands, or masked where it is personal
+	Value  string // as it is, or masked where it is personal
 	Text   string // what is wanted instead, with a remedy
 
 	structure bool // the file's structure, which --skip-invalid does not skip

@@ -101,7 +101,7 @@ func (r *rules) header() bool {
 // that there was none.
 func (r *rules) check(in row) (out draft, ok bool) {
 	before := r.problems.count
-	// The id counts even if the rest is wrong: it must not stand twice.
+	// The id counts even if the rest is wrong: it must be unique.
 	if in.Project != r.project0.cell || r.project0.id == 0 {
 		n, _ := strconv.ParseUint(in.Project, 10, 32)
 		r.project0 = project{cell: in.Project, id: uint32(n)}

@@ -39,7 +39,7 @@ func unknownMethod(v string) string {
 }
 
 // looksRight reports whether a value may be what its column is for. In a row
-// whose cells have shifted, a phone number may stand under currency.
+// whose cells have shifted, a phone number may be under currency.
 func looksRight(column, value string) bool {
 	switch column {
 	case gate.ColOperation, gate.ColMethod:

@@ -35,7 +35,7 @@ var columns = []struct {
 	{"result.request_id", func(l *Line) string { return harmless(l.Payout.Reported.RequestID) }},
 	{"result.attempts", func(l *Line) string { return strconv.Itoa(l.Payout.Tries) }},
 	{"result.first_sent_at", func(l *Line) string { return stamp(l.Payout.FirstSent) }},
-	{"result.settled_at", func(l *Line) string { return stamp(l.Payout.FinalAt) }},
+	{"result.final_at", func(l *Line) string { return stamp(l.Payout.FinalAt) }},
 	{"result.note", func(l *Line) string { return l.Note }},
 }
 

@@ -46,7 +46,7 @@ func (w *follower) finish(err error) {
 }
 
 // Read reads on from the file's beginning, and waits for what is yet to be
-// written. Behind what was written nothing must stand.
+// written. Behind what was written there must be nothing.
 func (w *follower) Read(p []byte) (int, error) {
 	w.mu.Lock()
 	for w.read >= w.written && !w.done {

@@ -52,8 +52,8 @@ func (n Notes) Of(l store.Line) string {
 	if f(payout.Ended) && p.State.Open() {
 		add(true, "the gate ended it without success ("+p.Reported.Status+"); it may have been paid all the same: ask the platform, then masspay resolve")
 	}
-	add(p.Bar != payout.Bar{} && p.State == payout.StateUnknown, "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was started anew")
-	add(f(payout.OtherType), "the gate also sent word about this id that is not about a payout")
+	add(p.Bar != payout.Bar{} && p.State == payout.StateUnknown, "the process that sent it vanished without a trace: it is polled, and sent again only after a person has looked (masspay resolve), or when the machine was restarted")
+	add(f(payout.OtherType), "the gate also reported something about this id that is not about a payout")
 	add(f(payout.Restored), "the gate knew of it before this store did")
 	add(p.State == payout.StateNew && p.OfAnother(), "not sent, and not to be sent under this id")
 	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries == 0, "not sent yet")
@@ -65,7 +65,7 @@ func (n Notes) Of(l store.Line) string {
 	add(p.State.Open() && p.OfAnother(), "find out whose payment it is; then masspay resolve, and pay the row under a new id")
 	add(p.State == payout.StateCancelled, "cancelled, not paid; its id is free")
 	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
-	add(p.State.Final() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported settled it")
+	add(p.State.Final() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported decided it")
 	add(f(payout.LateReport), "the gate repeated an older outcome later")
 	add(p.Closed != 0 && !p.NeedsCheck() && p.Resolution.As == 0, "a person has seen this")
 	if p.State == payout.StatePartial {

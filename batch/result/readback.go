@@ -39,7 +39,7 @@ func (c *cellHash) row(cells []string) {
 	c.h.Write(c.buf)
 }
 
-// ErrUnlike says that a written result is not like what was loaded. The file
+// ErrMismatch says that a written result is not like what was loaded. The file
 // was thrown away; the store is as it was.
 var ErrMismatch = errors.New("the written result is not like what was loaded")
 

@@ -1,6 +1,6 @@
 // Package result writes what became of a batch: every row of the input in order, with
 // its outcome, in the words that finance reads. It is made from the store alone, and asks
-// nobody.
+// no gate.
 package result
 
 import (

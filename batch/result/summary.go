@@ -22,7 +22,7 @@ type Summary struct {
 	BeforeOpen          int       // of Before, rows that are open
 	Actions             map[string]int
 	Example             map[string]string // a payment_id for each of Actions, and for WordCheck
-	SettledNow          int               // of Before, rows that had no outcome when the run began
+	FinalNow            int               // of Before, rows that had no outcome when the run began
 }
 
 // Earlier are rows that an earlier run sent.
@@ -117,7 +117,7 @@ func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
 			s.BeforeOpen++
 		}
 		if sent != nil && (p.FinalAt.IsZero() || p.FinalAt.After(sent.begun)) {
-			s.SettledNow++
+			s.FinalNow++
 		}
 		s.addEarlier(Earlier{Batch: p.SentBy, Rows: 1, Last: p.FirstSent})
 	}
@@ -140,7 +140,7 @@ func (s *Summary) Merge(t Summary) {
 	s.Unsent.Merge(t.Unsent)
 	s.Barred += t.Barred
 	s.BeforeOpen += t.BeforeOpen
-	s.SettledNow += t.SettledNow
+	s.FinalNow += t.FinalNow
 	for act, n := range t.Actions {
 		if s.Actions == nil {
 			s.Actions = map[string]int{}

@@ -25,7 +25,7 @@ func TestArrived(t *testing.T) {
 		{"paid, nothing, and a person has seen it", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(0)}, Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, false},
 		{"paid, no number, and a person has seen it", payout.Payout{State: payout.StatePaid, Reported: payout.Reported{Amount: kgs(-1)}, Flags: payout.AmountDiffers, Closed: payout.AmountDiffers}, 0, true},
 		{"partly", payout.Payout{State: payout.StatePartial, Reported: payout.Reported{Amount: kgs(40)}}, 40, false},
-		{"partly, nobody knows which part", payout.Payout{State: payout.StatePartial}, 0, true},
+		{"partly, no one knows which part", payout.Payout{State: payout.StatePartial}, 0, true},
 		{"declined", payout.Payout{State: payout.StateDeclined, Reported: payout.Reported{Amount: kgs(100)}}, 0, false},
 		{"rejected", payout.Payout{State: payout.StateRejected}, 0, false},
 		{"returned", payout.Payout{State: payout.StateReturned, Reported: payout.Reported{Amount: kgs(100)}}, 0, false},
@@ -69,7 +69,7 @@ func TestSummaryTellsRunsApart(t *testing.T) {
 	require.Equal(t, 1, s.Unsent.Rows)
 	require.Equal(t, 3, s.Before.Rows)
 	require.Equal(t, map[string]int64{"KGS": 30}, s.Before.Minor())
-	require.Equal(t, 2, s.SettledNow, "one has no outcome yet")
+	require.Equal(t, 2, s.FinalNow, "one has no outcome yet")
 	require.Equal(t, []Earlier{{Batch: 3, Rows: 3, Last: begun.Add(-time.Hour)}}, s.Earlier)
 	require.Equal(t, 7, s.Rows)
 }

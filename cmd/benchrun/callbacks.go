@@ -15,7 +15,7 @@ const besides = 500
 
 // callbacks measures how many callbacks a second masspay serve takes while a run
 // sends from the same store, and what a store takes when every payout has its
-// verdict.
+// outcome.
 func (b *bench) callbacks(ctx context.Context, rows int) error {
 	accepted, other := filepath.Join(b.folder, "accepted.csv"), filepath.Join(b.folder, "other.csv")
 	total := rows * b.runs

@@ -91,7 +91,7 @@ func writeCallbacks(path, to string, first, rows int) error {
 	})
 }
 
-// callback is the platform's word that a row is paid, in the form and with the
+// callback is the platform's report that a row is paid, in the form and with the
 // fields of its documentation.
 func callback(row []string, n int, secret gate.Secret) ([]byte, error) {
 	amount, err := strconv.ParseInt(row[4], 10, 64)

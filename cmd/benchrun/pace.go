@@ -46,7 +46,7 @@ func (b *bench) pace(ctx context.Context, rate, processes int, over time.Duratio
 		}
 		defer func() { _ = stop() }()
 	}
-	from := time.Now().Add(2 * time.Second) // until then somebody may still be alone
+	from := time.Now().Add(2 * time.Second) // until then one of them may still be alone
 	select {
 	case <-ctx.Done():
 		return context.Cause(ctx)
@@ -112,11 +112,11 @@ func (b *bench) killed(ctx context.Context, rows int) error {
 }
 
 const (
-	stillOpen   = 4 // how masspay run ends when verdicts are missing
+	stillOpen   = 4 // how masspay run ends when outcomes are missing
 	defaultRate = 5 // of gate.rate
 )
 
-// waiting measures the CPU that waiting for verdicts costs at the default rate: what a run of a file
+// waiting measures the CPU that waiting for outcomes costs at the default rate: what a run of a file
 // that is sent takes more when it waits.
 func (b *bench) waiting(ctx context.Context, rows int, over time.Duration) error {
 	folder, err := b.storeAt(ctx, "waiting", b.gate, 100_000, 1000)
@@ -141,8 +141,8 @@ func (b *bench) waiting(ctx context.Context, rows int, over time.Duration) error
 	waited, err := b.run(ctx, folder, "masspay", "run", "--config", slow, "--wait", over.String(), file, "-o", "result.csv")
 	var open *exec.ExitError
 	if !errors.As(err, &open) || open.ExitCode() != stillOpen {
-		return errors.Join(err, errors.New("masspay run --wait did not end with verdicts missing"))
+		return errors.Join(err, errors.New("masspay run --wait did not end with outcomes missing"))
 	}
-	b.add(fmt.Sprintf("waiting for %s verdicts, %% of a core", payout.FormatNumber(rows)), "%.1f", []float64{100 * (waited.cpu - at.cpu).Seconds() / over.Seconds()})
+	b.add(fmt.Sprintf("waiting for %s outcomes, %% of a core", payout.FormatNumber(rows)), "%.1f", []float64{100 * (waited.cpu - at.cpu).Seconds() / over.Seconds()})
 	return nil
 }

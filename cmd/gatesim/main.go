@@ -48,7 +48,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	hostile := fl.Bool("hostile", false, "every fault at a small rate")
 	payEvery := fl.Bool("pay-every", false, "pay every accepted POST, also of a known id")
 	bare := fl.Bool("bare", false, "answer at once and remember nothing, for load tests")
-	verdict := fl.Duration("verdict-after", time.Second, "from acceptance to verdict")
+	outcome := fl.Duration("outcome-after", time.Second, "from acceptance to outcome")
 	lag := fl.Duration("status-lag", 2*time.Second, "until the status endpoint knows of a payment")
 	fl.Var(&faults, "fault", "a fault and its rate, as cut-after=0.05; may be repeated")
 	fl.Var(&projects, "project", "a project and its secret, as 1234=secret; may be repeated")
@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	cfg := gatesim.Config{
 		Seed: *seed, Callback: *callback, PayEvery: *payEvery, Bare: *bare,
-		VerdictAfter: *verdict, StatusLag: *lag, Projects: map[uint32]string{},
+		OutcomeAfter: *outcome, StatusLag: *lag, Projects: map[uint32]string{},
 	}
 	if *hostile {
 		cfg.Rates = gatesim.Hostile()

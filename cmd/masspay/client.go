@@ -84,7 +84,7 @@ func (c *config) clientOf(address string, s store.Store) (client *gate.Client, c
 }
 
 // proxyError says that the environment names a proxy that cannot be read: Go leaves it
-// out without a word, and requests would leave by another way than was meant.
+// out silently, and requests would leave by another way than was meant.
 func proxyError(environ []string) error {
 	for _, kv := range environ {
 		name, value, _ := strings.Cut(kv, "=")

@@ -126,7 +126,7 @@ func (c *config) validateProjects() (problems []string) {
 			problems = append(problems, fmt.Sprintf("projects[%d].id is missing", i))
 		}
 		if seen[p.ID] {
-			problems = append(problems, fmt.Sprintf("projects: %d stands twice", p.ID))
+			problems = append(problems, fmt.Sprintf("projects: %d is listed twice", p.ID))
 		}
 		seen[p.ID] = true
 	}

@@ -42,9 +42,9 @@ func yamlProblems(err error, text string) (problems []string, syntax bool) {
 	if !errors.As(err, &e) {
 		s := strings.TrimPrefix(err.Error(), "yaml: ")
 		if strings.Contains(s, "cannot start any token") || strings.Contains(s, "tab character") {
-			s += " (a tab? only spaces may stand before a key)"
+			s += " (a tab? only spaces may precede a key)"
 		} else {
-			s += " (here, or on the line before: a key is followed by a colon and a space, and stands below its like)"
+			s += " (here, or on the line before: a key is followed by a colon and a space, and is indented like its neighbours)"
 		}
 		return []string{s}, true
 	}
@@ -81,7 +81,7 @@ func yamlProblems(err error, text string) (problems []string, syntax bool) {
 	return problems, false
 }
 
-// keyNames are the keys that a configuration may have, wherever they stand.
+// keyNames are the keys that a configuration may have, wherever they are.
 func keyNames(t reflect.Type) (names []string) {
 	for f := range t.Fields() {
 		key, ok := f.Tag.Lookup("yaml")

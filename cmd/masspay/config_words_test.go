@@ -37,7 +37,7 @@ callbacks:
 		{"rate: 5", "rates: 5", "line 3: unknown key rates: did you mean rate?"},
 		{"secret_file: 1234", "secretfile: 1234", "line 7: unknown key secretfile: did you mean secret_file?"},
 		{"rate: 5", "rate:5", "a key is followed by a colon and a space"},
-		{"  rate", "\trate", "a tab? only spaces may stand before a key"},
+		{"  rate", "\trate", "a tab? only spaces may precede a key"},
 		{"secret_file: 1234.secret", "secret_file: ~/1234.secret", "projects[0].secret_file: ~ is not your home here"},
 		{"store.key", "~anna/store.key", "store.key_file: ~ is not your home here"},
 		{"https://gate.host.test", "https://gate.host.test:99999", "gate.base_url: want a port up to 65535"},

@@ -14,13 +14,13 @@ import (
 )
 
 // confirm asks a person to type a word before something that cannot be undone. With
-// yes nobody is asked; where nobody can be, it is refused, and elsewhere says what to do.
+// yes there is no question; where there is no terminal, it is refused, and elsewhere says what to do.
 func (a *app) confirm(ctx context.Context, yes bool, what, word, elsewhere string) error {
 	if yes {
 		return nil
 	}
 	if !a.mayAsk() {
-		return failf(exitConfig, elsewhere, "%s needs a confirmation, and nobody can be asked here; nothing was changed or sent", what)
+		return failf(exitConfig, elsewhere, "%s needs a confirmation, and there is no one to ask here; nothing was changed or sent", what)
 	}
 	_, _ = fmt.Fprintf(a.w.stderr, "type %s to confirm: ", word)
 	typed, err := a.typed(ctx)
@@ -40,7 +40,7 @@ func (a *app) mayAsk() bool {
 }
 
 // confirmSending shows what a run is about to send, and where, and asks once. Where
-// nobody sits, in scripts and under cron, it does not ask.
+// there is no person, in scripts and under cron, it does not ask.
 func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend, before result.Sum, output string, yes bool) error {
 	if yes || toSend.Rows == 0 || file == "-" || !a.mayAsk() {
 		return nil

@@ -184,7 +184,7 @@ func (n *night) keepsSecrets() {
 // end as without it.
 func TestKilledInTheMiddle(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond, StatusLag: 200 * time.Millisecond})
+	n := newNight(t, 100, gatesim.Config{OutcomeAfter: 20 * time.Millisecond, StatusLag: 200 * time.Millisecond})
 	n.file("payouts.csv", 150)
 	for i := range 5 {
 		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
@@ -202,7 +202,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
-		n := newNight(t, 50, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+		n := newNight(t, 50, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 		n.file("payouts.csv", 60)
 		cmd := n.command("run", "payouts.csv", "-o", "result.csv")
 		var said bytes.Buffer
@@ -224,7 +224,7 @@ func TestInterrupted(t *testing.T) {
 // that left ends nothing.
 func TestWhatEndsNothing(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 50, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n := newNight(t, 50, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 	n.file("payouts.csv", 40)
 	run := n.command("run", "payouts.csv", "-o", "result.csv")
 	read, write, err := os.Pipe()
@@ -243,7 +243,7 @@ func TestWhatEndsNothing(t *testing.T) {
 // A run that is suspended with Ctrl-Z does not block others at the store.
 func TestSuspendedByHand(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n := newNight(t, 100, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 	n.file("payouts.csv", 80)
 	cmd := n.command("run", "payouts.csv", "-o", "result.csv")
 	require.NoError(t, cmd.Start())
@@ -268,7 +268,7 @@ func TestSuspendedByHand(t *testing.T) {
 // Cron overlap: three processes with one file.
 func TestThreeProcessesOnOneFile(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 100, gatesim.Config{VerdictAfter: 20 * time.Millisecond, StatusLag: 100 * time.Millisecond})
+	n := newNight(t, 100, gatesim.Config{OutcomeAfter: 20 * time.Millisecond, StatusLag: 100 * time.Millisecond})
 	n.file("payouts.csv", 120)
 	codes := make(chan int, 3)
 	for i := range 3 {
@@ -336,7 +336,7 @@ func TestInterruptedTwice(t *testing.T) {
 			{sameSignal + 200*time.Millisecond, true},
 		} {
 			n := newNight(t, 100, gatesim.Config{
-				VerdictAfter: 20 * time.Millisecond, HangFor: time.Minute, Rates: map[gatesim.Fault]float64{gatesim.HangAfter: 0.5},
+				OutcomeAfter: 20 * time.Millisecond, HangFor: time.Minute, Rates: map[gatesim.Fault]float64{gatesim.HangAfter: 0.5},
 			})
 			n.file("payouts.csv", 20)
 			cmd := n.command("run", "payouts.csv", "-o", "result.csv")
@@ -367,7 +367,7 @@ func TestInterruptedTwice(t *testing.T) {
 // sends nothing more; when the disk is back, the next one goes on.
 func TestAStoreThatVanishes(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 30, gatesim.Config{VerdictAfter: 20 * time.Millisecond})
+	n := newNight(t, 30, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 	n.file("payouts.csv", 60)
 	cmd := n.command("run", "payouts.csv", "-o", "result.csv", "--wait", "5s")
 	require.NoError(t, cmd.Start())
@@ -376,7 +376,7 @@ func TestAStoreThatVanishes(t *testing.T) {
 	require.NoError(t, os.Rename(store, away))
 	_ = cmd.Wait()
 	require.NotEqual(t, 0, cmd.ProcessState.ExitCode())
-	require.NoFileExists(t, store, "nobody makes a new one")
+	require.NoFileExists(t, store, "no one makes a new one")
 	require.Less(t, n.sim.Stats().Payouts, 60)
 	require.Contains(t, n.said.String(), "there is no store")
 	require.Regexp(t, `this run has sent \d+ requests`, n.said.String())

@@ -23,7 +23,7 @@ callbacks. No money moves. Takes some ten seconds.
 With --hostile the gate cuts connections, hangs, answers late or nonsense, loses
 and repeats callbacks, and pays whatever reaches it, twice if it is asked twice;
 and this program is killed, suspended and started again in the middle. At the
-end the gate's ledger stands beside the result. Takes about a minute.`,
+end the gate's ledger is shown beside the result. Takes about a minute.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			self, err := os.Executable()

@@ -39,14 +39,14 @@ func TestDiskFaults(t *testing.T) {
 			helped++
 		}
 	})
-	t.Logf("disk faults %v, %d stores put back from the backup; %s", met, helped, verdict(t))
+	t.Logf("disk faults %v, %d stores put back from the backup; %s", met, helped, outcome(t))
 }
 
 func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	d := forgetful.Mount(t, seed)
 	n := newNightOn(t, filepath.Join(d.Path(), "masspay.db"), 60, gatesim.Config{
-		Seed: rng.Uint64(), VerdictAfter: 50 * time.Millisecond, StatusLag: 100 * time.Millisecond,
+		Seed: rng.Uint64(), OutcomeAfter: 50 * time.Millisecond, StatusLag: 100 * time.Millisecond,
 		Rates: map[gatesim.Fault]float64{gatesim.CutAfter: 0.05, gatesim.CutBefore: 0.05},
 	})
 	n.file("payouts.csv", 30)
@@ -98,7 +98,7 @@ func faultNight(t *testing.T, seed uint64) (what string, backup bool) {
 		k.what += ", power cut"
 	}
 	if forgot && !strings.Contains(k.what, "power cut") {
-		require.Equal(t, exitConfig, n.masspay("run", "payouts.csv", "-o", "result.csv"), "the disk has forgotten something, nobody knows what")
+		require.Equal(t, exitConfig, n.masspay("run", "payouts.csv", "-o", "result.csv"), "the disk has forgotten something, no one knows what")
 		require.Contains(t, n.said.String(), "its disk has failed before")
 	}
 	args := []string{"run", "payouts.csv", "-o", "result.csv", "--wait", "20s"}

@@ -136,7 +136,7 @@ func allPaid(s result.Summary, earlier string) string {
 		return "every row was paid"
 	case s.Now.Rows > 0:
 		return fmt.Sprintf("what was sent now (%s) was paid; %s were sent before%s, and are paid", count(s.Now.Rows, "payout"), payout.FormatNumber(before), behind(", ", earlier))
-	case s.SettledNow > 0:
+	case s.FinalNow > 0:
 		return fmt.Sprintf("nothing was sent now: all %s were sent before%s, and are paid", payout.FormatNumber(before), behind(", ", earlier))
 	}
 	return fmt.Sprintf("nothing was sent: all %s were paid before%s", payout.FormatNumber(before), behind(", ", earlier))

@@ -75,7 +75,7 @@ func explain(err error) *failure {
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (README, restored copy)"}
 	case errors.Is(err, store.ErrNoMarker):
-		return &failure{code: exitConfig, err: fmt.Errorf("%w, so nobody can tell whether the store is a restored copy; nothing was sent", err),
+		return &failure{code: exitConfig, err: fmt.Errorf("%w, so it is not known whether the store is a restored copy; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}
 	case errors.Is(err, store.ErrLocks):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w: they were removed, or the store is there under a second name whose processes use others; nothing was sent", err),
@@ -108,7 +108,7 @@ func explain(err error) *failure {
 		return &failure{code: exitBusy, err: fmt.Errorf("%w: other masspay processes kept it for over 10 seconds; nothing was sent by this run", err),
 			hint: "run the same command again"}
 	case errors.Is(err, payfile.ErrChanged):
-		return &failure{code: exitFile, err: fmt.Errorf("%w: somebody is still writing it; nothing was sent", err),
+		return &failure{code: exitFile, err: fmt.Errorf("%w: it is still being written; nothing was sent", err),
 			hint: "wait until the file is complete, then run the same command again"}
 	case errors.Is(err, syscall.ENOSPC):
 		return &failure{code: exitUnexpected, err: fmt.Errorf("%w: the disk is full; nothing was sent by this run", err),
@@ -136,7 +136,7 @@ func explain(err error) *failure {
 		hint: "run the same command again; what was sent is remembered"}
 }
 
-// verdictCode is the exit code of a batch as it stands. With accepted, rows
+// outcomeCode is the exit code of a batch as it is. With accepted, rows
 // that the gate has accepted count as done.
 func outcomeCode(b store.Batch, accepted bool) int {
 	code := exitDone

@@ -33,7 +33,7 @@ func TestKills(t *testing.T) {
 	inNights(t, *crashKills, 24, 8, func(t *testing.T, seed uint64, kills int) {
 		killNight(t, rand.New(rand.NewPCG(seed, 0)), kills, sum)
 	})
-	t.Logf("%v; %s", sum, verdict(t))
+	t.Logf("%v; %s", sum, outcome(t))
 }
 
 // inNights plays a number of disasters, so many in each night, several nights at
@@ -66,8 +66,8 @@ func inNights(t *testing.T, disasters, otherwise, perNight int, play func(t *tes
 	})
 }
 
-// verdict is what a summary may say.
-func verdict(t *testing.T) string {
+// outcome is what a summary may say.
+func outcome(t *testing.T) string {
 	if t.Failed() {
 		return "SOME NIGHTS FAILED"
 	}
@@ -101,7 +101,7 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 		}
 	}
 	n := newNight(t, 60, gatesim.Config{
-		Seed: rng.Uint64(), Rates: rates, VerdictAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
+		Seed: rng.Uint64(), Rates: rates, OutcomeAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
 		LateBy: 500 * time.Millisecond, DelayBy: time.Second, HangFor: 3 * time.Second, CallbackGap: 300 * time.Millisecond,
 	})
 	n.strange = true
@@ -126,7 +126,7 @@ func killNight(t *testing.T, rng *rand.Rand, kills int, sum *killed) {
 			serve.kill()
 			sum.add(&sum.serves, 1)
 			serve = n.serving()
-		case 6: // these kill nobody
+		case 6: // these kill no process
 			left++
 			if stops--; stops < 0 {
 				continue

@@ -27,7 +27,7 @@ type world struct {
 	hangup *hangup  // what a SIGHUP and a suspension do; nil: that is not for us to say
 	alone  bool     // this is a process of its own, whose memory is ours to tune
 
-	// through stands between the engine and its store; nil: nothing does. Tests
+	// through is between the engine and its store; nil: nothing does. Tests
 	// that die at every commit put themselves there.
 	through func(store.Store) store.Store
 }

@@ -57,7 +57,7 @@ func TestScripts(t *testing.T) {
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
 			sim := gatesim.New(gatesim.Config{
-				Projects: map[uint32]string{1234: "secret"}, VerdictAfter: 100 * time.Millisecond, PayEvery: true,
+				Projects: map[uint32]string{1234: "secret"}, OutcomeAfter: 100 * time.Millisecond, PayEvery: true,
 			})
 			server := httptest.NewServer(sim)
 			e.Defer(func() {

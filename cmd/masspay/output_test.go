@@ -35,7 +35,7 @@ type desk struct {
 
 func newDesk(t *testing.T, rows int) *desk {
 	t.Helper()
-	n := newNight(t, 1000, gatesim.Config{VerdictAfter: time.Millisecond})
+	n := newNight(t, 1000, gatesim.Config{OutcomeAfter: time.Millisecond})
 	n.file("payouts.csv", rows)
 	require.Equal(t, 0, n.masspay("run", "payouts.csv", "-o", "first.csv"))
 	d := &desk{t: t, folder: n.folder}
@@ -146,8 +146,8 @@ func TestANightIsNeverLeftWithoutItsResult(t *testing.T) {
 			meanwhile: func(path string) { require.NoError(t, os.Symlink("tonight.csv", path)) }, says: "too many levels",
 		},
 		{
-			name: "a pipe that nobody reads", want: "results/tonight.masspay-2.csv",
-			meanwhile: func(path string) { require.NoError(t, unix.Mkfifo(path, 0o600)) }, says: "nobody reads the pipe",
+			name: "a pipe that no one reads", want: "results/tonight.masspay-2.csv",
+			meanwhile: func(path string) { require.NoError(t, unix.Mkfifo(path, 0o600)) }, says: "the pipe has no reader",
 		},
 		{
 			name: "the folder is gone", want: "tonight.masspay-2.csv",
@@ -272,7 +272,7 @@ func (s everythingLoaded) Batch(context.Context, string) (store.Batch, error) { 
 // Ctrl-C while a pipe has no reader: the result is written to a file beside it.
 func TestInterruptedWhileNobodyReadsThePipe(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 1000, gatesim.Config{VerdictAfter: time.Millisecond})
+	n := newNight(t, 1000, gatesim.Config{OutcomeAfter: time.Millisecond})
 	n.file("payouts.csv", 3)
 	require.NoError(t, unix.Mkfifo(filepath.Join(n.folder, "pipe.csv"), 0o600))
 	cmd := n.command("run", "payouts.csv", "-o", "pipe.csv", "--json")
@@ -294,7 +294,7 @@ func TestInterruptedWhileNobodyReadsThePipe(t *testing.T) {
 // for the result is told by the exit code.
 func TestAPayrollInTheResultsPlace(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 1000, gatesim.Config{VerdictAfter: time.Second})
+	n := newNight(t, 1000, gatesim.Config{OutcomeAfter: time.Second})
 	n.file("payouts.csv", 3)
 	payroll := filepath.Join(n.folder, "result.csv")
 	cmd := n.command("run", "payouts.csv", "-o", "result.csv", "--json")
@@ -355,7 +355,7 @@ func TestAPipeThatIsNotReadToTheEnd(t *testing.T) {
 	require.Equal(t, d.read("first.csv"), d.read("results/tonight.masspay-3.csv"))
 }
 
-// A draft is swept when nobody holds it, and never before.
+// A draft is swept when no one holds it, and never before.
 func TestSweep(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()

@@ -148,7 +148,7 @@ func (o *output) openStream(patience context.Context, t target) (*os.File, error
 			return nil, err
 		}
 		if patience.Err() != nil {
-			return nil, errors.New("nobody reads the pipe")
+			return nil, errors.New("the pipe has no reader")
 		}
 		if !told {
 			o.app.say("waiting for a reader of the pipe %s (Ctrl-C writes the result to a file instead)", t.name)

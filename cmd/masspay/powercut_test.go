@@ -23,7 +23,7 @@ var crashCuts = flag.Int("crash.cuts", 0, "how often TestPowerCuts cuts the powe
 func TestPowerCuts(t *testing.T) {
 	sum := &killed{}
 	inNights(t, *crashCuts, 12, 6, func(t *testing.T, seed uint64, cuts int) { cutNight(t, seed, cuts, sum) })
-	t.Logf("%d nights, %d power cuts; %d requests, %d faults; %s", sum.nights, sum.cuts, sum.requests, sum.faults, verdict(t))
+	t.Logf("%d nights, %d power cuts; %d requests, %d faults; %s", sum.nights, sum.cuts, sum.requests, sum.faults, outcome(t))
 }
 
 func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
@@ -36,7 +36,7 @@ func cutNight(t *testing.T, seed uint64, cuts int, sum *killed) {
 		}
 	}
 	n := newNightOn(t, filepath.Join(d.Path(), "masspay.db"), 60, gatesim.Config{
-		Seed: rng.Uint64(), Rates: rates, VerdictAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
+		Seed: rng.Uint64(), Rates: rates, OutcomeAfter: 50 * time.Millisecond, StatusLag: time.Duration(rng.IntN(800)) * time.Millisecond,
 		LateBy: 500 * time.Millisecond, DelayBy: time.Second, HangFor: 3 * time.Second, CallbackGap: 300 * time.Millisecond,
 	})
 	n.strange = true

@@ -143,8 +143,8 @@ func (w world) fit(line string) string {
 	return line
 }
 
-// line is the state of a batch in words: what is settled, what waits for what,
-// and how long the sending will go on. What matters most stands first.
+// line is the state of a batch in words: what is final, what waits for what,
+// and how long the sending will go on. What matters most comes first.
 func (p *progress) line(b store.Batch, now time.Time) string {
 	total := b.Rows - b.Skipped
 	unsent := b.InState(payout.StateNew) + b.InState(payout.StateSending)

@@ -82,7 +82,7 @@ which is no result, because rows are missing.`,
 func known(flag string, given, words []string) error {
 	for _, g := range given {
 		if !slices.Contains(words, g) {
-			return failf(exitConfig, "one of: "+strings.Join(words, ", "), "%s %q: there is no such word; nothing was written", flag, g)
+			return failf(exitConfig, "one of: "+strings.Join(words, ", "), "%s %q: there is no such value; nothing was written", flag, g)
 		}
 	}
 	return nil

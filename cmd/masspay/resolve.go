@@ -196,7 +196,7 @@ func consequence(as payout.State, p payout.Payout) string {
 	case payout.StatePaid:
 		text := "it will count as paid, and will never be sent again"
 		if p.State == payout.StateAccepted && p.Flags&payout.Ended == 0 {
-			text += "; the gate still works on it and may yet decline it: then nobody pays this row"
+			text += "; the gate still works on it and may yet decline it: then this row is not paid at all"
 		}
 		return text
 	case payout.StateDeclined:

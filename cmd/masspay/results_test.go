@@ -16,7 +16,7 @@ import (
 // another batch's result.
 func TestReconcileWritesResultsAgain(t *testing.T) {
 	t.Parallel()
-	n := newNight(t, 200, gatesim.Config{VerdictAfter: 500 * time.Millisecond})
+	n := newNight(t, 200, gatesim.Config{OutcomeAfter: 500 * time.Millisecond})
 	read := func(name string) string {
 		b, err := os.ReadFile(filepath.Join(n.folder, name))
 		require.NoError(t, err)

@@ -23,7 +23,7 @@ const (
 	envStoreKey = "MASSPAY_STORE_KEY" // the text of the store's key
 )
 
-// readSecret reads a file that nobody else may read or change. A line end behind the
+// readSecret reads a file that no one else may read or change. A line end behind the
 // secret is not part of it; whatever else does not look like one secret is refused,
 // because a wrong one only shows when the gate refuses it.
 func (c *config) readSecret(path string) (string, error) {
@@ -177,7 +177,7 @@ func (k *keyring) reload() error {
 	return k.read()
 }
 
-// read reads every secret anew; on an error the old ones stay.
+// read reads every secret again; on an error the old ones stay.
 func (k *keyring) read() error {
 	keys, stamps := map[uint32][]gate.Secret{}, map[string]time.Time{}
 	for _, p := range k.c.Projects {

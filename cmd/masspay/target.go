@@ -89,7 +89,7 @@ func follow(name string) (string, error) {
 // being a file that can be replaced.
 func (t target) stream() bool { return t.info != nil && !t.info.Mode().IsRegular() }
 
-// is reports whether a target and a name mean one file. Devices are nobody's
+// is reports whether a target and a name mean one file. Devices belong to no one
 // file.
 func (t target) is(name string) bool {
 	if name == "" || name == "-" || t.info != nil && t.info.Mode()&fs.ModeCharDevice != 0 {

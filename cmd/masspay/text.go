@@ -20,7 +20,7 @@ import (
 // The rules of what people read: stdout has the result only, everything else is
 // stderr; numbers have thousands separators and units; messages are lower case,
 // without a full stop, and say what did not happen to the money; never a colour
-// or a question where nobody sits.
+// or a question where there is no person.
 
 func count(n int, what string) string { return payout.FormatQuantity(n, what) }
 

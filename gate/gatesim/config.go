@@ -18,7 +18,7 @@ import (
 // Fault is a way to misbehave.
 type Fault string
 
-// The faults of a payout request, of its callbacks, and of status questions.
+// The faults of a payout request, of its callbacks, and of polls.
 const (
 	CutUnread   Fault = "cut-unread"   // close the connection before reading the request
 	CutBefore   Fault = "cut-before"   // read it, accept nothing, close the connection
@@ -38,26 +38,26 @@ const (
 	Accept429   Fault = "429-after"    // accept it, say so, with HTTP 429
 	Early       Fault = "early"        // callback before the answer
 	Twice       Fault = "twice"        // every callback twice
-	Disorder    Fault = "disorder"     // "processing" again after the verdict
+	Disorder    Fault = "disorder"     // "processing" again after the outcome
 	Delayed     Fault = "delayed"      // callbacks DelayBy later
 	Never       Fault = "never"        // no callback at all
 	Unsigned    Fault = "unsigned"     // forged callbacks before the true one
-	OtherAmount Fault = "other-amount" // the verdict names another amount
-	OtherID     Fault = "other-id"     // a callback for an id that nobody sent
-	OddWord     Fault = "odd-word"     // a rare word of progress, before the verdict
+	OtherAmount Fault = "other-amount" // the outcome names another amount
+	OtherID     Fault = "other-id"     // a callback for an id that no one sent
+	OddWord     Fault = "odd-word"     // a rare status of progress, before the outcome
 	Stranger    Fault = "stranger"     // a signed callback about another's payment of the id, before the answer
 	Split       Fault = "split"        // the payment is made in two parts
 	Cascade     Fault = "cascade"      // one provider declines, the next one pays
 	NewIDs      Fault = "new-ids"      // the operation has another id in every callback
-	Regrouped   Fault = "regrouped"    // a signed body whose lines were regrouped, before the verdict
+	Regrouped   Fault = "regrouped"    // a signed body whose lines were regrouped, before the outcome
 	Second      Fault = "second"       // a second payment, told after the first
-	Word        Fault = "word"         // a word after the verdict that a person must read
+	Word        Fault = "word"         // a status after the outcome that a person must read
 	Exists      Fault = "exists"       // tell of a known id by callback, not by answer
-	StatusError Fault = "status-error" // a status question gets 500
-	StatusHTML  Fault = "status-html"  // a status question gets some proxy's 404 page
-	Status3062  Fault = "status-3062"  // a status question gets "details not received"
-	StatusHang  Fault = "status-hang"  // a status question gets no answer
-	StatusStale Fault = "status-stale" // a status question gets "not found" of a payment that is there: once, and only if that was never said before
+	StatusError Fault = "status-error" // a poll gets 500
+	StatusHTML  Fault = "status-html"  // a poll gets some proxy's 404 page
+	Status3062  Fault = "status-3062"  // a poll gets "details not received"
+	StatusHang  Fault = "status-hang"  // a poll gets no answer
+	StatusStale Fault = "status-stale" // a poll gets "not found" of a payment that is there: once, and only if that was never said before
 )
 
 // Faults lists every fault.
@@ -90,7 +90,7 @@ type Config struct {
 	Says         Says          // what callbacks and status answers say of the receiver
 	PayEvery     bool          // pay every accepted POST, also of an id that is known
 	Bare         bool          // answer "accepted" at once and remember nothing: for load tests
-	VerdictAfter time.Duration // from acceptance to verdict
+	OutcomeAfter time.Duration // from acceptance to outcome
 	StatusLag    time.Duration // from acceptance until the status endpoint knows of it
 	HangFor      time.Duration // how long a hanging request is held; default 60 s
 	LateBy       time.Duration // default 5 s

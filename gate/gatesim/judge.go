@@ -26,7 +26,7 @@ func (j *Judgement) fault(format string, args ...any) {
 	j.Faults = append(j.Faults, fmt.Sprintf(format, args...))
 }
 
-// The words of a result that are true for what the gate has: for its own word,
+// The words of a result that are true for what the gate has: for its own status,
 // for an id that it has no payment of, and for one that it has.
 var (
 	trueWords = map[string][]string{
@@ -35,7 +35,7 @@ var (
 	}
 	unpaidWords = []string{"open", "rejected", "cancelled", "skipped"}
 	untouched   = []string{"cancelled", "skipped"}
-	actions     = map[string][]string{ // what may stand beside a word, where it matters for the money
+	actions     = map[string][]string{ // what may go with a word, where it matters for the money
 		"paid": {"nothing"}, "check": {"check first"}, "returned": {"check first"}, "partly paid": {"check first"}, "open": {"wait", "check first"},
 		"declined": {"fix row", "new id", "check first", "never pay again"}, "rejected": {"fix row", "new id", "check first", "never pay again"},
 	}
@@ -80,7 +80,7 @@ func Judge(ledger []Entry, input, result []byte, delimiter rune) Judgement {
 		row := out.row(i)
 		e, known := booked[row["general.project_id"]+"/"+row["general.payment_id"]]
 		if e.Status == "reversed" && e.Told != "reversed" && row["result.state"] == "paid" {
-			// The money came back later, and nobody was told: only a callback can.
+			// The money came back later, and no one was told: only a callback can.
 			e.Status, e.Paid = "success", e.Asked
 		}
 		went += e.Paid
@@ -109,7 +109,7 @@ func Judge(ledger []Entry, input, result []byte, delimiter rune) Judgement {
 	return j
 }
 
-// contradicts says what is wrong with a settled row, or nothing.
+// contradicts says what is wrong with a final row, or nothing.
 func (e Entry) contradicts(known bool, row map[string]string) string {
 	state := row["result.state"]
 	has := known && (e.Accepted > 0 || e.Foreign)
@@ -125,13 +125,13 @@ func (e Entry) contradicts(known bool, row map[string]string) string {
 	case e.isUnpaid(row):
 		return ""
 	case has && e.Accepted == 0 && state != "check":
-		return fmt.Sprintf("the result says %q, and the gate's payment is somebody else's", state)
+		return fmt.Sprintf("the result says %q, and the gate's payment is another customer's", state)
 	case has && !e.isFor(row):
 		return fmt.Sprintf("the gate has a payment of %d %s for another account or amount than the row's", e.Asked, e.Currency)
 	case (e.Second || e.Worded) && state != "check":
 		return fmt.Sprintf("the result says %q, and a person must look", state)
 	case state == "check" && e.Status == "partially_paid_out" && row["result.note"] != "":
-		// A part proves nothing where nobody knows whose payment it is.
+		// A part proves nothing where no one knows whose payment it is.
 	case state == "check" && (row["result.note"] == "" || has && !e.Foreign && !e.Odd && !e.Strange):
 		return fmt.Sprintf("the result says \"check\" (%s), and there is nothing to check", row["result.note"])
 	case actions[state] != nil && !slices.Contains(actions[state], row["result.action"]):

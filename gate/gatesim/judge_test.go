@@ -17,8 +17,8 @@ const judgedResult = "general.project_id;general.payment_id;payment.amount;note;
 func judgedLedger() []Entry {
 	key := func(id string) payout.Key { return payout.Key{ProjectID: 1234, PaymentID: id} }
 	return []Entry{
-		{Key: key("a"), Posts: 1, Accepted: 1, Bodies: 1, Status: "success", Paid: 100, Asked: 100, Settled: true},
-		{Key: key("b"), Posts: 1, Accepted: 1, Bodies: 1, Status: "decline", Asked: 200, Settled: true},
+		{Key: key("a"), Posts: 1, Accepted: 1, Bodies: 1, Status: "success", Paid: 100, Asked: 100, Final: true},
+		{Key: key("b"), Posts: 1, Accepted: 1, Bodies: 1, Status: "decline", Asked: 200, Final: true},
 		{Key: key("c"), Posts: 1, Bodies: 1, Asked: 300},
 	}
 }
@@ -47,7 +47,7 @@ func TestJudge(t *testing.T) {
 		{"paid, and never sent", replace("rejected;fix row", "paid;nothing"), "has no payment"},
 		{"accepted shown as paid", func(l *[]Entry, _ *string) { (*l)[0].Status, (*l)[0].Paid = "processing", 0 }, `says "paid", the gate "processing"`},
 		{"cancelled, and it was sent", replace("declined;new id", "cancelled;nothing"), "it was sent"},
-		{"somebody else's payment", func(l *[]Entry, _ *string) { (*l)[0].Accepted, (*l)[0].Foreign, (*l)[0].Paid = 0, true, 0 }, "somebody else's"},
+		{"another customer's payment", func(l *[]Entry, _ *string) { (*l)[0].Accepted, (*l)[0].Foreign, (*l)[0].Paid = 0, true, 0 }, "another customer's"},
 		{"half of it, and shown as all", func(l *[]Entry, _ *string) { (*l)[0].Paid = 50 }, "by the ledger 50 moved"},
 		{"paid, and to be paid again", replace("paid;nothing", "paid;new id"), `to do "new id"`},
 		{"check, and not why", replace("paid;nothing;100", "check;check first;100"), "nothing to check"},
@@ -56,7 +56,7 @@ func TestJudge(t *testing.T) {
 		{"another header", replace("payment.amount;note", "note;payment.amount"), "the columns of the result"},
 		{"not a file", func(_ *[]Entry, result *string) { *result = "" }, "not a CSV file"},
 		{"came back, and was told", func(l *[]Entry, _ *string) { (*l)[0].Status, (*l)[0].Paid, (*l)[0].Told = "reversed", 0, "reversed" }, `the gate "reversed"`},
-		{"came back, and nobody was told", func(l *[]Entry, _ *string) { (*l)[0].Status, (*l)[0].Paid, (*l)[0].Told = "reversed", 0, "success" }, ""},
+		{"came back, and no one was told", func(l *[]Entry, _ *string) { (*l)[0].Status, (*l)[0].Paid, (*l)[0].Told = "reversed", 0, "success" }, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// Money under an id that nobody asked for.
+// Money under an id that was not asked for.
 func TestUnasked(t *testing.T) {
 	t.Parallel()
 	ledger := judgedLedger()

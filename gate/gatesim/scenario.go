@@ -8,16 +8,16 @@ import (
 
 // step is one thing that happens to a payment after it was accepted.
 type step struct {
-	after   time.Duration
-	status  string // payment.status
-	op      string // operation.status; empty: as status
-	code    string
-	settles bool
-	paid    bool // money moves to the receiver
-	half    bool // only half of the amount
-	other   bool // the word names another amount
-	errors  bool // told in an errors array, not in an operation
-	part    int  // 1 or 2: the operation is one of two
+	after  time.Duration
+	status string // payment.status
+	op     string // operation.status; empty: as status
+	code   string
+	final  bool
+	paid   bool // money moves to the receiver
+	half   bool // only half of the amount
+	other  bool // the report names another amount
+	errors bool // told in an errors array, not in an operation
+	part   int  // 1 or 2: the operation is one of two
 }
 
 // inParts makes two operations of a payment that is plainly paid: each moves a half,
@@ -47,22 +47,22 @@ var refusedBySuffix = map[string]string{
 // story is what becomes of an accepted payment, by the last two digits of its
 // destination. Every suffix that is not named is paid.
 func story(suffix string, d time.Duration) []step {
-	paid := step{after: d, status: "success", code: "0", settles: true, paid: true}
+	paid := step{after: d, status: "success", code: "0", final: true, paid: true}
 	switch suffix {
 	case "01":
-		return []step{{after: d, status: "decline", code: "20000", settles: true}}
+		return []step{{after: d, status: "decline", code: "20000", final: true}}
 	case "02":
 		return []step{{after: d / 3, status: "processing"}, paid}
 	case "03":
 		return []step{{after: d / 3, status: "awaiting retry", op: "processing"}, paid}
 	case "04":
-		return []step{{after: d / 3, status: "awaiting clarification"}, {after: d, status: "decline", code: "3198", settles: true}}
+		return []step{{after: d / 3, status: "awaiting clarification"}, {after: d, status: "decline", code: "3198", final: true}}
 	case "05":
-		return []step{{after: d, status: "partially_paid_out", op: "success", code: "0", settles: true, paid: true, half: true}}
+		return []step{{after: d, status: "partially_paid_out", op: "success", code: "0", final: true, paid: true, half: true}}
 	case "06":
-		return []step{{after: d, status: "error", code: "2609", settles: true, errors: true}}
+		return []step{{after: d, status: "error", code: "2609", final: true, errors: true}}
 	case "07":
-		return []step{paid, {after: 2 * d, status: "reversed", op: "success", code: "0", settles: true}}
+		return []step{paid, {after: 2 * d, status: "reversed", op: "success", code: "0", final: true}}
 	case "08":
 		return []step{{after: d / 3, status: "external processing"}, paid}
 	case "09":
@@ -71,9 +71,9 @@ func story(suffix string, d time.Duration) []step {
 	case "10":
 		return []step{{after: d, status: "processing"}}
 	case "12":
-		return []step{{after: d, status: "decline", code: "20401", settles: true}}
+		return []step{{after: d, status: "decline", code: "20401", final: true}}
 	case "14":
-		return []step{{after: d, status: "decline", code: "20801", settles: true}}
+		return []step{{after: d, status: "decline", code: "20801", final: true}}
 	}
 	return []step{paid}
 }

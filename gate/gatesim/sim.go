@@ -31,7 +31,7 @@ type Sim struct {
 	mu       sync.Mutex
 	callback string
 	payments map[payout.Key]*payment
-	denied   map[payout.Key]bool // ids of which a status question was answered with "not found"
+	denied   map[payout.Key]bool // ids of which a poll was answered with "not found"
 	history  []Request
 	strikes  map[Fault]int
 	started  int64
@@ -53,7 +53,7 @@ type payment struct {
 	posts    int
 	times    int // how often it was accepted
 	bodies   []string
-	foreign  bool // made by somebody else
+	foreign  bool // made by another
 	says     Says
 	steps    []step
 	at       int    // steps that have happened
@@ -63,7 +63,7 @@ type payment struct {
 	split, cascade, newIDs bool
 	ids                    int  // callbacks with ids of their own
 	strange                bool // something was told, or tried to be, that a person must see
-	second, worded         bool // a second payment was told, a word for a person was
+	second, worded         bool // a second payment was told, a status for a person was
 }
 
 // Entry is one id in the ledger.
@@ -77,13 +77,13 @@ type Entry struct {
 	Currency string     `json:"currency"`
 	Asked    int64      `json:"asked"`
 	Account  string     `json:"account"` // whom the first request was for
-	Settled  bool       `json:"settled"`
+	Final    bool       `json:"final"`
 	Told     string     `json:"told,omitempty"` // status of the last callback that was taken
 	Foreign  bool       `json:"foreign,omitempty"`
 	Odd      bool       `json:"odd,omitempty"`     // told with another amount than was asked for
 	Strange  bool       `json:"strange,omitempty"` // something was told, or tried to be, that a person must see
 	Second   bool       `json:"second,omitempty"`  // a second payment was told
-	Worded   bool       `json:"worded,omitempty"`  // a word was told that a person must read
+	Worded   bool       `json:"worded,omitempty"`  // a status was told that a person must read
 }
 
 // Request is one request that reached the gateway.
@@ -444,8 +444,8 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 	p := s.payment(in)
 	if code, ok := refusedBySuffix[p.suffix]; ok && p.times == 0 {
 		if code == gate.CodeExists && !p.foreign {
-			// Somebody else used the id before, for another customer.
-			p.foreign, p.customer = true, "somebody-else"
+			// Another used the id before, for another customer.
+			p.foreign, p.customer = true, "someone-else"
 			p.accepted, p.steps, p.at = time.Now(), story("", 0), 1
 			p.request = fmt.Sprintf("%015x", p.n)
 		}
@@ -464,7 +464,7 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 	p.times++
 	p.accepted = time.Now()
 	p.request = fmt.Sprintf("%013x%02x", p.n, p.times)
-	p.steps, p.at = story(p.suffix, s.cfg.VerdictAfter), 0
+	p.steps, p.at = story(p.suffix, s.cfg.OutcomeAfter), 0
 	if p.split = d.strikesLocked(Split); p.split {
 		p.steps = inParts(p.steps, false)
 	} else if p.cascade = d.strikesLocked(Cascade); p.cascade {
@@ -513,7 +513,7 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 	steps := slices.Clone(p.steps)
 	if otherAmount {
 		for i := range steps {
-			steps[i].other = steps[i].other || steps[i].settles
+			steps[i].other = steps[i].other || steps[i].final
 		}
 	}
 	p.steps = steps
@@ -530,20 +530,20 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 			if silent || !s.sleep(delay) {
 				continue
 			}
-			if forged && st.settles {
+			if forged && st.final {
 				s.forge(p, st)
 			}
-			if regrouped && st.settles {
+			if regrouped && st.final {
 				s.regroup(p, st)
 			}
-			if odd && st.settles {
+			if odd && st.final {
 				s.tell(p, step{status: "awaiting approval"})
 			}
 			s.tell(p, st)
 			if twice {
 				s.tell(p, st)
 			}
-			if disorder && st.settles {
+			if disorder && st.final {
 				s.tell(p, step{status: "processing"})
 			}
 		}
@@ -557,7 +557,7 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 			s.afterwards(p, last, second, word)
 		}
 	}
-	if early && s.cfg.VerdictAfter < time.Second {
+	if early && s.cfg.OutcomeAfter < time.Second {
 		play()
 		return
 	}
@@ -700,7 +700,7 @@ func (s *Sim) forge(p *payment, st step) {
 	s.post(bad)
 }
 
-// stray sends a signed callback for an id that nobody sent.
+// stray sends a signed callback for an id that no one sent.
 func (s *Sim) stray(p *payment) {
 	if s.callbackURL() == "" {
 		return
@@ -841,7 +841,7 @@ func (s *Sim) Ledger() []Entry {
 		}
 		if p.times > 0 || p.foreign {
 			st := p.status()
-			e.Status, e.Settled = st.status, st.settles
+			e.Status, e.Final = st.status, st.final
 			e.Odd = slices.ContainsFunc(p.steps, func(s step) bool { return s.other })
 			switch {
 			case st.paid && st.half:

@@ -95,7 +95,7 @@ func TestBadRequestsMakeNoPayment(t *testing.T) {
 func TestTheStatusEndpointLearnsLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := sim(t, Config{StatusLag: 2 * time.Second, VerdictAfter: 3 * time.Second})
+		s := sim(t, Config{StatusLag: 2 * time.Second, OutcomeAfter: 3 * time.Second})
 		post(s, payoutPath, request("p1", "996555123405"))
 		_, body := post(s, statusEndpoint, request("p1", "1"))
 		require.Contains(t, body, `"3061"`)

@@ -13,7 +13,7 @@ import (
 )
 
 // What is told beside a payment's own story: other people's payments of the id, bodies
-// that can be read in two ways, second payments, and words for a person.
+// that can be read in two ways, second payments, and statuses for a person.
 
 func minor(in incoming) int64 {
 	n, _ := strconv.ParseInt(in.Payment.Amount.String(), 10, 64)
@@ -80,7 +80,7 @@ func (s *Sim) regroup(p *payment, st step) {
 	s.post(body)
 }
 
-// afterwards tells of a second payment of what was paid, or says a word about it that a
+// afterwards tells of a second payment of what was paid, or reports a status of it that a
 // person must read.
 func (s *Sim) afterwards(p *payment, st step, second, word bool) {
 	if second && s.sleep(time.Second) {

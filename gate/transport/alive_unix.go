@@ -9,7 +9,7 @@ import (
 )
 
 // probe tells whether a connection that waits for nothing is still open and
-// silent: a gate that closed it, or sent what nobody asked for, would leave the
+// silent: a gate that closed it, or sent what was not asked for, would leave the
 // next request in doubt.
 type probe struct {
 	raw syscall.RawConn // nil: not of the network, as in tests

@@ -212,7 +212,7 @@ func TestNoConnectionIsSurelyUnsent(t *testing.T) {
 		dial func(context.Context, string, string) (net.Conn, error)
 	}{
 		"a handshake that hangs":     {base: "https://" + silent.Addr().String()},
-		"a name that nobody has":     {"https://gate.example", dns(&net.DNSError{Err: "no such host", Name: "gate.example", IsNotFound: true})},
+		"a name that no one has":     {"https://gate.example", dns(&net.DNSError{Err: "no such host", Name: "gate.example", IsNotFound: true})},
 		"a name server that is slow": {"https://gate.example", dns(nil)},
 		"a network that is away":     {"https://gate.example", dns(&net.OpError{Op: "dial", Err: errors.New("network is unreachable")})},
 	} {

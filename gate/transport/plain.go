@@ -2,7 +2,7 @@ package transport
 
 import "bytes"
 
-// parsePlain reads an answer in the form that nearly all have: HTTP/1.1, a body of
+// parsePlainResponse reads an answer in the form that nearly all have: HTTP/1.1, a body of
 // an announced length that is all here, nothing said of the connection but that it
 // is kept, and n bytes in all. Whatever is not quite so, or could be read in two ways, is not ok and
 // is left to net/http, which would read the same out of what is.

@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// Response is an answer read whole: of its header, what somebody reads.
+// Response is an answer read whole: of its header, only what is used.
 type Response struct {
 	Status      int
 	ContentType string

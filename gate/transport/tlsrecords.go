@@ -9,7 +9,7 @@ import (
 )
 
 // tlsRecords lets TLS read a connection record by record. tls.Conn reads as much as
-// there is, and what it has read of a record that nobody asked for can be seen from
+// there is, and what it has read of a record that was not asked for can be seen from
 // neither side of it; here it stays where it can.
 type tlsRecords struct {
 	net.Conn

@@ -153,13 +153,13 @@ func TestConnectionsAreKept(t *testing.T) {
 }
 
 // A kept connection that the gate has closed meanwhile, or on which it sent what
-// nobody asked for, carries no payout: it would be in doubt, or get the answer to
+// no one asked for, carries no payout: it would be in doubt, or get the answer to
 // another.
 func TestADeadConnectionCarriesNothing(t *testing.T) {
 	t.Parallel()
 	for name, after := range map[string]string{
-		"closed":                      "",
-		"an answer that nobody asked": accepted,
+		"closed":               "",
+		"an unexpected answer": accepted,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -425,8 +425,8 @@ func TestCancelledRequestsAreCut(t *testing.T) {
 	})
 }
 
-// Through a proxy, TLS is spoken with the gate and with nobody else; what goes
-// wrong before that is surely unsent.
+// Through a proxy, TLS is spoken with the gate and with no one else; what goes
+// wrong before that is not sent.
 func TestProxy(t *testing.T) {
 	t.Parallel()
 	gate := httptest.NewTLSServer(http.HandlerFunc(succeed))

@@ -17,7 +17,7 @@ import (
 // is ever put in the store's place, is older than the marker and known as one.
 //
 // Until it is whole the copy is a new file beside path, .backup.masspay-*.tmp,
-// on which flock(2) is held: one that nobody holds was left by a killed process
+// on which flock(2) is held: one that no one holds was left by a killed process
 // and may be removed. Backup never opens, follows or replaces what is there.
 func (s *Store) Backup(ctx context.Context, path string) error {
 	if _, err := os.Lstat(path); err == nil {

@@ -41,7 +41,7 @@ var (
 	bucketLines    = []byte("lines")    // batch number, index -> line
 	bucketPayouts  = []byte("payouts")  // payout number -> record, its events in it
 	bucketIDs      = []byte("ids")      // digest of the id -> payout number
-	bucketDue      = []byte("due")      // AskAt, payout number -> nothing
+	bucketDue      = []byte("due")      // PollAt, payout number -> nothing
 	bucketClaims   = []byte("claims")   // owner, payout number -> nothing
 	bucketFreed    = []byte("freed")    // batch number, index: New again behind the cursor
 	bucketEarly    = []byte("early")    // digest of the id, sequence -> event, waiting for a load
@@ -70,7 +70,7 @@ type Options struct {
 
 	AnyFileSystem bool // also one that is not known to keep locks and syncs
 
-	// Now is the wall clock, for the times that people read and by which questions
+	// Now is the wall clock, for the times that people read and by which polls
 	// come due; nil: time.Now. Tests step it. Whether a payout may be sent again
 	// never depends on it.
 	Now func() time.Time
@@ -210,7 +210,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	return s, nil
 }
 
-// mine makes sure that a file is a store, of a known format, with all its
+// checkStore makes sure that a file is a store, of a known format, with all its
 // parts, made with this key.
 func (s *Store) checkStore(tx *bbolt.Tx) error {
 	if err := s.known(tx.Bucket(bucketMeta)); err != nil {

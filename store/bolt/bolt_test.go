@@ -273,7 +273,7 @@ func TestANewerFieldIsNotLost(t *testing.T) {
 		e := newEncoder()
 		r.room = 0
 		whole := r.append(e, key)
-		// A block with one more bit, and what it stands for.
+		// A block with one more bit, and what it means.
 		plain := e.begin(lifeMask)
 		life(&plain, &r.Payout)
 		plain.end()
@@ -398,7 +398,7 @@ func TestAMissingLockFileProvesNothing(t *testing.T) {
 	paid := storetest.Apply(t, s, payout.Event{
 		Key: c[1].Key, Kind: payout.Final, Outcome: payout.StatePaid, Source: payout.FromCallback, At: time.Now(), Reported: payout.Reported{Status: "success"},
 	})
-	require.Equal(t, payout.StatePaid, paid.After.State, "an outcome settles it all the same")
+	require.Equal(t, payout.StatePaid, paid.After.State, "an outcome decides it all the same")
 	require.NoError(t, s.AskFirst(t.Context()))
 	require.Equal(t, payout.StateNew, notSeen(c[0].Key, 4*time.Hour).State, "the store's epoch has moved")
 	// A file that was replaced is not its own either.
@@ -429,7 +429,7 @@ func TestAProofOfDeathIsKept(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, burstWrites, n)
 	require.FileExists(t, path)
-	require.NoError(t, os.Remove(path)) // somebody tidies up
+	require.NoError(t, os.Remove(path)) // someone tidies up
 	n, err = s.Recover(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 5, n)
@@ -553,7 +553,7 @@ func TestADamagedFreelistLeavesNoLock(t *testing.T) {
 		lock := flock.New(w.o.Path)
 		ok, err := lock.TryLock()
 		require.NoError(t, err)
-		require.True(t, ok, "nobody holds the file")
+		require.True(t, ok, "no one holds the file")
 		require.NoError(t, lock.Unlock())
 	}
 }

@@ -102,7 +102,7 @@ func (s *Store) scanDue(ctx context.Context, w wanted, now time.Time, from []byt
 	return due, next, err
 }
 
-// NextDue is the earliest AskAt; see store.Store.
+// NextDue is the earliest PollAt; see store.Store.
 func (s *Store) NextDue(ctx context.Context) (at time.Time, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		if k, _ := tx.Bucket(bucketDue).Cursor().First(); len(k) == 16 {

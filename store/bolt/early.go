@@ -13,7 +13,7 @@ import (
 	"masspay/store"
 )
 
-// An event that waits for its payout stands by itself, with its key and, sealed,
+// An event that waits for its payout is a record of its own, with its key and, sealed,
 // with what it says of the customer.
 func encodeEarly(key []byte, ev payout.Event, sealed []byte) []byte {
 	e := newEncoder()
@@ -75,7 +75,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))
 }
 
-// sameReport reports whether two events say the same, but for when they came.
+// equalReports reports whether two events say the same, but for when they came.
 func equalReports(a, b payout.Event) bool {
 	a.At, a.Number, b.Number = b.At, 0, 0
 	a.Made, b.Made = a.Made.UTC(), b.Made.UTC()
@@ -83,7 +83,7 @@ func equalReports(a, b payout.Event) bool {
 }
 
 // applyEarly applies the reports whose ids have come to be known, and lets go of
-// those that nobody has asked for in a month.
+// those that no one has asked for in a month.
 func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 	w := s.writer(tx)
 	early := tx.Bucket(bucketEarly)

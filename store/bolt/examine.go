@@ -108,7 +108,7 @@ func (x *examining) marker() {
 	marker, _, err := readMarker(x.s.o.marker())
 	switch {
 	case err != nil:
-		x.note("the marker %s cannot be read: nobody can tell whether the store is a restored copy", x.s.o.marker())
+		x.note("the marker %s cannot be read: it is not known whether the store is a restored copy", x.s.o.marker())
 	case marker > x.meta.generation:
 		x.note("the store is older than its marker (%d, %d): it is a restored copy", x.meta.generation, marker)
 	case x.meta.epoch != 0:
@@ -223,13 +223,13 @@ func (x *examining) payouts() {
 			x.hosts[r.Host]++
 		}
 		if at := r.PollAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {
-			x.Add("payout %s is to be asked about, and nobody will", r.Key)
+			x.Add("payout %s is due for polling but missing from the index", r.Key)
 		}
 		if r.Open() && r.State != payout.StateNew && r.State != payout.StateSending && r.PollAt.IsZero() {
-			x.Add("payout %s is open, and nobody will ask about it", r.Key)
+			x.Add("payout %s is open, and no poll is planned", r.Key)
 		}
 		if (r.State == payout.StateSending) != (r.Owner != 0) || r.Owner != 0 && !x.has(bucketClaims, pair64(r.Owner, r.Number)) {
-			x.Add("payout %s is being sent, and by nobody", r.Key)
+			x.Add("payout %s is being sent, and no process holds it", r.Key)
 		}
 	})
 }
@@ -266,7 +266,7 @@ func (x *examining) explained(r record) {
 		return // by other rules, or not all of them
 	}
 	p := payout.New(r.Key, r.Method, r.Amount)
-	// Only events that changed something are kept, so that of two words "not seen" the
+	// Only events that changed something are kept, so that of two reports "not seen" the
 	// second is the one that freed it, whatever the periods were, and that all gates were
 	// one, whatever was declared then.
 	rules := payout.Rules{StatusAfter: time.Nanosecond, QuietPeriod: time.Nanosecond}
@@ -327,7 +327,7 @@ func (x *examining) indexes() {
 	})
 	x.each(bucketDue, func(k, _ []byte) {
 		if len(k) == 16 {
-			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.PollAt, r.Number), k) }, "questions")
+			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.PollAt, r.Number), k) }, "polls")
 		}
 	})
 	x.each(bucketClaims, func(k, _ []byte) {

@@ -13,7 +13,7 @@ import (
 // Evolution: fields are only ever appended to a list, never moved, removed or given
 // another meaning (TestFieldsAreOnlyAppended), and whoever appends one raises format.
 // A record that was written before a field existed has no bit for it, and it reads
-// as zero. A bit that this masspay does not know is a newer one's: what it stands for
+// as zero. A bit that this masspay does not know is a newer one's: what it means
 // is passed over, and the record is not written again.
 type fields struct {
 	e     *encoder  // writes; nil: reads

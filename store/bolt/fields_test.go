@@ -16,7 +16,7 @@ import (
 	"masspay/store/storetest"
 )
 
-var update = flag.Bool("update", false, "write testdata/fields.txt anew")
+var update = flag.Bool("update", false, "write testdata/fields.txt again")
 
 // The fields of a record are only ever appended: what is committed is a beginning of
 // what the code goes over. A field that moves would read every older record wrongly.

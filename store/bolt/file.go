@@ -97,7 +97,7 @@ func (s *Store) burst(ctx context.Context, fn func(*bbolt.DB) error) (err error)
 
 // use opens the file, works, and lets go of it. The turn must be held.
 func (s *Store) use(flags int, fn func(*bbolt.DB) error) (err error) {
-	// A file that vanished must not be made anew: no O_CREATE.
+	// A file that vanished must not be made again: no O_CREATE.
 	db, err := openFile(s.o.Path, flags)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", s.o.Path, store.ErrMissing)
@@ -120,7 +120,7 @@ func (s *Store) use(flags int, fn func(*bbolt.DB) error) (err error) {
 	return fn(db)
 }
 
-// named gives an error of the system its number back, where bbolt has kept only
+// restoreErrno gives an error of the system its number back, where bbolt has kept only
 // the text.
 func restoreErrno(err error) error {
 	for _, errno := range []syscall.Errno{syscall.EIO, syscall.ENOSPC, syscall.EROFS} {
@@ -139,7 +139,7 @@ type system struct {
 
 func (e *system) Unwrap() []error { return []error{e.error, e.errno} }
 
-// uncut makes sure that the file has all the pages that are in use.
+// checkFileSize makes sure that the file has all the pages that are in use.
 func checkFileSize(db *bbolt.DB, path string) error {
 	var want int64
 	if err := db.View(func(tx *bbolt.Tx) error { want = tx.Size(); return nil }); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A store is made and opened only where locks are known to hold, or where somebody says
+// A store is made and opened only where locks are known to hold, or where someone says
 // that they do.
 func TestFileSystems(t *testing.T) {
 	t.Parallel()

@@ -238,7 +238,7 @@ func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index 
 		if !r.FreesID() {
 			return n, l.again(w, r, row, content, at)
 		}
-		prev = n // given up before anything was attempted: the id starts anew
+		prev = n // given up before anything was attempted: the id starts over
 		l.reborn = append(l.reborn, l.next)
 	}
 	p := payout.New(row.Key, row.Method, row.Amount)
@@ -254,7 +254,7 @@ func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index 
 	return p.Number, w.put(&r)
 }
 
-// again notes that a known payout stands in this batch too.
+// again notes that a known payout is in this batch too.
 func (l *load) again(w *writer, r record, row store.Row, content payout.Digest, at payout.Place) error {
 	if r.Content != content {
 		return &store.ConflictError{Row: row, Known: r.Payout}
@@ -332,8 +332,8 @@ func (l *load) finish(ctx context.Context) error {
 	})
 }
 
-// stillCancelled makes sure that no id that starts anew came to life under its
-// old payout while the load ran: the gate's word about that one wins.
+// stillCancelled makes sure that no id that starts over came to life under its
+// old payout while the load ran: what the gate reports about that one wins.
 func (l *load) stillCancelled(tx *bbolt.Tx) error {
 	for _, n := range l.reborn {
 		r, err := get(tx, n)

@@ -192,7 +192,7 @@ func (t *turn) identify(id [16]byte) error {
 }
 
 // lock takes a file lock or returns the context's cause. The kernel's queue is
-// fair, so the waiting is done there, in a goroutine of its own; when nobody
+// fair, so the waiting is done there, in a goroutine of its own; when no one
 // waits for that any more, it gives the lock back.
 func lock(ctx context.Context, path string) (*flock.Flock, error) {
 	l := flock.New(path, flock.SetPermissions(0o600))

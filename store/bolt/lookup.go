@@ -65,7 +65,7 @@ func (s *Store) Lookup(ctx context.Context, keys []payout.Key) (map[payout.Key]*
 // index goes through the index of ids for keys that rise.
 type index struct {
 	c   *bbolt.Cursor
-	key []byte // where it stands; nil at the end
+	key []byte // where it is; nil at the end
 }
 
 func newIndex(tx *bbolt.Tx) *index {

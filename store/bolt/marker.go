@@ -61,8 +61,8 @@ func readMarker(path string) (generation uint64, restored bool, err error) {
 	return n, strings.Contains(string(b), restoredWord), nil
 }
 
-// distrust makes the store look like a restored copy, as far as a failing disk
-// lets it. What a disk could not write it forgets without another word, and
+// suspectDisk makes the store look like a restored copy, as far as a failing disk
+// lets it. What a disk could not write it forgets without an error, and
 // what is read back now may be gone after the next start: a payout that is
 // recorded as sent may become unsent again.
 func (s *Store) suspectDisk() error {

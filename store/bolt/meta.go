@@ -15,7 +15,7 @@ import (
 	"masspay/store/clock"
 )
 
-// metaFormat and metaReadable stand by themselves, so that every masspay can read
+// metaFormat and metaReadable are keys of their own, so that every masspay can read
 // them; metaState holds the rest under one checksum, so that no part of it can get
 // lost alone.
 var (

@@ -20,7 +20,7 @@ import (
 //
 // The rule: whoever appends a field raises format; whoever changes anything else, or
 // adds a state or a kind of event, raises readable_by as well. Either way a migration
-// from the format before stands here, and a store that it wrote stands in testdata.
+// from the format before is here, and a store that it wrote is in testdata.
 const (
 	format     = 4 // that this masspay writes
 	readableBy = 4

@@ -148,7 +148,7 @@ func migrator(t *testing.T, o Options) *Store {
 	return &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
 }
 
-// A migrated store is used as any other: what was open is settled, what was not sent
+// A migrated store is used as any other: what was open is final, what was not sent
 // is sent once.
 func TestAMigratedStoreGoesOn(t *testing.T) {
 	t.Parallel()

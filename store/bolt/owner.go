@@ -55,7 +55,7 @@ func readOwner(tx *bbolt.Tx, owner uint64) (r ownerRecord, err error) {
 	return r, json.Unmarshal(text, &r)
 }
 
-// own gives the process an owner number and a lock file that it holds for
+// becomeOwner gives the process an owner number and a lock file that it holds for
 // life, on the first claim.
 func (s *Store) becomeOwner() (uint64, error) {
 	s.mu.Lock()

@@ -30,7 +30,7 @@ type tally struct {
 	minor int64
 	check int64
 	aside int64 // minor units of what is to be checked
-	stuck int64 // open, and only a person can settle them
+	stuck int64 // open, and only a person can decide them
 }
 
 func (p *progress) add(q *payout.Payout, by int64) {

@@ -47,7 +47,7 @@ func openRateFile(storePath string) (*rateFile, error) {
 func (r *rateFile) Close() error { return r.file.Close() }
 
 // Change reads, changes and writes the file under its lock; see rate.Ledger. What was
-// written before the machine was started anew does not count.
+// written before the machine was restarted does not count.
 func (r *rateFile) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, error)) (err error) {
 	if err := r.lock.Lock(); err != nil {
 		return fmt.Errorf("rate file %s: %w", r.lock.Path(), err)

@@ -20,7 +20,7 @@ func (r *record) size() int {
 }
 
 // grown is how many bytes a payout and its events grow by in a normal life: a
-// claim, an acceptance, a verdict. Twenty-three such records fill a page.
+// claim, an acceptance, an outcome. Twenty-three such records fill a page.
 const grown = 256
 
 func (r *record) encode(key []byte) []byte { return r.append(newEncoder(), key) }

@@ -166,7 +166,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 			storetest.Apply(t, s, payout.Event{Key: r.Key, Kind: payout.NotSeen, Source: payout.FromStatus, Host: "h", At: time.Now().Add(after), Tick: later(after), Applied: later(after)})
 		}
 	}
-	again := w.Open(t).(*Store) // the copy is started anew, its old asking with it
+	again := w.Open(t).(*Store) // the copy is restarted, its old asking with it
 	var good []byte
 	change := func(value func(old []byte) []byte) {
 		require.NoError(t, s.update(t.Context(), func(tx *boltTx) error {
@@ -187,7 +187,7 @@ func TestAskFirstAfterAClaimThatFailed(t *testing.T) {
 	require.Empty(t, c, "nothing is sent before the gate was asked")
 }
 
-// later is a moment after now on the clock that nobody sets.
+// later is a moment after now on the clock that cannot be set.
 func later(by time.Duration) payout.Tick {
 	now := clock.Tick()
 	now.At += by

@@ -12,8 +12,8 @@ import (
 	"masspay/store"
 )
 
-// guard refuses to claim from a restored store. It returns the epoch of the
-// restore while payouts must be asked about first, 0 otherwise, and when the
+// refuseCopies refuses to claim from a restored store. It returns the epoch of the
+// restore while payouts must be polled first, 0 otherwise, and when the
 // copy last claimed: what the lost store has sent besides, it sent later.
 func (s *Store) refuseCopies(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied time.Time, err error) {
 	m, marker, err := s.ageOf(tx)
@@ -27,7 +27,7 @@ func (s *Store) refuseCopies(tx *bbolt.Tx, askFirst bool) (epoch uint64, copied 
 		return 0, copied, fmt.Errorf("%s: %w", s.o.Path, store.ErrRestored)
 	case askFirst && (!s.asking || older || m.epoch == 0):
 		// A person says that it is a copy, even if the marker came back with it.
-		// Every process that is told so asks anew: an epoch that came back with
+		// Every process that is told so asks again: an epoch that came back with
 		// the copy proves nothing.
 		if m.epoch == 0 {
 			m.copied = m.claimed // asking again does not make the copy newer
@@ -61,7 +61,7 @@ func (s *Store) AskFirst(ctx context.Context) error {
 	})
 }
 
-// standing is what the store and its marker say of the store's age; without a
+// ageOf is what the store and its marker say of the store's age; without a
 // marker it is store.ErrNoMarker, with what the store says.
 func (s *Store) ageOf(tx *bbolt.Tx) (m meta, marker uint64, err error) {
 	if m, err = readMeta(tx); err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 // A family is the payouts of one row: its first one and its retries, whose ids are the
-// first one's with -r2 and so on behind it. The bucket knows what stands behind the
+// first one's with -r2 and so on behind it. The bucket knows what follows the
 // first id in those that were loaded; it has an entry only for rows that have a retry.
 
 // RetryBar returns the payout that a row must wait for; see store.Store.

@@ -36,7 +36,7 @@ func putRun(b *bbolt.Bucket, r store.Run) error {
 	return b.Put(be64(r.Number), summed(be64(r.Number), text))
 }
 
-// Record keeps who runs what; see store.Store.
+// BeginRun keeps who runs what; see store.Store.
 func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err error) {
 	err = s.update(ctx, func(tx *bbolt.Tx) (err error) {
 		b := tx.Bucket(bucketRuns)

@@ -48,7 +48,7 @@ func (w *writer) due(p *payout.Payout) []byte { return appendDue(w.key[:0], p.Po
 
 func (w *writer) claim(p *payout.Payout) []byte { return append64(w.key[:0], p.Owner, p.Number) }
 
-// look is Bucket.Get with a cursor that is kept, which saves the memory of a new
+// seek is Bucket.Get with a cursor that is kept, which saves the memory of a new
 // one. A search begins at the root, so that the cursor does not mind what was
 // changed meanwhile.
 func seek(c *bbolt.Cursor, key []byte) []byte {
@@ -64,7 +64,7 @@ func (w *writer) get(n uint64) (record, error) {
 	return recordOf(w.tx, key, seek(w.at, key))
 }
 
-// find returns the payout that an id stands for, or 0. A payout of a load that
+// find returns the payout that an id means, or 0. A payout of a load that
 // is not whole does not count; the one before it does.
 func find(tx *bbolt.Tx, id payout.Digest, unloaded uint64) (uint64, error) {
 	n, err := lookID(tx, id)
@@ -194,14 +194,14 @@ func (w *writer) reindex(before, after *payout.Payout) error {
 	return errors.Join(errs[:]...)
 }
 
-// countHost counts payouts that a gate may know and has not settled.
+// countHost counts payouts that a gate may know and has not decided.
 func (w *writer) countHost(p *payout.Payout, by int64) {
 	if isOpenAt(p) {
 		w.hosts[p.Host] += by
 	}
 }
 
-// boundTo reports whether an open payout may be a payment at its gate.
+// isOpenAt reports whether an open payout may be a payment at its gate.
 func isOpenAt(p *payout.Payout) bool {
 	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }

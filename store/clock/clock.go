@@ -1,4 +1,4 @@
-// Package clock reads a clock that nobody can set. How long ago something was
+// Package clock reads a clock that cannot be set. How long ago something was
 // must not depend on the wall clock, which people and time servers step.
 package clock
 
@@ -18,7 +18,7 @@ var (
 )
 
 // Tick is now, on the machine's own clock: the same for all its processes until
-// it is started anew. The clock stands still while the machine sleeps, so that
+// it is restarted. The clock stops while the machine sleeps, so that
 // what it measures is at least what it says.
 func Tick() payout.Tick { return payout.Tick{Boot: boot, At: base + time.Since(start)} }
 

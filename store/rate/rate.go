@@ -62,7 +62,7 @@ func (e *PausedError) Error() string {
 // PausedUntil is the time that a gate client looks for.
 func (e *PausedError) PausedUntil() time.Time { return e.Until }
 
-// Nobody asks for a slot or a pause further away than these: what says so is
+// No caller asks for a slot or a pause further away than these: what says so is
 // damaged, and counts no more.
 const (
 	maxAhead = 10 * time.Minute
@@ -132,7 +132,7 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 		if wait <= late {
 			return nil
 		}
-		// Somebody may have been told to pause while this slot was coming.
+		// A pause may have been set while this slot was coming.
 		pause, err := l.paused()
 		if err != nil || pause <= 0 {
 			return err
@@ -204,10 +204,10 @@ func (l *Limiter) Pause(_ context.Context, until time.Time) error {
 	})
 }
 
-// Slots are what a ledger holds, on the clock that nobody can set: a wall clock
+// Slots are what a ledger holds, on the clock that cannot be set: a wall clock
 // that is set back would stop everybody, one that is set forward let them go.
 type Slots struct {
-	Next  time.Duration // the first slot that nobody has taken
+	Next  time.Duration // the first slot that no one has taken
 	Pause time.Duration // nothing may leave before
 }
 

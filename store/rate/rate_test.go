@@ -55,7 +55,7 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-// Slots of a lease that nobody used in time are gone: they must not let many go
+// Slots of a lease that no one used in time are gone: they must not let many go
 // at once later.
 func TestLimiterForgetsSlotsThatNobodyUsed(t *testing.T) {
 	t.Parallel()
@@ -107,7 +107,7 @@ func TestLimiterGrantsNothingWhenPatienceIsUsedUp(t *testing.T) {
 		stop(10 * time.Second)
 		var paused *PausedError
 		require.ErrorAs(t, l.Wait(t.Context(), time.Second), &paused)
-		require.NoError(t, l.Wait(t.Context(), time.Second), "the next one begins anew")
+		require.NoError(t, l.Wait(t.Context(), time.Second), "the next one begins again")
 		stop(500 * time.Millisecond)
 		require.NoError(t, l.Wait(t.Context(), time.Second), "there is time left")
 		require.Equal(t, 2, stopped)

@@ -22,7 +22,7 @@ import (
 )
 
 // Key is the store's own key: 32 random bytes, from which the keys of sealing
-// and of the digests are derived. Without it nobody can read a row.
+// and of the digests are derived. Without it no one can read a row.
 type Key struct{ b [32]byte }
 
 // NewKey makes a key.
@@ -32,7 +32,7 @@ func NewKey() Key {
 	return k
 }
 
-// Text is the key as it stands in its file.
+// Text is the key as it is in its file.
 func (k Key) Text() string { return base64.StdEncoding.EncodeToString(k.b[:]) + "\n" }
 
 func (k Key) String() string { return "[key]" }

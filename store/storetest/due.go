@@ -24,7 +24,7 @@ func testDue(t *testing.T, w World, s store.Store) {
 	e := answer(c[4], payout.Accepted)
 	e.At = now.Add(time.Minute) // not due yet
 	Apply(t, s, e)
-	Apply(t, s, verdict(c[3].Key, payout.StatePaid))
+	Apply(t, s, outcomeOf(c[3].Key, payout.StatePaid))
 	at, err := s.NextDue(t.Context())
 	require.NoError(t, err)
 	require.WithinDuration(t, now.Add(-59*time.Minute), at, time.Minute)
@@ -37,7 +37,7 @@ func testDue(t *testing.T, w World, s store.Store) {
 	other := w.Open(t)
 	due, err = other.Due(t.Context(), ask)
 	require.NoError(t, err)
-	require.Len(t, due, 1, "what another one polls is due for nobody else")
+	require.Len(t, due, 1, "what another one polls is due for no one else")
 	require.Equal(t, c[0].Key, due[0].Key)
 	due, err = s.Due(t.Context(), ask)
 	require.NoError(t, err)

@@ -21,7 +21,7 @@ func testHosts(t *testing.T, _ World, s store.Store) {
 	gates, _ = s.OpenGates(t.Context())
 	require.Equal(t, map[string]int{host: 1}, gates)
 	Apply(t, s, answer(c[0], payout.Accepted))
-	Apply(t, s, verdict(c[0].Key, payout.StateDeclined))
+	Apply(t, s, outcomeOf(c[0].Key, payout.StateDeclined))
 	gates, _ = s.OpenGates(t.Context())
 	require.Empty(t, gates)
 }

@@ -10,7 +10,7 @@ import (
 	"masspay/store"
 )
 
-// A held batch is claimed by nobody, and what a person holds only a person lets go.
+// A held batch is claimed by no one, and what a person holds only a person lets go.
 func testHold(t *testing.T, w World, s store.Store) {
 	b := Load(t, s, "a", Rows("a", 4))
 	free := Load(t, s, "b", Rows("b", 1))

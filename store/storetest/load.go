@@ -131,11 +131,11 @@ func testTwoBatches(t *testing.T, _ World, s store.Store) {
 	require.Empty(t, Claim(t, s, monday, 10))
 	Apply(t, s, answer(c[0], payout.Released))
 	freed := Claim(t, s, tuesday, 10)
-	require.Len(t, freed, 1, "freed for every batch that it stands in")
+	require.Len(t, freed, 1, "freed for every batch that it is in")
 	require.Equal(t, tuesday.Number, freed[0].SentBy)
 	require.Equal(t, c[0].Key, freed[0].Key)
 	require.Empty(t, Claim(t, s, monday, 10))
-	Apply(t, s, verdict(c[1].Key, payout.StatePaid))
+	Apply(t, s, outcomeOf(c[1].Key, payout.StatePaid))
 	for _, id := range []string{monday.ID, tuesday.ID} {
 		b, err := s.Batch(t.Context(), id)
 		require.NoError(t, err)

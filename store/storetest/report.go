@@ -24,9 +24,9 @@ func testEarly(t *testing.T, _ World, s store.Store) {
 	require.True(t, c.Kept)
 	require.Equal(t, payout.Ignored, c.Effect, "a repeat is kept once")
 	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Irrelevant, Source: payout.FromCallback, At: time.Now()})
-	require.False(t, c.Kept, "a purchase of that id is nobody's payout")
+	require.False(t, c.Kept, "a purchase of that id is no one's payout")
 	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Silent, Source: payout.FromStatus, At: time.Now()})
-	require.False(t, c.Kept, "only the gate's word waits")
+	require.False(t, c.Kept, "only what a gate reports waits")
 	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.NoError(t, err)
 	require.Equal(t, 1, l.Early)
@@ -154,7 +154,7 @@ func testApplyConcurrent(t *testing.T, w World, s store.Store) {
 	for _, mine := range []store.Store{s, w.Open(t), w.Open(t)} {
 		wg.Go(func() {
 			for _, p := range c {
-				_, err := mine.Apply(t.Context(), answer(p, payout.Accepted), verdict(p.Key, payout.StatePaid))
+				_, err := mine.Apply(t.Context(), answer(p, payout.Accepted), outcomeOf(p.Key, payout.StatePaid))
 				if err != nil {
 					t.Error(err)
 				}
@@ -166,7 +166,7 @@ func testApplyConcurrent(t *testing.T, w World, s store.Store) {
 	require.NoError(t, err)
 	require.Equal(t, 60, got.InState(payout.StatePaid))
 	for _, r := range collect(t, s.List(t.Context(), store.Filter{Events: true})) {
-		require.Len(t, r.Events, 3, "claimed, accepted, verdict: repeats are not kept")
+		require.Len(t, r.Events, 3, "claimed, accepted, outcome: repeats are not kept")
 	}
 }
 

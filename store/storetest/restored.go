@@ -77,8 +77,8 @@ func testRestored(t *testing.T, w World, s store.Store) {
 	require.False(t, restored)
 }
 
-// A person's word that the store is a copy counts for every process, and until another
-// word of a person.
+// A person who says that the store is a copy counts for every process, and until a
+// person trusts it again.
 func testAskFirst(t *testing.T, w World, s store.Store) {
 	b := Load(t, s, "a", Rows("a", 3))
 	require.NoError(t, s.AskFirst(t.Context()))
@@ -154,7 +154,7 @@ func testDamage(t *testing.T, w World, s store.Store) {
 	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 3, Host: host})
 	require.ErrorIs(t, err, store.ErrDamaged)
 	e, err := s.Examine(t.Context())
-	require.True(t, errors.Is(err, store.ErrDamaged) || len(e.Wrong) > 0, "found by nobody: %v", err)
+	require.True(t, errors.Is(err, store.ErrDamaged) || len(e.Wrong) > 0, "found by no one: %v", err)
 	r, err := s.Get(t.Context(), rows[0].Key)
 	require.NoError(t, err)
 	require.Equal(t, payout.StateNew, r.State, "nothing was claimed")

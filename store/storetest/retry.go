@@ -36,15 +36,15 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	// Declined: it may be paid again. While that waits, the gate says that it was paid.
 	c := Claim(t, s, a, 1)
 	Apply(t, s, answer(c[0], payout.Accepted))
-	verdict := func(key payout.Key, outcome payout.State, status string) {
+	report := func(key payout.Key, outcome payout.State, status string) {
 		Apply(t, s, payout.Event{
 			Key: key, Kind: payout.Final, Source: payout.FromCallback, At: time.Now(), Outcome: outcome, Reported: payout.Reported{Status: status}, Customer: "c-x", Account: account,
 		})
 	}
-	verdict(first.Key, payout.StateDeclined, "decline")
+	report(first.Key, payout.StateDeclined, "decline")
 	require.Zero(t, bar(again))
 	b := Load(t, s, "r2", []store.Row{again})
-	verdict(first.Key, payout.StatePaid, "success")
+	report(first.Key, payout.StatePaid, "success")
 	var barred []payout.Key
 	claim := func() []store.Claimed {
 		got, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 10, Host: host})
@@ -73,7 +73,7 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	require.Equal(t, again.Key, retry.By.Key)
 
 	// It looks at every payout of the row, whichever was there first: a later retry bars
-	// an earlier one, and the first id, which comes anew after it was cancelled.
+	// an earlier one, and the first id, which comes back after it was cancelled.
 	z, z3 := Row("z", 7, 2), Row("z-r3", 7, 2)
 	Load(t, s, "z3", []store.Row{z3})
 	for _, id := range []string{"z", "z-r2", "z-r2-r2", "z-r4"} {

@@ -23,7 +23,7 @@ type World interface {
 	// Open opens the same store again, as another process would.
 	Open(t testing.TB) store.Store
 	// Kill ends a store as a dying process would: what it holds is not given
-	// back, and nobody holds it any more.
+	// back, and no one holds it any more.
 	Kill(t testing.TB, s store.Store)
 	// Files are all files that the store writes, to look for what must not be
 	// in them.
@@ -130,7 +130,7 @@ func answer(c store.Claimed, kind payout.Kind) payout.Event {
 	return payout.Event{Key: c.Key, Kind: kind, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: host, At: time.Now(), Reported: payout.Reported{RequestID: "r-" + c.Key.PaymentID}}
 }
 
-func verdict(key payout.Key, outcome payout.State) payout.Event {
+func outcomeOf(key payout.Key, outcome payout.State) payout.Event {
 	return payout.Event{
 		Key: key, Kind: payout.Final, Source: payout.FromCallback, At: time.Now(), Outcome: outcome,
 		Reported: payout.Reported{Status: "success", Code: "0", Message: "Success", OperationID: "1234567890123456", ProviderPaymentID: "prov-000123"},
@@ -139,7 +139,7 @@ func verdict(key payout.Key, outcome payout.State) payout.Event {
 
 // proven is an outcome that shows whose payment it is about.
 func proven(row store.Row, outcome payout.State) payout.Event {
-	e := verdict(row.Key, outcome)
+	e := outcomeOf(row.Key, outcome)
 	e.Customer, e.Amount, e.Made = "c-"+row.Key.PaymentID, row.Amount, time.Now().Truncate(time.Microsecond).UTC()
 	return e
 }
@@ -217,7 +217,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"load knows ids for ever", testLoadKnows},
 		{"load refuses other content", testLoadConflict},
 		{"the same batch loads once", testLoadTwice},
-		{"load refuses an id that stands twice", testLoadDoubled},
+		{"load refuses an id that is there twice", testLoadDoubled},
 		{"a load under way does not count", testLoadUnderWay},
 		{"skipped rows are kept", testSkipped},
 		{"claim goes in line order and once", testClaim},
@@ -228,7 +228,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"the dead give up what they held", testRecover},
 		{"the living keep what they hold", testRecoverLiving},
 		{"early callbacks wait for a load", testEarly},
-		{"a cancelled id starts anew", testCancelled},
+		{"a cancelled id starts over", testCancelled},
 		{"a cancelled id that comes to life during a load", testCancelledComesToLife},
 		{"due payouts come in order, to one asker", testDue},
 		{"askers share what is due", testDueConcurrent},

@@ -73,7 +73,7 @@ func (o Demo) Play(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d, end, err := o.stage(sample, politeSettings, gatesim.Config{VerdictAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond})
+	d, end, err := o.stage(sample, politeSettings, gatesim.Config{OutcomeAfter: 600 * time.Millisecond, StatusLag: 300 * time.Millisecond})
 	if err != nil {
 		return err
 	}
@@ -214,7 +214,7 @@ func (d *demo) judged(input string) (gatesim.Judgement, error) {
 	ledger := d.sim.Ledger()
 	j := gatesim.Judge(ledger, asked, result, ';')
 	for _, id := range gatesim.Unasked(ledger, ';', asked) {
-		j.Faults = append(j.Faults, "nobody asked for "+id)
+		j.Faults = append(j.Faults, "no one asked for "+id)
 	}
 	return j, nil
 }

@@ -42,7 +42,7 @@ func hostileGate(seed uint64) gatesim.Config {
 	rates[gatesim.Never] = 0.10
 	delete(rates, gatesim.Exists) // a gate that pays everything never says that an id exists
 	return gatesim.Config{
-		Seed: seed, Rates: rates, PayEvery: true, VerdictAfter: 400 * time.Millisecond, StatusLag: 300 * time.Millisecond,
+		Seed: seed, Rates: rates, PayEvery: true, OutcomeAfter: 400 * time.Millisecond, StatusLag: 300 * time.Millisecond,
 		HangFor: 3 * time.Second, LateBy: time.Second, DelayBy: 2 * time.Second, CallbackGap: 500 * time.Millisecond,
 	}
 }

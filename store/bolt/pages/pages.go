@@ -45,7 +45,7 @@ type inspection struct {
 	entry    func(bucket string, key, value []byte)
 }
 
-// Inspect reads every page of a file that nobody writes meanwhile. It tells
+// Inspect reads every page of a file that no one writes meanwhile. It tells
 // fault what is wrong with the pages, and entry of every key and value that it
 // can reach. Both are called from this goroutine. half says that one of the two
 // header pages is damaged: the other one leads to the store as it was one commit

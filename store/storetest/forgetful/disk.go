@@ -93,7 +93,7 @@ func (d *Disk) mount() (err error) {
 
 func (d *Disk) unmount() {
 	if d.server != nil {
-		require.NoError(d.t, d.server.Unmount(), "somebody still uses the disk")
+		require.NoError(d.t, d.server.Unmount(), "it is still used the disk")
 		d.server = nil
 	}
 }
@@ -126,7 +126,7 @@ func (d *Disk) Fail(fault func(op Op, name string) syscall.Errno) {
 }
 
 // Restart is the power coming back: what is on the platter is what there is.
-// Nobody may use the disk any more. It returns what was forgotten.
+// No one may use the disk any more. It returns what was forgotten.
 func (d *Disk) Restart() string {
 	d.unmount()
 	d.mu.Lock()
