@@ -36,7 +36,7 @@ func (r Report) Selects() bool { return len(r.States)+len(r.Actions) > 0 }
 // Write writes the result of a batch to f, an empty file that is open for
 // reading and writing: every input row in order, with its outcome. Without an
 // error the file has been read back: it has the rows, cells and sums that were
-// loaded. With one it is not worth keeping; ErrUnlike is about the file, any
+// loaded. With one it is not worth keeping; ErrMismatch is about the file, any
 // other error about the store or the disk. The result is made from the store
 // alone. Write neither syncs nor closes the file: giving it its name, and
 // deciding what it may replace, is left to the caller.
