@@ -62,7 +62,7 @@ func configError(file string, problems []string) error {
 	}
 	return &failure{
 		code: exitConfig, err: fmt.Errorf("%s: %s, nothing was sent", file, n), lines: problems,
-		hint: "the README explains every key of the configuration",
+		hint: "docs/configuration.md explains every key",
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"masspay/store"
 )
 
-// The exit codes. They are documented in the README and never change meaning.
+// The exit codes. They are documented in docs/result.md and never change meaning.
 const (
 	exitDone        = 0   // everything asked for is done and paid, or accepted where no wait was asked for
 	exitUnexpected  = 1   // something unexpected; safe to run again
@@ -73,7 +73,7 @@ func explain(err error) *failure {
 			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}
 	case errors.Is(err, store.ErrRestored):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (README, restored copy)"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (docs/troubleshooting.md, restored copy)"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so it is not known whether the store is a restored copy; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}

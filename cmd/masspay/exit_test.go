@@ -125,12 +125,27 @@ func TestVerdictCode(t *testing.T) {
 	}
 }
 
-// The README's tables are those of the code.
+// The tables of the README and of the documents are those of the code.
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	b, err := os.ReadFile("../../README.md")
-	require.NoError(t, err)
-	readme := string(b)
+	read := func(name string) string {
+		b, err := os.ReadFile("../../" + name)
+		require.NoError(t, err)
+		return string(b)
+	}
+	readme := read("README.md")
+	require.Less(t, strings.Count(readme, "\n"), 250, "who has never seen it reads it to the end")
+	require.Contains(t, readme, "make demo")
+	require.Contains(t, readme, "make test")
+	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+	for _, from := range append(docs(t), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
+		for _, link := range links.FindAllStringSubmatch(read(from), -1) {
+			require.FileExists(t, filepath.Join("../..", filepath.Dir(from), link[1]), "a link in %s", from)
+		}
+	}
+	for _, name := range docs(t) {
+		readme += read(name)
+	}
 	for _, code := range []int{exitDone, exitUnexpected, exitNotAllPaid, exitOpen, exitFile, exitBusy, exitConfig, exitInterrupted} {
 		require.Regexp(t, regexp.MustCompile(`(?m)^\| `+strconv.Itoa(code)+` \|`), readme)
 	}
@@ -155,9 +170,20 @@ func TestREADME(t *testing.T) {
 			require.Contains(t, readme, "masspay "+c.Name(), "the command line")
 		}
 	}
-	require.Contains(t, readme, "make demo")
-	require.Contains(t, readme, "make test")
 	require.False(t, strings.Contains(readme, "TODO"))
+}
+
+// docs are the documents beside the README.
+func docs(t *testing.T) []string {
+	t.Helper()
+	paths, err := filepath.Glob("../../docs/*.md")
+	require.NoError(t, err)
+	require.NotEmpty(t, paths)
+	names := make([]string, len(paths))
+	for i, p := range paths {
+		names[i] = "docs/" + filepath.Base(p)
+	}
+	return names
 }
 
 // Every test that docs/reliability.md names is there.
@@ -177,6 +203,6 @@ func TestReliabilityNamesRealTests(t *testing.T) {
 	names := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)").FindAllStringSubmatch(string(text), -1)
 	require.Greater(t, len(names), 30)
 	for _, n := range names {
-		require.Contains(t, source.String(), "func "+n[1], "docs/reliability.md names %s", n[1])
+		require.True(t, strings.Contains(source.String(), "func "+n[1]), "docs/reliability.md names %s", n[1]) // not Contains, which would print all
 	}
 }
