@@ -41,11 +41,6 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 			continue
 		}
 		claimed, err := r.take(ctx, ahead-waiting)
-		var held *store.HeldError
-		if errors.As(err, &held) {
-			r.halt(&r.out.Held, "the batch is "+held.Error())
-			continue
-		}
 		if err != nil {
 			return unlessDone(ctx, err)
 		}
@@ -69,13 +64,18 @@ func (r *running) barred(key payout.Key, by payout.Payout) {
 	r.notify("%s not sent: it would pay once more what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, result.Word(by))
 }
 
-// take claims up to n payouts.
+// take claims up to n payouts. A batch that is held ends the sending, and is no error.
 func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
 	got, err := patiently(ctx, r.Notify, func(ctx context.Context) (store.Claims, error) {
 		return r.Store.Claim(ctx, store.Claim{
 			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.all(),
 		})
 	})
+	var held *store.HeldError
+	if errors.As(err, &held) {
+		r.halt(&r.out.Held, "the batch is "+held.Error())
+		return nil, nil
+	}
 	for _, retry := range got.Barred {
 		r.barred(retry.Key, retry.By)
 	}

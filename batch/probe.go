@@ -108,7 +108,7 @@ func (r *running) probe(ctx context.Context) (err error) {
 		return err
 	}
 	// A store that may not send has no gate to ask: a copy, say.
-	if _, err := r.take(ctx, 0); err != nil {
+	if _, err := r.take(ctx, 0); err != nil || r.state.isHalted() {
 		return err
 	}
 	if done, err := r.pinged(ctx); err != nil || done {

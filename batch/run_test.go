@@ -185,7 +185,8 @@ func TestWhatStopsOneRunStopsTheOthers(t *testing.T) {
 	require.Contains(t, out.NoMoney, "504")
 }
 
-// What a person holds is not sent, whoever starts a run.
+// What a person holds is not sent, whoever starts a run; also where the gate was never
+// proven to be one, which is asked first.
 func TestAHeldBatchIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})

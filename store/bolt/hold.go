@@ -22,7 +22,7 @@ func (s *Store) Hold(ctx context.Context, batch string, h store.Hold) error {
 // LetGo lifts a hold; see store.Store.
 func (s *Store) LetGo(ctx context.Context, batch string, kinds ...store.HoldKind) (lifted bool, err error) {
 	b, err := s.Batch(ctx, batch)
-	if err != nil || b.Held == nil || !slices.Contains(kinds, b.Held.Kind) {
+	if err != nil || b.Held == nil {
 		return false, err
 	}
 	err = s.changeHold(ctx, batch, func(was *store.Hold) *store.Hold {
