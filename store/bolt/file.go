@@ -162,11 +162,16 @@ func (s *Store) inspected() error {
 	if s.sound {
 		return nil
 	}
-	err := s.bytes(inspectQuickly)
+	err := s.inspectedBy(inspectQuickly)
+	s.sound = err == nil
+	return err
+}
+
+func (s *Store) inspectedBy(look func(io.ReaderAt, int64) error) error {
+	err := s.bytes(look)
 	if errors.Is(err, store.ErrDamaged) {
 		err = fmt.Errorf("%s: %w", s.o.Path, err)
 	}
-	s.sound = err == nil
 	return err
 }
 
@@ -267,17 +272,30 @@ func syncFolder(path string) error {
 
 // inspectQuickly looks at the pages, and at the index that makes an id known.
 // It returns the first thing that is wrong as store.ErrDamaged.
-func inspectQuickly(file io.ReaderAt, size int64) (err error) {
+func inspectQuickly(file io.ReaderAt, size int64) error {
+	return inspect(file, size, func(bucket string, key, value []byte) error {
+		if bucket != "ids" && bucket != "names" {
+			return nil
+		}
+		_, err := readIndex(key, value)
+		return err
+	})
+}
+
+// inspectPages looks at the pages alone.
+func inspectPages(file io.ReaderAt, size int64) error {
+	return inspect(file, size, func(string, []byte, []byte) error { return nil })
+}
+
+func inspect(file io.ReaderAt, size int64, look func(bucket string, key, value []byte) error) (err error) {
 	fault := func(format string, args ...any) {
 		if err == nil {
 			err = fmt.Errorf("%w: "+format, append([]any{store.ErrDamaged}, args...)...)
 		}
 	}
 	pages.Inspect(file, size, fault, func(bucket string, key, value []byte) {
-		if bucket == "ids" || bucket == "names" {
-			if _, bad := readIndex(key, value); bad != nil && err == nil {
-				err = bad
-			}
+		if bad := look(bucket, key, value); bad != nil && err == nil {
+			err = bad
 		}
 	})
 	return err

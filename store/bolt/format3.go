@@ -22,56 +22,62 @@ const version3 = 1
 // migrate3 brings a store from format 3 to 4: payouts, counts, waiting reports and
 // what the store knows of itself are rewritten; rows and indexes stay.
 var migrate3 = migration{
+	to: 4,
 	begin: func(tx *bbolt.Tx, m *meta) error {
 		old, err := readMeta3(tx)
 		*m = old
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, func(_ *seal.Sealer, key, value []byte) ([]byte, error) {
-			if len(value) > 0 && value[0] == recordVersion {
-				return value, nil // before the migration was cut off
-			}
+		{bucketPayouts, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 			r, err := decodeRecord3(key, value)
 			if err != nil {
 				return nil, err
 			}
 			return r.encode(key), nil
-		}},
-		{bucketEarly, func(s *seal.Sealer, key, value []byte) ([]byte, error) {
-			if len(value) > 0 && value[0] == recordVersion {
-				return value, nil
-			}
+		})},
+		{bucketEarly, unlessDone(func(_ *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
 			e, err := decodeEarly3(key, value)
 			if err != nil {
 				return nil, err
 			}
 			return encodeEarly(key, e, s.SealReport(key, e)), nil
-		}},
-		{bucketProgress, func(_ *seal.Sealer, key, value []byte) ([]byte, error) {
-			if len(value) > 0 && value[0] == recordVersion {
-				return value, nil
-			}
+		})},
+		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 			p, err := decodeProgress3(key, value)
 			if err != nil {
 				return nil, err
 			}
 			return p.encode(key), nil
-		}},
+		})},
 	},
-	end: func(s *Store, tx *bbolt.Tx, m *meta) error {
-		if err := m.settle(s.o.Path); err != nil {
+	end: func(s *Store, tx *bbolt.Tx, m *meta) error { return s.settleIn(tx, m) },
+}
+
+// unlessDone leaves alone what was rewritten before a migration was cut off.
+func unlessDone(change rewriter) rewriter {
+	return func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
+		if len(value) > 0 && value[0] == recordVersion {
+			return value, nil
+		}
+		return change(tx, s, key, value)
+	}
+}
+
+// settleIn gives a store what formats 1 and 3 did not keep: where it is at home, its
+// lock files' identity, whose processes are known to be dead, and open payouts by gate.
+func (s *Store) settleIn(tx *bbolt.Tx, m *meta) error {
+	if err := m.settle(s.o.Path); err != nil {
+		return err
+	}
+	// They removed the lock file of a process that was known to be dead.
+	for owner := range claimsByOwner(tx) {
+		_, err := os.Stat(s.ownerPath(owner))
+		if err := putOwner(tx, owner, ownerRecord{Dead: errors.Is(err, fs.ErrNotExist)}); err != nil {
 			return err
 		}
-		// Format 3 removed the lock file of a process that was known to be dead.
-		for owner := range claimsByOwner(tx) {
-			_, err := os.Stat(s.ownerPath(owner))
-			if err := putOwner(tx, owner, ownerRecord{Dead: errors.Is(err, fs.ErrNotExist)}); err != nil {
-				return err
-			}
-		}
-		return errors.Join(countHosts(tx), s.turn.identify(m.locks))
-	},
+	}
+	return errors.Join(countHosts(tx), s.turn.identify(m.locks))
 }
 
 // countHosts recounts open payouts by gate: what was freed after a doubt counts, too.

@@ -26,9 +26,10 @@ const (
 	readableBy = 4
 )
 
-// migration brings a store from one format to the next. It is cut off at any commit
+// migration brings a store from one format to a later one. It is cut off at any commit
 // without harm: the next one goes on.
 type migration struct {
+	to    uint64
 	begin func(tx *bbolt.Tx, m *meta) error // reads what the store knew of itself
 	steps []step
 	end   func(s *Store, tx *bbolt.Tx, m *meta) error // in the last commit; may be nil
@@ -38,11 +39,13 @@ type migration struct {
 // as it is.
 type step struct {
 	bucket []byte
-	change func(s *seal.Sealer, key, value []byte) ([]byte, error)
+	change rewriter
 }
 
+type rewriter func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error)
+
 // migrations are by the format that they begin with.
-var migrations = map[uint64]migration{3: migrate3}
+var migrations = map[uint64]migration{1: migrate1, 3: migrate3}
 
 // known says what a masspay can do with a store.
 func (s *Store) known(b *bbolt.Bucket) error {
@@ -101,7 +104,9 @@ func (s *Store) migrate(ctx context.Context) (from uint64, done bool, err error)
 		return 0, false, err
 	}
 	defer func() { err = errors.Join(err, s.turn.release()) }()
-	if err := s.inspected(); err != nil {
+	// Its index is looked at by the first write of whoever opens it then: formats
+	// before 3 had no checksums there.
+	if err := s.inspectedBy(inspectPages); err != nil {
 		return 0, false, err
 	}
 	err = s.use(os.O_RDWR, func(db *bbolt.DB) error {
@@ -119,7 +124,7 @@ func (s *Store) migrate(ctx context.Context) (from uint64, done bool, err error)
 	return from, done, err
 }
 
-// migrateOnce brings a store one format further; through says that it was there.
+// migrateOnce runs the one migration that comes next; through says that it was there.
 func (s *Store) migrateOnce(ctx context.Context, db *bbolt.DB) (from uint64, through bool, err error) {
 	var m migration
 	var old meta
@@ -145,7 +150,7 @@ func (s *Store) migrateOnce(ctx context.Context, db *bbolt.DB) (from uint64, thr
 		}
 		// From here on an older masspay names the store newer, and this one knows
 		// that it is not through.
-		if err := errors.Join(b.Put(metaFormat, be64(from+1)), b.Put(metaReadable, be64(from+1)), b.Put(metaMigrating, be64(from))); err != nil {
+		if err := errors.Join(b.Put(metaFormat, be64(m.to)), b.Put(metaReadable, be64(m.to)), b.Put(metaMigrating, be64(from))); err != nil {
 			return err
 		}
 		for _, name := range buckets {
@@ -191,7 +196,7 @@ func (s *Store) rewrite(ctx context.Context, db *bbolt.DB, st step) error {
 					from, more = bytes.Clone(k), true
 					break
 				}
-				value, err := st.change(s.sealer, k, v)
+				value, err := st.change(tx, s.sealer, k, v)
 				if err != nil {
 					return err
 				}

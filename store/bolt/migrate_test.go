@@ -106,6 +106,89 @@ func format3IsWhole(t *testing.T, o Options) {
 	storetest.Check(t, s)
 }
 
+// A store of the first format of all is brought to this one's in the same way.
+func TestMigrateFormat1(t *testing.T) {
+	t.Parallel()
+	o := older(t, "format1")
+	_, err := Open(t.Context(), o)
+	require.ErrorIs(t, err, store.ErrOlder)
+	require.NotErrorIs(t, err, store.ErrDamaged)
+	wrong := o
+	wrong.Key = seal.NewKey()
+	_, _, err = Migrate(t.Context(), wrong)
+	require.ErrorIs(t, err, store.ErrKey)
+	from, done, err := Migrate(t.Context(), o)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, from)
+	require.True(t, done)
+	format1IsWhole(t, o)
+	require.Equal(t, payout.Overtaken|payout.Restored, flags1(1<<6|1<<7), "its oddities ended with Restored")
+}
+
+func format1IsWhole(t *testing.T, o Options) {
+	s, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	storetest.Check(t, s)
+	states := map[payout.State]int{}
+	var checks []string
+	events := 0
+	for r, err := range s.List(t.Context(), store.Filter{Events: true}) {
+		require.NoError(t, err)
+		states[r.State]++
+		events += len(r.Events)
+		if r.NeedsCheck() {
+			checks = append(checks, r.Key.PaymentID)
+		}
+	}
+	require.Equal(t, map[payout.State]int{
+		payout.StateNew: 13, payout.StateSending: 3, payout.StateUnknown: 2, payout.StateAccepted: 4, payout.StatePaid: 7,
+		payout.StateDeclined: 1, payout.StateRejected: 1, payout.StateReturned: 1, payout.StateCancelled: 1,
+	}, states)
+	require.Equal(t, []string{"old-000004", "old-000007"}, checks, "another amount, and two outcomes")
+	require.Equal(t, 50, events, "the history is kept")
+	get := func(id string) *payout.History {
+		r, err := s.Get(t.Context(), payout.Key{ProjectID: 1234, PaymentID: id})
+		require.NoError(t, err)
+		return &r
+	}
+	require.Equal(t, "req-old-000000", get("old-000000").Reported.RequestID)
+	require.Equal(t, "1000", get("old-000000").Reported.OperationID)
+	require.Equal(t, payout.BasisAccepted, get("old-000008").Basis())
+	require.Equal(t, payout.BasisPossible, get("old-000013").Basis(), "not seen once: still in doubt")
+	require.False(t, get("old-000013").NotSeenAt.IsZero())
+	require.Len(t, get("old-000027").Places, 2, "it stands in two files")
+	var names []string
+	for b, err := range s.Batches(t.Context()) {
+		require.NoError(t, err)
+		names = append(names, b.Name)
+	}
+	require.Equal(t, []string{"first.csv", "second.csv", "third.csv"}, names)
+	rows := 0
+	first, err := s.Batch(t.Context(), storetest.BatchOf("first", nil).ID)
+	require.NoError(t, err)
+	for l, err := range s.Lines(t.Context(), first.ID) {
+		require.NoError(t, err)
+		if l.Skip == "" {
+			require.Equal(t, l.Payout.Key.PaymentID, l.Cells[0], "the sealed row opens")
+		}
+		rows++
+	}
+	require.Equal(t, 31, rows)
+	n, err := s.Recover(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 3, n, "what was being sent is in doubt, and not new")
+	l, err := s.Load(t.Context(), storetest.BatchOf("fourth", nil), storetest.All([]store.Row{storetest.Row("early-1", 5, 2)}))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.Early)
+	require.Equal(t, payout.StateNew, get("early-1").State)
+	require.True(t, get("early-1").NeedsCheck())
+	var conflict *store.ConflictError
+	_, err = s.Load(t.Context(), storetest.BatchOf("fifth", nil), storetest.All([]store.Row{storetest.Row("old-000003", 5, 2)}))
+	require.ErrorAs(t, err, &conflict, "an id is never forgotten")
+	storetest.Check(t, s)
+}
+
 func countNoCancelled(states map[payout.State]int) map[payout.State]int {
 	delete(states, payout.StateCancelled)
 	return states
@@ -115,9 +198,16 @@ func countNoCancelled(states map[payout.State]int) map[payout.State]int {
 // the store is not taken for another's, or for damaged.
 func TestAMigrationThatIsCutOff(t *testing.T) {
 	t.Parallel()
+	for _, name := range []string{"format1", "format3"} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); cutOffEverywhere(t, name) })
+	}
+}
+
+func cutOffEverywhere(t *testing.T, name string) {
+	whole := map[string]func(*testing.T, Options){"format1": format1IsWhole, "format3": format3IsWhole}[name]
 	cut := errors.New("cut off")
 	for at := 1; ; at++ {
-		o := older(t, "format3")
+		o := older(t, name)
 		n := 0
 		s := migrator(t, o)
 		s.migrated = func() error {
@@ -138,7 +228,7 @@ func TestAMigrationThatIsCutOff(t *testing.T) {
 		_, done, err := Migrate(t.Context(), o)
 		require.NoError(t, err)
 		require.True(t, done)
-		format3IsWhole(t, o)
+		whole(t, o)
 	}
 }
 
@@ -152,7 +242,12 @@ func migrator(t *testing.T, o Options) *Store {
 // is sent once.
 func TestAMigratedStoreGoesOn(t *testing.T) {
 	t.Parallel()
-	o := older(t, "format3")
+	for _, name := range []string{"format1", "format3"} {
+		t.Run(name, func(t *testing.T) { t.Parallel(); goesOn(t, older(t, name)) })
+	}
+}
+
+func goesOn(t *testing.T, o Options) {
 	_, _, err := Migrate(t.Context(), o)
 	require.NoError(t, err)
 	s, err := Open(t.Context(), o)
