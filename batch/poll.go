@@ -74,7 +74,7 @@ func (q *Reconciler) pollAlone(ctx context.Context, rec payout.History) (sum Pol
 
 // notAGate says that an address answers, and not as a gate does.
 func notAGate(identity, answer string) string {
-	return fmt.Sprintf("%s has never answered as a Gate API does, and does not now (%s)", identity, answer)
+	return fmt.Sprintf("%s does not answer as a Gate API, and never has (%s): check gate.base_url", identity, answer)
 }
 
 // poll is what came of one status request.

@@ -62,7 +62,7 @@ func (r *running) pinged(ctx context.Context) (done bool, err error) {
 	switch err := Ping(ctx, r.Gate, next[0].Key.ProjectID, r.Timeout); {
 	case errors.As(err, &said) && said.Documented && said.Code == gate.CodeSignature:
 		// It is a gate, and no payout would fare better.
-		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); no payout was sent to it", said.HTTPStatus, said.Code, said.Message))
+		r.halt(&r.out.Refused, fmt.Sprintf("the gate refuses the project or its secret (HTTP %d, code %s: %s); no payout was sent to it", said.HTTPStatus, said.Code, said.Message))
 		r.state.end()
 		return true, r.Store.Prove(context.WithoutCancel(ctx), identity)
 	case Proves(err):

@@ -43,7 +43,15 @@ type Polled struct {
 	Elsewhere map[string]int // payouts that were sent to other gates, by identity, and not polled
 }
 
+// add takes in what more polls of the same gate brought.
 func (a *Polled) add(b Polled) {
+	a.gather(b)
+	a.Refused, a.Paused = b.Refused, b.Paused
+}
+
+// gather takes in what polls of any gate brought; that one refuses or pauses says
+// nothing of another.
+func (a *Polled) gather(b Polled) {
 	a.Answered += b.Answered
 	a.Changed += b.Changed
 	a.Freed += b.Freed
@@ -52,7 +60,6 @@ func (a *Polled) add(b Polled) {
 	for word, n := range b.Became {
 		a.became(word, n)
 	}
-	a.Refused, a.Paused = b.Refused, b.Paused
 }
 
 func (a *Polled) became(word string, n int) {
@@ -102,13 +109,7 @@ func (q *Reconciler) Round(ctx context.Context, batch string) (Polled, error) {
 			continue
 		}
 		there, err := at.round(ctx, f)
-		sum.Answered += there.Answered
-		sum.Changed += there.Changed
-		sum.TooEarly += there.TooEarly
-		sum.changed(there.Batches)
-		for word, n := range there.Became {
-			sum.became(word, n)
-		}
+		sum.gather(there)
 		if there.Refused != "" && q.Notify != nil {
 			q.Notify(there.Refused)
 		}

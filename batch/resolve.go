@@ -19,7 +19,8 @@ type Resolving struct {
 	As        payout.State // StatePaid, StateDeclined (not paid), or 0: the person has seen a check
 	Person    string       // as user@host
 	Reason    string
-	AgeAnyway bool // the last attempt need not be a day old; the quiet period must be over all the same
+	Batch     string // that it is sent by, as people name it: for hints
+	AgeAnyway bool   // the last attempt need not be a day old; the quiet period must be over all the same
 }
 
 // RefusedError says why a payout is not a person's to resolve, and what to do.
@@ -31,10 +32,9 @@ func refuse(hint, format string, args ...any) error {
 	return &RefusedError{Why: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-// The ages before a person may say that something was not paid.
-const (
-	resolveAfter = 24 * time.Hour // since the last attempt, and since the gate last reported
-)
+// resolveAfter is how long after the last attempt, and after the gate's last report, a
+// person may say that something was not paid.
+const resolveAfter = 24 * time.Hour
 
 // Told is what the gate said when it was polled for a decision.
 type Told struct {
@@ -115,8 +115,12 @@ func (r Resolving) MayResolve(rec payout.History, heard Told, quiet time.Duratio
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
 		return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", result.Word(p))
+	case p.Cancellable():
+		return refuse("the next run sends it; if it is not to be sent: masspay cancel "+r.Batch+" --row="+result.ShellWord(p.Key.PaymentID), "it is not paid, and no request for it is open")
+	case p.State == payout.StateNew && !p.OfAnother() && r.As == payout.StatePaid:
+		return refuse("the next run sends it; if it is not to be sent any more: --as not-paid", "the gate has no such payment: it was not paid")
 	case p.State == payout.StateNew && !p.OfAnother():
-		return refuse("masspay run sends it; masspay cancel BATCH --row="+result.ShellWord(p.Key.PaymentID)+" frees its id, if it is not to be sent", "it was not sent yet")
+		return nil // the gate does not know it, said twice: the next run would send it
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():

@@ -79,14 +79,18 @@ func TestMayResolve(t *testing.T) {
 		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "was not paid"},
 		{"paid, as the person knows", paid, unknown(0), notSeen, false, ""},
 		{"sending", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateSending }), notSeen, true, "is sending it"},
-		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateNew }), notSeen, true, "not sent yet"},
+		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) {
+			p.State, p.Tries, p.MayHaveLeft, p.Doubted, p.Flags = payout.StateNew, 0, false, false, 0
+		}), notSeen, true, "no request for it is open"},
+		{"not seen twice: the next run would send it", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, ""},
+		{"not seen twice, and said to be paid", paid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "it was not paid"},
 		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
 		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, true, "cannot be not paid"},
 		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, false, ""},
 		{"nothing to see", seen, unknown(day), notSeen, false, "nothing to check"},
 		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "no outcome"},
 	} {
-		r := batch.Resolving{Key: tt.p.Key, As: tt.as, Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
+		r := batch.Resolving{Key: tt.p.Key, As: tt.as, Batch: "0123456789ab", Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
 		err := r.MayResolve(payout.History{Payout: tt.p}, tt.heard, quiet, now, tick)
 		if tt.want == "" {
 			require.NoError(t, err, tt.name)

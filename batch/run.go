@@ -26,7 +26,7 @@ type Runner struct {
 	Workers     int           // requests at once
 	Timeout     time.Duration // of one request; also the longest wait for a slot with a claim in hand
 	Attempts    int           // attempts of a payout in one run that were not sent
-	MaxRefusals int           // identical failures in a row that pause the run
+	MaxRefusals int           // identical failures in a row that stop the run, and hold its batch
 	StatusAfter time.Duration // how long to wait for a callback before polling the status
 	Wait        time.Duration // for outcomes, from the last send; 0: neither wait nor poll
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
@@ -50,7 +50,8 @@ type Ending struct {
 
 	Refused      string // why the gate refuses the configuration, or is none; sending stopped
 	Fenced       string // why this process may send nothing more; sending stopped
-	Elsewhere    int    // payouts of the batch that were sent to another gate, and are only polled there
+	Elsewhere    int    // payouts of the batch that may be payments at another gate, and are only polled there
+	ElsewhereNew int    // of those, the ones that wait to be sent there again
 	NoMoney      string // the account's balance did not cover a payout; sending stopped
 	SameFailures string // so many identical failures in a row; sending stopped
 	Held         string // the batch is held, by another run or by a person; sending stopped
@@ -99,7 +100,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
 	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // no one else is left
-	run.out.Now, run.out.Elsewhere = run.now, run.elsewhere.open
+	run.out.Now, run.out.Elsewhere, run.out.ElsewhereNew = run.now, run.elsewhere.open, run.elsewhere.unsent
 	if errors.Is(err, context.Canceled) {
 		err = nil
 	}

@@ -26,7 +26,7 @@ import (
 	"masspay/store/storetest"
 )
 
-func TestPoliteGate(t *testing.T) {
+func TestWellBehavedGate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{OutcomeAfter: 20 * time.Millisecond})
 	text := file("p", 300)
@@ -118,7 +118,7 @@ func TestChangedAmountIsRefused(t *testing.T) {
 	var refused *payfile.FileError
 	require.ErrorAs(t, err, &refused)
 	require.Equal(t, 1, refused.Count)
-	require.Equal(t, `line 5: general.payment_id "c-00003": already known with other content (payment.amount): 10.03 KGS, sbp-p2p, 996***23 then (now paid), 90.03 KGS, sbp-p2p, 996***23 now; it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id`, refused.Problems[0].String())
+	require.Equal(t, `line 5: general.payment_id "c-00003": this id is already known for another payout (payment.amount differs): 10.03 KGS, sbp-p2p, 996***23 there (paid), 90.03 KGS, sbp-p2p, 996***23 here; it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id`, refused.Problems[0].String())
 }
 
 func TestCorrectedFileSendsOnlyWhatIsNew(t *testing.T) {
@@ -151,7 +151,7 @@ func TestConfigurationRefusalStopsTheRun(t *testing.T) {
 	w.check(b, text)
 }
 
-func TestNoMoneyPausesTheRun(t *testing.T) {
+func TestNoMoneyStopsTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
 	w.tweak = func(r *batch.Runner) { r.Workers = 1 }
@@ -202,7 +202,7 @@ func TestAHeldBatchIsNotSent(t *testing.T) {
 	require.Equal(t, 5, w.run(b).Sent)
 }
 
-func TestRefusalsAlikePauseTheRun(t *testing.T) {
+func TestIdenticalFailuresStopTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
 	text := header
@@ -283,7 +283,7 @@ func TestAnOutageIsTold(t *testing.T) {
 	require.Equal(t, map[string]int{"paid": 5}, states(w.result(b)))
 }
 
-func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
+func TestWaitZeroNeitherWaitsNorPolls(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Hour})
 	w.tweak = func(r *batch.Runner) { r.Wait = 0 }
@@ -294,7 +294,7 @@ func TestWaitZeroNeitherWaitsNorAsks(t *testing.T) {
 	require.Zero(t, out.Polled)
 	for _, row := range w.result(b) {
 		require.Equal(t, "open", row["result.state"], "accepted is not paid")
-		require.Contains(t, row["result.note"], "accepted by the gate, not paid yet, polled again from ")
+		require.Contains(t, row["result.note"], "accepted by the gate; whether it was paid is not known yet, do not pay it elsewhere, polled again from ")
 	}
 	w.check(b, text)
 }

@@ -108,10 +108,10 @@ func (r *running) judge(key payout.Key, a gate.Answer, started time.Time) {
 	case a.Stop && a.Kind == payout.Doubtful:
 		r.stop(&r.out.Refused, fmt.Sprintf("HTTP %d (%s) came back, which does not say whether the gate has seen the request: a filter before it or behind it; sending stopped", a.HTTPStatus, a.Message))
 	case a.Stop:
-		r.stop(&r.out.Refused, fmt.Sprintf("the gate refuses the configuration (HTTP %d, code %s: %s); sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
+		r.stop(&r.out.Refused, fmt.Sprintf("the gate refuses the project or its secret (HTTP %d, code %s: %s); that payout was not paid; sending stopped", a.HTTPStatus, orNone(a.Code), a.Message))
 	case a.NoMoney:
 		r.budget.add(key, r.Attempts, r.Attempts)
-		r.stop(&r.out.NoMoney, fmt.Sprintf("the balance does not cover %s (code %s: %s); sending stopped", key, a.Code, a.Message))
+		r.stop(&r.out.NoMoney, fmt.Sprintf("the balance with the platform does not cover %s (code %s: %s); it was not paid; sending stopped", key.PaymentID, a.Code, a.Message))
 	}
 	if n := r.streak.count(a, started); r.MaxRefusals > 0 && n >= r.MaxRefusals {
 		r.stop(&r.out.SameFailures, fmt.Sprintf("%d payouts in a row %s; sending stopped", n, sameFailures(a)))

@@ -405,6 +405,20 @@ func TestResolved(t *testing.T) {
 	_, effect = Next(rules, in(StatePaid), event(Resolved, 0))
 	require.Equal(t, Ignored, effect, "an outcome that no one polls")
 
+	// What a request may have left for is not cancelled; given up, it is not sent again.
+	freed := in(StateNew)
+	freed.Attempt, freed.Tries, freed.Host, freed.MayHaveLeft, freed.Flags = 1, 1, "gate", true, WasDoubted
+	e := event(Resolved, time.Hour)
+	e.Outcome = StateDeclined
+	given, effect := Next(rules, freed, e)
+	require.Equal(t, Changed, effect)
+	require.Equal(t, StateDeclined, given.State)
+	require.Equal(t, StateDeclined, given.Resolution.As)
+	_, effect = Next(rules, freed, event(Cancelled, time.Hour))
+	require.Equal(t, Ignored, effect)
+	_, effect = Next(rules, in(StateNew), e)
+	require.Equal(t, Ignored, effect, "what was never in doubt is cancelled")
+
 	// What the person has not seen: the gate has spoken since.
 	looked := in(StateUnknown)
 	now, _ := Next(rules, looked, event(Progress, 30*time.Minute))

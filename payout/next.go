@@ -567,7 +567,7 @@ func resolved(p *Payout, e *Event) Effect {
 	case e.Version != 0 && e.Version != p.Version(),
 		e.Outcome != StatePaid && e.Outcome != StateDeclined,
 		p.State == StateSending,
-		p.State == StateNew && (e.Outcome == StatePaid || !p.OfAnother()),
+		p.State == StateNew && (e.Outcome == StatePaid || p.Cancellable()), // what was never in doubt is cancelled
 		!p.State.Open() && !p.NeedsCheck():
 		return Ignored
 	}

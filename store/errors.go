@@ -65,7 +65,7 @@ type RetryError struct {
 }
 
 func (e *RetryError) Error() string {
-	return fmt.Sprintf("line %d: payment_id %q would pay once more what %q pays or may pay", e.Row.Line, e.Row.Key.PaymentID, e.By.Key.PaymentID)
+	return fmt.Sprintf("line %d: payment_id %q would pay a second time what %q pays or may pay", e.Row.Line, e.Row.Key.PaymentID, e.By.Key.PaymentID)
 }
 
 // BusyError is ErrBusy with what is known of whoever holds the store.

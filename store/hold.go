@@ -10,10 +10,8 @@ type HoldKind string
 
 // The kinds of hold.
 const (
-	HeldByRun     HoldKind = "run"     // a run that stopped sending; the next run lifts it
-	HeldByPerson  HoldKind = "person"  // only a person lifts it, and the following ones
-	HeldByBreaker HoldKind = "breaker" // too many payouts were declined
-	HeldByCanary  HoldKind = "canary"  // of the first payouts, not all were paid
+	HeldByRun    HoldKind = "run"    // a run that stopped sending; the next run lifts it
+	HeldByPerson HoldKind = "person" // only a person lifts it
 )
 
 // Hold keeps a batch from being claimed. It holds no personal data but who it was.

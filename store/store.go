@@ -18,7 +18,8 @@ import (
 // disk. A Store is safe for concurrent use, and several processes may have one
 // open at once.
 //
-// It is one contract in five roles, so that each reader names what it needs.
+// It is one contract in five roles, so that each reader names what it needs. A store is
+// opened with the payout.Rules that it gives to payout.Next.
 type Store interface {
 	Loader
 	Claimer
@@ -50,9 +51,13 @@ type Loader interface {
 
 	// Load takes a whole file or nothing. It streams: its memory grows by some 24 bytes a
 	// row, if at all. An error from rows undoes the load and is returned; so does a
-	// *ConflictError, a *RetryError, and ErrDoubled. The batch and its ids count only from
-	// the moment Load returns. Callbacks that were kept for its ids are applied. One load
-	// runs at a time; others wait.
+	// *ConflictError, a *RetryError, ErrDoubled and ErrLoaded. The batch and its ids count
+	// only from the moment Load returns. A row whose payout is known gets a place of it; an
+	// id that was cancelled begins a new payout. Callbacks that were kept for its ids are
+	// applied. One load runs at a time; others wait.
+	//
+	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size and Skipped; the store
+	// the rest.
 	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)
 }
 
@@ -64,14 +69,18 @@ type Claimer interface {
 	// send. When the process is dead or fenced its payouts become Unknown, not New: they
 	// may have been sent. A batch that is held is a *HeldError, and nothing is claimed.
 	// In a restored store it returns ErrRestored, or, with AskFirst, makes the payouts
-	// Unknown instead, until the gate has twice denied them. A retry that RetryBar names
-	// a payout for is left as it is, because what barred it may have changed since it was
-	// loaded.
+	// Unknown instead, until the gate has twice denied them. N may be 0: what keeps a batch
+	// from being claimed is returned all the same.
+	//
+	// Only payouts are claimed that payout.Payout.Claimable lets be sent to this host. One
+	// for which RetryBar now returns a Bar with Same, be it under a first id or a retry's,
+	// stays New and is in Claims.Barred: what bars it may have changed since it was loaded.
 	Claim(ctx context.Context, c Claim) (Claims, error)
 
 	// Recover makes Unknown what dead processes were sending. It returns how
 	// many payouts that were. What a process was sending that is gone without proof
-	// of its death becomes Unknown too, and is barred from being freed.
+	// of its death becomes Unknown too, with a payout.Bar: not seen does not free it until
+	// the machine was restarted, or a person has looked.
 	Recover(ctx context.Context) (int, error)
 
 	// MaySend is asked directly before the first byte of a payout request; dialled
@@ -127,7 +136,19 @@ type Limiter interface {
 type Applier interface {
 	// Apply runs events through payout.Next in one durable commit. An event of
 	// an unknown id is kept under its key if the gate reported it, and dropped
-	// otherwise.
+	// otherwise: at most 64 of one id, for 30 days.
+	//
+	// In the same commit, and before Next, a store does for each event:
+	//
+	//  1. of a report (Event.Report): compare it with the row of the payout and set Match
+	//     and Field (payout.MatchPayment); a report that was not compared is not believed;
+	//  2. of NotSeen: set Applied to its Tick where it is not set, and Lifted if what the
+	//     payout's Bar waits for has come;
+	//  3. of one with a Message: mask what it repeats of the row (payout.WithoutCells).
+	//
+	// After Next it sets Conflict and Run, and keeps the event unless it was ignored or
+	// only noted. Of a long history it may leave out what no decision needs
+	// (payout.Payout.Dropped).
 	Apply(ctx context.Context, events ...payout.Event) ([]Change, error)
 }
 

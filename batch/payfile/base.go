@@ -74,7 +74,7 @@ func (r *rules) amount(line int, v, currency string) int64 {
 	text := "whole minor units, digits only"
 	if known && exp > 0 {
 		example := payout.Amount{Minor: 1250, Currency: currency}
-		text = "whole minor units, e.g. 1250 for " + example.String()
+		text = "whole minor units (cents and the like), digits only, e.g. 1250 for " + example.String()
 		if whole, part, dot := strings.Cut(v, "."); dot && len(part) == exp && allDigits(whole+part) {
 			text = fmt.Sprintf("whole minor units, e.g. %s for %s %s", strings.TrimLeft(whole+part, "0"), v, currency)
 		}

@@ -115,7 +115,7 @@ func (k *checking) read(doubled map[idHash][]uint32) error {
 		k.warnings.add(1, "the file begins with a byte order mark, which the format does not have; it is left out")
 	}
 	if cut.delimiter != ';' {
-		k.warnings.add(1, fmt.Sprintf("the file is divided by %q, the format by ';'; read all the same", cut.delimiter))
+		k.warnings.add(1, fmt.Sprintf("columns are separated by %q instead of ';'; the file is read all the same", cut.delimiter))
 	}
 	if slices.Contains(cut.columns, result.Columns()[0]) {
 		return &Problem{Text: "this is a result of masspay, not a file of payouts: masspay retry and its file's name writes what may be paid again", structure: true, fatal: true}
@@ -160,7 +160,7 @@ func (k *checking) take(p *part) error {
 		k.skip[first+row] = reason
 	}
 	if currency := k.mergeTally(&p.tally); currency != "" {
-		return &Problem{Text: "the file's sum in " + currency + " is beyond any account", structure: true, fatal: true}
+		return &Problem{Text: "the file's sum in " + currency + " is too large for any account", structure: true, fatal: true}
 	}
 	for _, c := range p.conflicts {
 		text, err := k.differs(c.was, c.is)

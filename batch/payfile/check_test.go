@@ -199,9 +199,9 @@ func TestFilesThatAreAccepted(t *testing.T) {
 		{"no last newline", strings.TrimSuffix(header+good, "\n"), "the last line has no end: is the file whole?"},
 		{"columns in any order", reverse(header) + reverse(good), ""},
 		{"quoted", quoted(header) + quoted(good), ""},
-		{"commas", strings.ReplaceAll(header+good, ";", ","), "the file is divided by ','"},
-		{"tabs", strings.ReplaceAll(header+good, ";", "\t"), "the file is divided by '\\t'"},
-		{"bars", strings.ReplaceAll(header+good, ";", "|"), "the file is divided by '|'"},
+		{"commas", strings.ReplaceAll(header+good, ";", ","), "columns are separated by ','"},
+		{"tabs", strings.ReplaceAll(header+good, ";", "\t"), "columns are separated by '\\t'"},
+		{"bars", strings.ReplaceAll(header+good, ";", "|"), "columns are separated by '|'"},
 		{"spaces around text", header + strings.Replace(good, "Asanov", " Asanov ", 1), "customer.last_name: spaces around the value are sent as they are"},
 		{"unknown bank", header + strings.Replace(good, "mbank", "newbank", 1), `account.bank_code "newbank": not among the known banks`},
 		{"foreign number", header + strings.Replace(good, "996555123420", "79876543210", 1), "account.number: not a Kyrgyz number"},
@@ -281,7 +281,7 @@ func TestControlTotals(t *testing.T) {
 	}
 }
 
-func TestAnIDStandsTwiceEvenInARowThatIsNoPayout(t *testing.T) {
+func TestADuplicateIDCountsEvenInARowThatIsNoPayout(t *testing.T) {
 	t.Parallel()
 	c := checker(t)
 	c.Skip = true

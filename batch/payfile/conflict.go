@@ -11,7 +11,7 @@ import (
 )
 
 // barred counts a row that may have to wait for another payout of it, and reports one
-// that would pay once more what may be paid. One that differs from it in amount or payee
+// that would pay a second time what may be paid. One that differs from it in amount or payee
 // is a warning: perhaps it was corrected, and paid since.
 func (k *checking) barred(row int, d draft) error {
 	bar, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.cut.columns, d.cells))
@@ -20,8 +20,8 @@ func (k *checking) barred(row int, d draft) error {
 	}
 	by := result.ShellWord(bar.By.Key.PaymentID)
 	if bar.By.Number != 0 && bar.Same {
-		k.leaveOut(row, d, "it would pay once more what "+by+" pays, which is "+result.StateInWords(bar.By)+
-			": take the row out, or, if it is another payout, give it an id that is no retry's; masspay show "+by+" says more")
+		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.StateInWords(bar.By)+
+			": remove the row, or, if it really is another payout, give it an id that does not end like a retry's; details: masspay show "+by)
 		return nil
 	}
 	if bar.By.Number != 0 {
@@ -30,7 +30,7 @@ func (k *checking) barred(row int, d draft) error {
 	}
 	k.fresh++
 	if !k.add(d.amount) {
-		return &Problem{Line: d.line, Text: "the file's sum in " + d.amount.Currency + " is beyond any account", structure: true, fatal: true}
+		return &Problem{Line: d.line, Text: "the file's sum in " + d.amount.Currency + " is too large for any account", structure: true, fatal: true}
 	}
 	return nil
 }
@@ -46,7 +46,7 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 	show := func(a payout.Amount, method, masked string) string {
 		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
 	}
-	text := fmt.Sprintf("already known with other content (%s): %s then (now %s), %s now; ",
+	text := fmt.Sprintf("this id is already known for another payout (%s differs): %s there (%s), %s here; ",
 		columns, show(was.Amount, was.Method, was.Masked), result.Word(was), show(is.amount, is.method, is.masked))
 	if !was.Cancellable() {
 		return text + whatNow(was), nil
@@ -59,7 +59,7 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 	old := k.batches[was.Places[0].Batch]
 	shared := ""
 	if len(was.Places) > 1 {
-		shared = " --shared" // other batches have it too, and is not to be sent by them either
+		shared = " --shared" // other batches have the same payout, and none of them is to send it either
 	}
 	return text + fmt.Sprintf("nothing of it was paid, and batch %s would still send it: masspay cancel %s --row=%s%s cancels that row, then this id is free",
 		old, old, result.ShellWord(was.Key.PaymentID), shared), nil

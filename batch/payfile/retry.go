@@ -166,5 +166,5 @@ func (r Retrying) refuses(p payout.Payout) string {
 	case p.State == payout.StatePartial:
 		return "part of it arrived: a person decides about the rest"
 	}
-	return "a person must look first: masspay show says at what"
+	return "it must be reviewed first: masspay show says why"
 }

@@ -41,8 +41,8 @@ func instead(ctx context.Context, s store.Store, l store.Line, columns []string)
 	return ids, nil
 }
 
-// unpaidAfterAll reports whether a person found a payout unpaid, and the gate says
+// paidAfterAll reports whether a person found a payout unpaid, and the gate says
 // otherwise since.
-func unpaidAfterAll(p payout.Payout) bool {
+func paidAfterAll(p payout.Payout) bool {
 	return p.Resolution.As == payout.StateDeclined && p.Flags&(payout.PaidTwice|payout.Contradicted) != 0
 }

@@ -56,15 +56,16 @@ func (n Notes) Of(l store.Line) string {
 	add(f(payout.OtherType), "the gate also reported something about this id that is not about a payout")
 	add(f(payout.Restored), "the gate knew of it before this store did")
 	add(p.State == payout.StateNew && p.OfAnother(), "not sent, and not to be sent under this id")
-	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries == 0, "not sent yet")
-	add(p.State == payout.StateNew && !p.OfAnother() && p.Tries > 0, "not paid: the gate turned it away; the next run sends it again")
+	if p.State == payout.StateNew && !p.OfAnother() {
+		add(true, unsent(p))
+	}
 	add(p.State == payout.StateSending, "being sent")
 	add(p.State == payout.StateUnknown && !p.Seen && p.Tries == 0, "not sent by this store; the gate is asked whether the lost one sent it")
 	add(p.State == payout.StateUnknown && !p.Seen && p.Tries > 0, "no usable answer came; it may or may not be paid, and the gate is polled")
 	add(p.State == payout.StateUnknown && p.Seen && !p.OfAnother(), "the gate has it; its status is polled")
-	add(p.State.Open() && p.OfAnother(), "find out whose payment it is; then masspay resolve, and pay the row under a new id")
+	add(p.State.Open() && p.OfAnother(), "ask the platform whose payment it is, and only if it is not this row's: masspay resolve --as not-paid, then pay the row under a new id")
 	add(p.State == payout.StateCancelled, "cancelled, not paid; its id is free")
-	add(p.State == payout.StateAccepted, "accepted by the gate, not paid yet")
+	add(p.State == payout.StateAccepted, "accepted by the gate; whether it was paid is not known yet, do not pay it elsewhere")
 	add(p.State.Final() && f(payout.WasDoubted) && p.Resolution.As == 0, "an attempt got no answer; what the gate reported decided it")
 	add(f(payout.LateReport), "the gate repeated an older outcome later")
 	add(p.Closed != 0 && !p.NeedsCheck() && p.Resolution.As == 0, "a person has seen this")
@@ -73,7 +74,7 @@ func (n Notes) Of(l store.Line) string {
 	}
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
-	add(act == ActFix || act == ActNewID, "a new payout needs a new id")
+	add(act == ActFix || act == ActNewID, "to pay it again, use a new id")
 	add(act == ActNever, "refused for fraud or compliance (code "+p.Reported.Code+"): not to be paid again, under any id")
 	if act == ActCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
 		if p.MayHaveArrived() {
@@ -86,7 +87,7 @@ func (n Notes) Of(l store.Line) string {
 		add(true, "the platform waits for a person, or does not say what it does: ask it")
 	}
 	if p.State == payout.StateAccepted && !p.NotSeenAt.IsZero() {
-		add(true, "accepted, but when it was polled on "+stamp(p.NotSeenAt)+" the gate did not know it: ask the platform, then masspay resolve")
+		add(true, "when it was polled on "+stamp(p.NotSeenAt)+" the gate did not know it, as may happen just after sending: if that lasts, ask the platform, then masspay resolve")
 	}
 	add(p.Flags&payout.Reviewed != 0 && p.Closed == 0, "a person has seen this")
 	if when := n.polled(p); when != "" && len(notes) > 0 {
@@ -97,6 +98,17 @@ func (n Notes) Of(l store.Line) string {
 	return strings.Join(notes, "; ")
 }
 
+// unsent says why a payout that waits to be sent was not sent, and that it is not paid.
+func unsent(p payout.Payout) string {
+	switch {
+	case p.Tries == 0:
+		return "not sent, not paid: the next run sends it"
+	case p.Flags&payout.WasDoubted != 0:
+		return "not paid: no answer came, and the gate has said twice since that it does not know it; the next run sends it again"
+	}
+	return "not paid: the gate turned it away; the next run sends it again"
+}
+
 // polled says when an open payout is polled again, and by when it is decided.
 func (n Notes) polled(p payout.Payout) string {
 	if p.State != payout.StateUnknown && p.State != payout.StateAccepted || p.PollAt.IsZero() || p.NeedsCheck() {
@@ -104,7 +116,7 @@ func (n Notes) polled(p payout.Payout) string {
 	}
 	text := "polled again from " + stamp(p.PollAt) + " on"
 	if p.State == payout.StateUnknown && !p.Seen && p.Bar == (payout.Bar{}) && !p.EndedAt.IsZero() {
-		text += ", decided by the second poll after " + stamp(p.EndedAt.Add(n.Rules.Quiet())) + " at the latest"
+		text += ", sent again if the gate still does not know it after " + stamp(p.EndedAt.Add(n.Rules.Quiet()))
 	}
 	return text
 }

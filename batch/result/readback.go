@@ -41,7 +41,7 @@ func (c *cellHash) row(cells []string) {
 
 // ErrMismatch says that a written result is not like what was loaded. The file
 // was thrown away; the store is as it was.
-var ErrMismatch = errors.New("the written result is not like what was loaded")
+var ErrMismatch = errors.New("the written result does not match what was loaded")
 
 // reading is what a result was found to hold when it was read back.
 type reading struct {

@@ -179,10 +179,10 @@ func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
 			return false, err
 		}
 		if barred = bar.Same; barred {
-			l.Note += "; it would pay once more what " + bar.By.Key.PaymentID + " pays, which is " + StateInWords(bar.By)
+			l.Note += "; it would pay a second time what " + bar.By.Key.PaymentID + " pays, which is " + StateInWords(bar.By)
 		}
 	}
-	if unpaidAfterAll(*p) {
+	if paidAfterAll(*p) {
 		ids, err := instead(ctx, n.store, l.Line, n.batch.Columns)
 		if err != nil {
 			return barred, err

@@ -18,7 +18,7 @@ type Summary struct {
 	// others, and rows that are still to be sent.
 	Now, Before, Unsent Sum
 	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
-	Barred              int       // of Unsent, rows that would pay once more what may be paid
+	Barred              int       // of Unsent, rows that would pay a second time what may be paid
 	BeforeOpen          int       // of Before, rows that are open
 	Actions             map[string]int
 	Example             map[string]string // a payment_id for each of Actions, and for WordCheck

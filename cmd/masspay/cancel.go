@@ -8,6 +8,7 @@ import (
 
 	"masspay/batch"
 	"masspay/batch/result"
+	"masspay/payout"
 	"masspay/store"
 )
 
@@ -85,6 +86,8 @@ func notCancelled(ctx context.Context, s store.Store, b store.Batch, id string) 
 		}
 		switch {
 		case rec.Key.PaymentID != id:
+		case rec.State == payout.StateNew && !rec.OfAnother():
+			return "an attempt of it got no answer; to give it up: masspay resolve " + result.ShellWord(id) + " --as not-paid --reason TEXT", nil
 		case rec.State.Open():
 			return "it may have been sent, and the gate may know it", nil
 		default:

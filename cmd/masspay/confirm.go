@@ -60,7 +60,7 @@ func (a *app) confirmSending(ctx context.Context, c *config, file string, toSend
 		output = "to standard output, names and accounts in it (-o FILE writes a file)"
 	}
 	a.say("result    %s", output)
-	_, _ = fmt.Fprint(a.w.stderr, "send them? [y/N] ")
+	_, _ = fmt.Fprint(a.w.stderr, "pay them now? [y/N] ")
 	typed, err := a.typed(ctx)
 	switch strings.ToLower(strings.TrimSpace(typed)) {
 	case "y", "yes":

@@ -26,7 +26,7 @@ func (a *app) ending(ctx context.Context, s store.Store, b store.Batch, w writte
 		a.say("masspay: %s of this batch cancelled, and not sent", count(n, "payout"))
 	}
 	if out.Elsewhere > 0 {
-		a.say("masspay: %s were sent to another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
+		a.say("masspay: %s may have been paid by another gate than gate.base_url: polled there, not sent here; if that gate never answers: masspay resolve", count(out.Elsewhere, "payout"))
 	}
 	a.todo(b, w)
 	a.conclusion(b, w, out, code, earlier, waited)
@@ -45,10 +45,10 @@ func (a *app) todo(b store.Batch, w written) {
 		}
 	}
 	checks := w.N(result.WordCheck)
-	line(checks, "must be checked by a person (result.state check), as", w.Example[result.WordCheck])
-	line(w.Actions[result.ActCheck]-checks, "want a look by a person before anything is paid again (result.action check first), as", w.Example[result.ActCheck])
-	line(w.Actions[result.ActFix], "not paid until the row is corrected (result.action fix row), as", w.Example[result.ActFix])
-	line(w.Actions[result.ActNever], "refused for good (result.action never pay again), as", w.Example[result.ActNever])
+	line(checks, "must be checked by someone (result.state check), for example", w.Example[result.WordCheck])
+	line(w.Actions[result.ActCheck]-checks, "must be reviewed before anything is paid again (result.action check first), for example", w.Example[result.ActCheck])
+	line(w.Actions[result.ActFix], "rejected, not paid: correct the row and give it a new id (result.action fix row), for example", w.Example[result.ActFix])
+	line(w.Actions[result.ActNever], "refused for good (result.action never pay again), for example", w.Example[result.ActNever])
 	if n := w.Actions[result.ActNewID]; n > 0 {
 		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "retry")))
 	}
@@ -112,17 +112,17 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 	case code == exitOpen:
 		if open > 0 {
 			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(open, "payout"))
-			a.say("hint: to poll again later: %s", poll)
+			a.say("hint: to ask the gate again later: %s", poll)
 		}
-		if n := unsent - w.Barred; n > 0 {
+		if n := unsent - w.Barred - out.ElsewhereNew; n > 0 {
 			a.say("masspay: %s not sent", count(n, "payout"))
 			a.say("hint: to send them: %s", again)
 		}
 	case code == exitNotAllPaid:
 		a.say("masspay: done, and some rows were not paid: see result.state and result.action")
 	case open > 0:
-		a.say("masspay: done: the gate accepted every payout that was sent; outcomes come later")
-		a.say("hint: to poll them: %s", poll)
+		a.say("masspay: all payouts were accepted; none of those still open is known to be paid yet")
+		a.say("hint: to ask the gate what became of them: %s", poll)
 	default:
 		a.say("masspay: done: %s", allPaid(w.Summary, earlier))
 	}

@@ -58,7 +58,7 @@ func explain(err error) *failure {
 	var file *payfile.FileError
 	if errors.As(err, &file) {
 		return &failure{code: exitFile, err: err, lines: problemLines(file),
-			hint: "correct what is said above and run the same command again; masspay check FILE shows the problems without sending anything"}
+			hint: "fix the problems listed above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
 	var system *store.FileSystemError
 	var busy *store.BusyError

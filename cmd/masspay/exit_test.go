@@ -89,7 +89,7 @@ func TestErrorsAfterSending(t *testing.T) {
 	}
 }
 
-func TestVerdictCode(t *testing.T) {
+func TestOutcomeCode(t *testing.T) {
 	t.Parallel()
 	counts := func(states ...payout.State) store.Batch {
 		var b store.Batch
@@ -153,16 +153,16 @@ func TestREADME(t *testing.T) {
 		if name == "MASSPAY_PROJECTS" {
 			continue
 		}
-		require.Contains(t, readme, "`"+name+"`", "the configuration table")
+		require.True(t, strings.Contains(readme, "`"+name+"`"), name)
 	}
 	for _, column := range append(result.Columns(), "result.state") {
-		require.Contains(t, readme, "`"+column+"`")
+		require.True(t, strings.Contains(readme, "`"+column+"`"), column)
 	}
 	for _, word := range result.Words {
-		require.Contains(t, readme, "`"+word+"`")
+		require.True(t, strings.Contains(readme, "`"+word+"`"), word)
 	}
 	for _, action := range result.Actions {
-		require.Contains(t, readme, "`"+action+"`")
+		require.True(t, strings.Contains(readme, "`"+action+"`"), action)
 	}
 	root := (&app{}).root()
 	for _, c := range root.Commands() {

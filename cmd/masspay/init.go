@@ -202,7 +202,7 @@ func (a *app) initKey(c *config) error {
 	if err := writeNew(path, seal.NewKey().Text()); err != nil {
 		return err
 	}
-	a.say("created the store key %s; keep a copy, away from the backups", path)
+	a.say("created the store key %s; keep a copy in a safe place, apart from the backups", path)
 	return nil
 }
 

@@ -59,7 +59,7 @@ func (a *app) ping(ctx context.Context) error {
 		}
 		a.say("%s answers as a Gate API: project %d and its secret are right, and it may ask for the status", client.Identity(), p.ID)
 	}
-	a.say("this does not prove the right to pay out, nor that this machine's address is on the platform's list for payouts; no money was moved")
+	a.say("whether the project may send payouts, and from this machine's address, only the platform can tell; no money was moved")
 	return nil
 }
 
@@ -85,7 +85,7 @@ func pinged(identity string, project uint32, err error) (text, hint string) {
 	case said.Code == gate.CodeNotFound:
 		return "", ""
 	case said.Code == gate.CodeSignature:
-		return fmt.Sprintf("the address is right, and the secret of project %d is not (code %s: %s)", project, said.Code, said.Message),
+		return fmt.Sprintf("the address is right, but the secret of project %d is wrong (code %s: %s)", project, said.Code, said.Message),
 			"put the project's secret into its secret_file again (a space or a line end too many?), then masspay ping"
 	}
 	return fmt.Sprintf("%s is a Gate API, and refuses project %d: %v", identity, project, said),

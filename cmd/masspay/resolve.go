@@ -97,16 +97,16 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return refusedResolve(err)
 	}
 	a.say("%s", heardText(rec, heard))
-	r := batch.Resolving{Key: key, As: as, Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
+	of, err := firstBatch(ctx, s, rec.Payout)
+	if err != nil {
+		return err
+	}
+	r := batch.Resolving{Key: key, As: as, Batch: of.Short(), Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
 	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), s.Tick()); err != nil {
 		return refusedResolve(err)
 	}
 	a.say("%s", consequence(as, rec.Payout))
 	if err := a.confirm(ctx, f.yes, "to resolve a payout", key.PaymentID, "run the same command on a terminal, where it asks for the payment_id; --yes in scripts"); err != nil {
-		return err
-	}
-	of, err := firstBatch(ctx, s, rec.Payout)
-	if err != nil {
 		return err
 	}
 	if err := a.record(ctx, c, s, "resolve --as "+f.as+" "+shellWord(key.PaymentID), "", of.ID); err != nil {
@@ -200,6 +200,9 @@ func consequence(as payout.State, p payout.Payout) string {
 		}
 		return text
 	case payout.StateDeclined:
+		if p.State == payout.StateNew {
+			return "it will count as not paid, and no run will send it any more"
+		}
 		return "it will count as not paid: whoever pays " + p.Amount.String() + " again needs a new payment_id; if the gate paid it after all, it is paid twice"
 	}
 	return "the check will be closed, and the outcome stays as it is (" + result.StateWord(p.State) + ")"

@@ -137,7 +137,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner.Notify, runner.Stopped = p.note, p.halted
 	p.start(ctx)
 	heard := context.AfterFunc(ctx, func() {
-		p.note(fmt.Sprintf("interrupted: nothing more is sent; waiting for what is under way, at most %v (a second Ctrl-C leaves at once; the next run asks the gate what became of it)", c.Gate.Timeout))
+		p.note(fmt.Sprintf("interrupted: no more payouts are sent; waiting for the answers to those already sent, at most %v (a second Ctrl-C ends at once; the next run asks the gate about them)", c.Gate.Timeout))
 	})
 	defer heard()
 	out, err := runner.Run(ctx, b.ID)

@@ -17,7 +17,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
 		State: result.Word(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
-		Dropped: p.Dropped, Rows: []shownRow{}, Events: []shownEvent{},
+		Dropped: p.Dropped, closes: closingOf(&p), Rows: []shownRow{}, Events: []shownEvent{},
 	}
 	if p.State.Open() && !p.PollAt.IsZero() {
 		one.NextPoll = &p.PollAt

@@ -221,7 +221,7 @@ func TestAnotherNameOfTheStore(t *testing.T) {
 	require.NoError(t, os.Remove(o.Path))
 }
 
-func TestAStoreThatVanishesIsNotMadeAnew(t *testing.T) {
+func TestAStoreThatVanishesIsNotRecreated(t *testing.T) {
 	t.Parallel()
 	w := fresh(t).(*world)
 	s := w.Open(t)

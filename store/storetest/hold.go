@@ -39,7 +39,7 @@ func testHold(t *testing.T, w World, s store.Store) {
 	is, err = s.Batch(t.Context(), b.ID)
 	require.NoError(t, err)
 	require.Equal(t, &person, is.Held)
-	lifted, err = other.LetGo(t.Context(), b.ID, store.HeldByPerson, store.HeldByCanary)
+	lifted, err = other.LetGo(t.Context(), b.ID, store.HeldByRun, store.HeldByPerson)
 	require.NoError(t, err)
 	require.True(t, lifted)
 	require.Len(t, Claim(t, s, b, 9), 4)
