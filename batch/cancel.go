@@ -11,15 +11,15 @@ import (
 // cancelledAtOnce is how many payouts share one commit.
 const cancelledAtOnce = 5_000
 
-// Cancelling says what Cancel did.
-type Cancelling struct {
+// CancelResult says what Cancel did.
+type CancelResult struct {
 	Done      int // payouts that were cancelled
 	Shared    int // left, because another batch asks for them too
 	Attempted int // left open, because they may have become a payment
 }
 
-// Cancelled says what to cancel.
-type Cancelled struct {
+// CancelRequest says what to cancel.
+type CancelRequest struct {
 	Batch  string // id
 	Row    string // payment_id of one row; empty: all
 	Shared bool   // also what other batches ask for: they lose it too
@@ -29,7 +29,7 @@ type Cancelled struct {
 // Cancel cancels the payouts of a batch of which nothing can have become a payment;
 // see payout.Cancellable. A payout that another batch asks for too is cancelled only
 // with Shared, because that batch loses it as well.
-func Cancel(ctx context.Context, s store.Store, what Cancelled) (c Cancelling, err error) {
+func Cancel(ctx context.Context, s store.Store, what CancelRequest) (c CancelResult, err error) {
 	var events []payout.Event
 	apply := func() error {
 		changes, err := s.Apply(ctx, events...)

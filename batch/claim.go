@@ -61,7 +61,7 @@ func (r *running) barred(key payout.Key, by payout.Payout) {
 		return
 	}
 	r.budget.add(key, r.Attempts, r.Attempts)
-	r.notify("%s not sent: it would pay a second time what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, result.Word(by))
+	r.notify("%s not sent: it would pay a second time what %s pays, which is %s", key.PaymentID, by.Key.PaymentID, result.StateOf(by))
 }
 
 // take claims up to n payouts. A batch that is held ends the sending, and is no error.

@@ -118,7 +118,7 @@ func (q *Reconciler) pollTogether(ctx context.Context, records []payout.History)
 	for _, c := range changes {
 		if c.Effect == payout.Changed || c.Effect == payout.Conflicting {
 			sum.Changed++
-			sum.became(result.Word(c.After), 1)
+			sum.became(result.StateOf(c.After), 1)
 			for _, at := range c.After.Places {
 				sum.changed(map[uint32]bool{at.Batch: true})
 			}

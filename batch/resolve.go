@@ -13,8 +13,8 @@ import (
 	"masspay/store"
 )
 
-// Resolving is what a person wants to decide about a payout that no gate can decide.
-type Resolving struct {
+// ResolveRequest is what a person wants to decide about a payout that no gate can decide.
+type ResolveRequest struct {
 	Key       payout.Key
 	As        payout.State // StatePaid, StateDeclined (not paid), or 0: the person has seen a check
 	Person    string       // as user@host
@@ -36,8 +36,8 @@ func refuse(hint, format string, args ...any) error {
 // person may say that something was not paid.
 const resolveAfter = 24 * time.Hour
 
-// Told is what the gate said when it was polled for a decision.
-type Told struct {
+// PollAnswer is what the gate said when it was polled for a decision.
+type PollAnswer struct {
 	NotSeen     bool         // it does not know the id
 	Outcome     payout.State // it reported this outcome, whatever became of the report; 0: none
 	Undecided   string       // it answered as a gate does, and did not say what became of the payment
@@ -47,7 +47,7 @@ type Told struct {
 // Poll polls the gate that a payout was sent to, and applies what it says. It returns
 // the payout as it is then. To a gate that has never answered as one, no other process
 // has a request under way meanwhile.
-func (q *Reconciler) Poll(ctx context.Context, key payout.Key) (rec payout.History, heard Told, err error) {
+func (q *Reconciler) Poll(ctx context.Context, key payout.Key) (rec payout.History, heard PollAnswer, err error) {
 	if rec, err = q.Store.Get(ctx, key); err != nil {
 		return rec, heard, err
 	}
@@ -100,7 +100,7 @@ func (q *Reconciler) Poll(ctx context.Context, key payout.Key) (rec payout.Histo
 
 // MayResolve reports why a person may not decide so, given what the gate has just said;
 // nil: the person may.
-func (r Resolving) MayResolve(rec payout.History, heard Told, quiet time.Duration, now time.Time, tick payout.Tick) error {
+func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	p := rec.Payout
 	switch {
 	case p.State == payout.StateSending:
@@ -110,11 +110,11 @@ func (r Resolving) MayResolve(rec payout.History, heard Told, quiet time.Duratio
 			"it has no outcome and will get none: what the gate has under this id is not this row's payment (%s)", p.Field)
 	case r.As == 0:
 		if !p.NeedsCheck() && !p.Reviewable() {
-			return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s, and there is nothing to check", result.Word(p))
+			return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s, and there is nothing to check", result.StateOf(p))
 		}
 		return nil
 	case !p.State.Open() && !p.NeedsCheck():
-		return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", result.Word(p))
+		return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", result.StateOf(p))
 	case p.Cancellable():
 		return refuse("the next run sends it; if it is not to be sent: masspay cancel "+r.Batch+" --row="+result.ShellWord(p.Key.PaymentID), "it is not paid, and no request for it is open")
 	case p.State == payout.StateNew && !p.OfAnother() && r.As == payout.StatePaid:
@@ -124,9 +124,9 @@ func (r Resolving) MayResolve(rec payout.History, heard Told, quiet time.Duratio
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
-		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", result.StateWord(heard.Outcome))
+		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", result.StateName(heard.Outcome))
 	case r.As == payout.StateDeclined && !p.State.Open() && !p.OfAnother() && !takenBack(p):
-		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", result.StateWord(p.State))
+		return refuse("--as seen closes the check", "the gate reports that it is %s: it cannot be not paid", result.StateName(p.State))
 	case r.As == payout.StatePaid:
 		return nil
 	}
@@ -151,7 +151,7 @@ func takenBack(p payout.Payout) bool {
 }
 
 // mayBeUnpaid refuses "not paid" where the gate may still pay.
-func (r Resolving) mayBeUnpaid(rec payout.History, heard Told, now time.Time) error {
+func (r ResolveRequest) mayBeUnpaid(rec payout.History, heard PollAnswer, now time.Time) error {
 	p := rec.Payout
 	accepted := p.AcceptedAttempt != 0 || p.State == payout.StateAccepted
 	switch {
@@ -171,7 +171,7 @@ func (r Resolving) mayBeUnpaid(rec payout.History, heard Told, now time.Time) er
 
 // oldEnough refuses before the quiet period is over, measured on the clock that cannot
 // be set where that is possible, and before the last attempt is a day old.
-func (r Resolving) oldEnough(p payout.Payout, quiet time.Duration, now time.Time, tick payout.Tick) error {
+func (r ResolveRequest) oldEnough(p payout.Payout, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	age := now.Sub(p.EndedAt)
 	if measured, ok := tick.Since(p.EndedTick); ok {
 		age = measured
@@ -192,7 +192,7 @@ var ErrNotResolved = errors.New("the payout changed meanwhile")
 
 // Apply records the decision, with who and why, for ever, if the payout is as the
 // person looked at it; else it returns ErrNotResolved.
-func (r Resolving) Apply(ctx context.Context, s store.Store, looked payout.Payout) (payout.Payout, error) {
+func (r ResolveRequest) Apply(ctx context.Context, s store.Store, looked payout.Payout) (payout.Payout, error) {
 	reason := r.Reason
 	if r.AgeAnyway {
 		reason += " (--age-anyway)"

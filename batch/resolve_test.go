@@ -39,13 +39,13 @@ func TestMayResolve(t *testing.T) {
 			p.State, p.AcceptedAttempt, p.ReportedAt, p.EndedTick = payout.StateAccepted, 1, now.Add(-heard), payout.Tick{}
 		})
 	}
-	notSeen, gone := batch.Told{NotSeen: true}, batch.Told{Unreachable: "connection refused"}
+	notSeen, gone := batch.PollAnswer{NotSeen: true}, batch.PollAnswer{Unreachable: "connection refused"}
 	const paid, notPaid, seen = payout.StatePaid, payout.StateDeclined, payout.State(0)
 	for _, tt := range []struct {
 		name  string
 		as    payout.State
 		p     payout.Payout
-		heard batch.Told
+		heard batch.PollAnswer
 		early bool   // with --age-anyway
 		want  string // part of the refusal; empty: the person may
 	}{
@@ -57,26 +57,26 @@ func TestMayResolve(t *testing.T) {
 		{"the wall clock was set back", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt = now.Add(day) }), notSeen, false, ""},
 		{"the wall clock was set back, and the machine restarted", notPaid, with(unknown(day), func(p *payout.Payout) { p.EndedAt, p.EndedTick.Boot = now.Add(day), boot-1 }), notSeen, false, ""},
 		{"unreachable, a day old", notPaid, unknown(day), gone, false, ""},
-		{"the gate answers and does not say", notPaid, unknown(day), batch.Told{Undecided: "HTTP 500"}, true, "did not say"},
-		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.Told{}, true, "has not decided (processing)"},
-		{"the gate has just said that it is paid", notPaid, unknown(day), batch.Told{Outcome: payout.StatePaid}, true, "cannot be not paid"},
+		{"the gate answers and does not say", notPaid, unknown(day), batch.PollAnswer{Undecided: "HTTP 500"}, true, "did not say"},
+		{"the gate knows it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Reported.Status = payout.StateAccepted, "processing" }), batch.PollAnswer{}, true, "has not decided (processing)"},
+		{"the gate has just said that it is paid", notPaid, unknown(day), batch.PollAnswer{Outcome: payout.StatePaid}, true, "cannot be not paid"},
 		{"accepted, unreachable for a day", notPaid, accepted(day), gone, false, ""},
 		{"accepted, heard an hour ago", notPaid, accepted(time.Hour), gone, true, "heard less than a day ago"},
-		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.Reported.Status = "expired" }), batch.Told{}, false, ""},
-		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.Told{Undecided: "HTTP 500"}, false, "did not say"},
+		{"accepted and ended by the gate", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended; p.Reported.Status = "expired" }), batch.PollAnswer{}, false, ""},
+		{"ended, and then the gate does not say", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.Ended }), batch.PollAnswer{Undecided: "HTTP 500"}, false, "did not say"},
 		{"a strange word, and processing after it", notPaid, with(accepted(time.Hour), func(p *payout.Payout) {
 			p.Flags |= payout.OddStatus
 			p.OddStatuses, p.Reported.Status = []string{"frozen"}, "processing"
-		}), batch.Told{}, true, "has not decided (processing)"},
+		}), batch.PollAnswer{}, true, "has not decided (processing)"},
 		{"a strange word is the last", notPaid, with(accepted(day), func(p *payout.Payout) {
 			p.Flags |= payout.OddStatus
 			p.OddStatuses, p.Reported.Status = []string{"frozen"}, "frozen"
-		}), batch.Told{}, false, ""},
+		}), batch.PollAnswer{}, false, ""},
 		{"another's payment, never sent", notPaid, with(unknown(0), func(p *payout.Payout) {
 			p.State, p.Tries, p.MayHaveLeft, p.Flags, p.Field = payout.StateNew, 0, false, payout.NotOurs, "customer.id"
-		}), batch.Told{Undecided: "HTTP 500"}, false, ""},
-		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, true, "has not decided"},
-		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "was not paid"},
+		}), batch.PollAnswer{Undecided: "HTTP 500"}, false, ""},
+		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{}, true, "has not decided"},
+		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{}, false, "was not paid"},
 		{"paid, as the person knows", paid, unknown(0), notSeen, false, ""},
 		{"sending", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateSending }), notSeen, true, "is sending it"},
 		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) {
@@ -85,12 +85,12 @@ func TestMayResolve(t *testing.T) {
 		{"not seen twice: the next run would send it", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, ""},
 		{"not seen twice, and said to be paid", paid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "it was not paid"},
 		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
-		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, true, "cannot be not paid"},
-		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.Told{}, false, ""},
+		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.PollAnswer{}, true, "cannot be not paid"},
+		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.PollAnswer{}, false, ""},
 		{"nothing to see", seen, unknown(day), notSeen, false, "nothing to check"},
-		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.Told{}, false, "no outcome"},
+		{"seen is no outcome of another's payment", seen, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{}, false, "no outcome"},
 	} {
-		r := batch.Resolving{Key: tt.p.Key, As: tt.as, Batch: "0123456789ab", Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
+		r := batch.ResolveRequest{Key: tt.p.Key, As: tt.as, Batch: "0123456789ab", Person: "jan@desk", Reason: "r", AgeAnyway: tt.early}
 		err := r.MayResolve(payout.History{Payout: tt.p}, tt.heard, quiet, now, tick)
 		if tt.want == "" {
 			require.NoError(t, err, tt.name)
@@ -119,17 +119,17 @@ func TestTheRowThatWasPaidInstead(t *testing.T) {
 		return changes[0].After
 	}
 	doubted := apply(payout.Event{Kind: payout.Doubtful, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: w.api.URL})
-	r := batch.Resolving{Key: c.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the platform's support says so"}
+	r := batch.ResolveRequest{Key: c.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the platform's support says so"}
 	p, err := r.Apply(t.Context(), w.s, doubted)
 	require.NoError(t, err)
 	require.Equal(t, payout.StateDeclined, p.State)
-	require.Equal(t, result.ActNewID, result.Action(p))
+	require.Equal(t, result.ActionNewID, result.Action(p))
 	w.load(header + line("p-1b", 1000, 20) + line("p-3", 1000, 22) + line("p-4", 1001, 20))
 	require.NotContains(t, w.result(b)[0]["result.note"], "instead")
 	apply(payout.Event{Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StatePaid, Reported: payout.Reported{Status: "success", Code: "0", OperationID: "op-1"}})
 	row := w.result(b)[0]
-	require.Equal(t, result.WordCheck, row["result.state"])
-	require.Equal(t, result.ActCheck, row["result.action"])
+	require.Equal(t, result.StateCheck, row["result.state"])
+	require.Equal(t, result.ActionCheck, row["result.action"])
 	require.Contains(t, row["result.note"], "not paid by jan@desk")
 	require.Contains(t, row["result.note"], "the platform's support says so")
 	require.Contains(t, row["result.note"], "perhaps paid twice")

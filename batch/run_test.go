@@ -369,12 +369,12 @@ func TestCancelGivesUpOnlyTheUntouched(t *testing.T) {
 	b := w.load(text)
 	w.run(b) // stops at the second, for want of money
 	tuesday := w.load(text + line("x-4", 100, 20))
-	c, err := batch.Cancel(t.Context(), w.s, batch.Cancelled{Batch: b.ID})
+	c, err := batch.Cancel(t.Context(), w.s, batch.CancelRequest{Batch: b.ID})
 	require.NoError(t, err)
-	require.Equal(t, batch.Cancelling{Shared: 2, Attempted: 1}, c, "Tuesday's batch asks for them too")
-	c, err = batch.Cancel(t.Context(), w.s, batch.Cancelled{Batch: tuesday.ID, Shared: true})
+	require.Equal(t, batch.CancelResult{Shared: 2, Attempted: 1}, c, "Tuesday's batch asks for them too")
+	c, err = batch.Cancel(t.Context(), w.s, batch.CancelRequest{Batch: tuesday.ID, Shared: true})
 	require.NoError(t, err)
-	require.Equal(t, batch.Cancelling{Done: 3, Attempted: 1}, c, "what was turned away for want of money cannot be a payment")
+	require.Equal(t, batch.CancelResult{Done: 3, Attempted: 1}, c, "what was turned away for want of money cannot be a payment")
 	w.check(b, text)
 }
 

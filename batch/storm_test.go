@@ -484,7 +484,7 @@ func (n *stormNight) resolveBarred() {
 	}
 	for _, r := range barred {
 		rec, heard, err := q.Poll(context.Background(), r.Key)
-		decide := batch.Resolving{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
+		decide := batch.ResolveRequest{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
 		if err == nil {
 			err = decide.MayResolve(rec, heard, nightQuiet, time.Now(), clock.Tick())
 		}

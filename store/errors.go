@@ -41,10 +41,10 @@ var (
 	ErrNoBatch = errors.New("no such batch")
 	// ErrLoaded: the same file is a whole batch already; nothing was loaded.
 	ErrLoaded = errors.New("the same file is already loaded")
-	// ErrDoubled: an id appears twice in one load; nothing was loaded.
-	ErrDoubled = errors.New("duplicate payment_id")
-	// ErrUnknown: no payout has that key.
-	ErrUnknown = errors.New("no such payout")
+	// ErrDuplicateID: an id appears twice in one load; nothing was loaded.
+	ErrDuplicateID = errors.New("duplicate payment_id")
+	// ErrNoPayout: no payout has that key.
+	ErrNoPayout = errors.New("no such payout")
 )
 
 // ConflictError says that a row brings an id that is known with other content.

@@ -51,7 +51,7 @@ type Loader interface {
 
 	// Load takes a whole file or nothing. It streams: its memory grows by some 24 bytes a
 	// row, if at all. An error from rows undoes the load and is returned; so does a
-	// *ConflictError, a *RetryError, ErrDoubled and ErrLoaded. The batch and its ids count
+	// *ConflictError, a *RetryError, ErrDuplicateID and ErrLoaded. The batch and its ids count
 	// only from the moment Load returns. A row whose payout is known gets a place of it; an
 	// id that was cancelled begins a new payout. Callbacks that were kept for its ids are
 	// applied. One load runs at a time; others wait.
@@ -154,7 +154,7 @@ type Applier interface {
 
 // Reader shows what is there, and changes nothing.
 type Reader interface {
-	// Get returns a payout with its events, or ErrUnknown.
+	// Get returns a payout with its events, or ErrNoPayout.
 	Get(ctx context.Context, key payout.Key) (payout.History, error)
 
 	// Row returns one of the rows that ask for a payout, with the columns of its batch.

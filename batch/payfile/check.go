@@ -261,7 +261,7 @@ func (k *checking) result() (*Checked, error) {
 	skipped := len(k.skip)
 	toSend := result.Sum{Rows: k.fresh + k.unsent}
 	for _, a := range totals {
-		for _, was := range k.before.ByWord {
+		for _, was := range k.before.ByState {
 			p := was.Money[a.Currency]
 			a.Minor -= p.Minor
 		}

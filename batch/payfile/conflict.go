@@ -20,13 +20,13 @@ func (k *checking) barred(row int, d draft) error {
 	}
 	by := result.ShellWord(bar.By.Key.PaymentID)
 	if bar.By.Number != 0 && bar.Same {
-		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.StateInWords(bar.By)+
+		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.DescribeState(bar.By)+
 			": remove the row, or, if it really is another payout, give it an id that does not end like a retry's; details: masspay show "+by)
 		return nil
 	}
 	if bar.By.Number != 0 {
 		k.warnings.add(d.line, fmt.Sprintf("general.payment_id %s belongs to the same row as %s, which is %s, with another amount or payee: is it to be paid as well?",
-			result.ShellWord(d.key.PaymentID), by, result.StateInWords(bar.By)))
+			result.ShellWord(d.key.PaymentID), by, result.DescribeState(bar.By)))
 	}
 	k.fresh++
 	if !k.add(d.amount) {
@@ -47,7 +47,7 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 		return strings.Join(slices.DeleteFunc([]string{a.String(), method, masked}, func(s string) bool { return s == "" }), ", ")
 	}
 	text := fmt.Sprintf("this id is already known for another payout (%s differs): %s there (%s), %s here; ",
-		columns, show(was.Amount, was.Method, was.Masked), result.Word(was), show(is.amount, is.method, is.masked))
+		columns, show(was.Amount, was.Method, was.Masked), result.StateOf(was), show(is.amount, is.method, is.masked))
 	if !was.Cancellable() {
 		return text + whatNow(was), nil
 	}
@@ -69,18 +69,18 @@ func (k *checking) differs(was payout.Payout, is draft) (string, error) {
 // cancelled. Dangerous to shorten to "use a new id": where the old row was paid, or may
 // be, that is a second payment.
 func whatNow(was payout.Payout) string {
-	switch result.Word(was) {
-	case result.WordPaid:
+	switch result.StateOf(was) {
+	case result.StatePaid:
 		return "it was paid: take the row out, or put the old values back; only another payout, on top of it, gets a new id"
-	case result.WordDeclined, result.WordRejected:
+	case result.StateDeclined, result.StateRejected:
 		switch result.Action(was) {
-		case result.ActFix, result.ActNewID:
+		case result.ActionFix, result.ActionNewID:
 			return "it was not paid: the corrected row needs a new id"
-		case result.ActNever:
+		case result.ActionNever:
 			return "it was refused for fraud or compliance: take the row out"
 		}
 		return "it was refused, and a person must look before it is paid under another id: take the row out"
-	case result.WordOpen:
+	case result.StateOpen:
 		return "it was sent and may be paid: put the old values back, and wait for its outcome (masspay reconcile); under a new id it could be paid twice"
 	}
 	return "a person must look before anything else (result.note says what is odd): take the row out; under a new id it could be paid twice"

@@ -38,7 +38,7 @@ func (nothing) RetryBar(context.Context, payout.Key, payout.Amount, string) (bar
 func (nothing) Families(context.Context) (func(payout.Key) bool, error) { return nil, nil }
 
 func (nothing) Row(context.Context, payout.Payout, payout.Place) ([]string, store.Line, error) {
-	return nil, store.Line{}, store.ErrUnknown
+	return nil, store.Line{}, store.ErrNoPayout
 }
 
 func (nothing) Batches(context.Context) iter.Seq2[store.Batch, error] {

@@ -13,8 +13,8 @@ import (
 	"masspay/store"
 )
 
-// Retrying says which rows of a batch to pay again, under new ids.
-type Retrying struct {
+// RetryOptions says which rows of a batch to pay again, under new ids.
+type RetryOptions struct {
 	WithFix      bool // also rows with action "fix row", as they are
 	WithResolved bool // also rows that a person found unpaid
 }
@@ -45,7 +45,7 @@ const maxPaymentID = 255
 // Write writes the rows of a batch that were not paid and may be paid again, with their
 // cells unchanged but for the payment_id, as a file that run takes. Nothing is kept of
 // it: as long as it is not loaded, writing it again makes the same.
-func (r Retrying) Write(ctx context.Context, s store.Store, b store.Batch, out io.Writer) (made Retry, err error) {
+func (r RetryOptions) Write(ctx context.Context, s store.Store, b store.Batch, out io.Writer) (made Retry, err error) {
 	id := slices.Index(b.Columns, gate.ColPaymentID)
 	w := csv.NewWriter(out)
 	w.Comma = []rune(b.Delimiter)[0]
@@ -91,7 +91,7 @@ func (made *Retry) leave(l store.Line, columns []string, why string) {
 	if made.Count++; made.Count > maxLeftOut {
 		return
 	}
-	word, action := result.WordOfLine(&l), result.ActionOfLine(&l)
+	word, action := result.StateOfLine(&l), result.ActionOfLine(&l)
 	out := LeftOut{Line: l.Line, PaymentID: l.Payout.Key.PaymentID, State: word, Action: action, Why: why}
 	if i := slices.Index(columns, gate.ColPaymentID); l.Skip != "" && i < len(l.Cells) {
 		out.PaymentID = l.Cells[i]
@@ -101,7 +101,7 @@ func (made *Retry) leave(l store.Line, columns []string, why string) {
 
 // next is the id under which a row is paid again, or why it is not; both are empty for
 // a row that was paid.
-func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, why string, err error) {
+func (r RetryOptions) next(ctx context.Context, s store.Store, l store.Line) (id, why string, err error) {
 	if l.Skip != "" {
 		return "", "left out before it was sent: correct it, and pay it under the id that it has", nil
 	}
@@ -139,25 +139,25 @@ func (r Retrying) next(ctx context.Context, s store.Store, l store.Line) (id, wh
 }
 
 // refuses says why a payout is not paid again under a new id.
-func (r Retrying) refuses(p payout.Payout) string {
+func (r RetryOptions) refuses(p payout.Payout) string {
 	switch act := result.Action(p); {
-	case p.State == payout.StatePaid && act == result.ActNothing:
+	case p.State == payout.StatePaid && act == result.ActionNothing:
 		return ""
 	case p.State == payout.StateCancelled:
 		return "cancelled: put it into another file, under the id that it has"
-	case act == result.ActNewID && p.Resolution.As != 0 && !r.WithResolved:
+	case act == result.ActionNewID && p.Resolution.As != 0 && !r.WithResolved:
 		return "a person found that it was not paid: --with-resolved takes it"
-	case act == result.ActNewID:
+	case act == result.ActionNewID:
 		return ""
-	case act == result.ActFix && !r.WithFix:
+	case act == result.ActionFix && !r.WithFix:
 		return "correct it first; --with-fix takes it as it is"
-	case act == result.ActFix:
+	case act == result.ActionFix:
 		return ""
-	case act == result.ActNever:
+	case act == result.ActionNever:
 		return "refused for fraud or compliance: it is never paid again"
-	case act == result.ActWait && p.State == payout.StateNew:
+	case act == result.ActionWait && p.State == payout.StateNew:
 		return "not sent yet: masspay run sends it"
-	case act == result.ActWait:
+	case act == result.ActionWait:
 		return "open, perhaps paid: masspay run or masspay reconcile polls it"
 	case p.State == payout.StateReturned && !p.Reviewable() && r.WithResolved:
 		return ""

@@ -28,11 +28,11 @@ func paidAgain(ctx context.Context, s store.Store, families func(payout.Key) boo
 		switch {
 		case q.Key == p.Key:
 		case q.State == payout.StatePaid && !q.NeedsCheck():
-			return ActNothing, "paid as " + id, err
+			return ActionNothing, "paid as " + id, err
 		case q.State.Open() && !q.NeedsCheck():
-			act, note = ActWait, "to be paid as "+id+", which is "+StateInWords(q)
+			act, note = ActionWait, "to be paid as "+id+", which is "+DescribeState(q)
 		case q.NeedsCheck() || q.State == payout.StatePartial:
-			act, note = ActCheck, "to be paid as "+id+", which is "+StateInWords(q)
+			act, note = ActionCheck, "to be paid as "+id+", which is "+DescribeState(q)
 		}
 	}
 	return act, note, err

@@ -22,7 +22,7 @@ var columns = []struct {
 	name string
 	cell func(l *Line) string
 }{
-	{"result.state", func(l *Line) string { return WordOfLine(&l.Line) }},
+	{"result.state", func(l *Line) string { return StateOfLine(&l.Line) }},
 	{"result.gate_status", func(l *Line) string { return harmless(l.Payout.Reported.Status) }},
 	{"result.code", func(l *Line) string { return harmless(l.Payout.Reported.Code) }},
 	{"result.message", func(l *Line) string { return harmless(l.Payout.Reported.Message) }},
@@ -56,19 +56,19 @@ func appendCells(record []string, l *Line) []string {
 	return record
 }
 
-// WordOfLine is result.state of a row.
-func WordOfLine(l *store.Line) string {
+// StateOfLine is result.state of a row.
+func StateOfLine(l *store.Line) string {
 	if l.Skip != "" {
-		return WordSkipped
+		return StateSkipped
 	}
-	return Word(l.Payout)
+	return StateOf(l.Payout)
 }
 
 // ActionOfLine is result.action of a row, but for one that another payout of it pays; see
 // PaidAgain.
 func ActionOfLine(l *store.Line) string {
 	if l.Skip != "" {
-		return ActFix
+		return ActionFix
 	}
 	return Action(l.Payout)
 }

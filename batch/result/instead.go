@@ -34,7 +34,7 @@ func instead(ctx context.Context, s store.Store, l store.Line, columns []string)
 		if payout.Payee(columns, row.Cells) != receiver {
 			continue
 		}
-		if ids = append(ids, p.Key.PaymentID+" ("+Word(p)+")"); len(ids) == maxInstead {
+		if ids = append(ids, p.Key.PaymentID+" ("+StateOf(p)+")"); len(ids) == maxInstead {
 			break
 		}
 	}

@@ -74,16 +74,16 @@ func (n Notes) Of(l store.Line) string {
 	}
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
-	add(act == ActFix || act == ActNewID, "to pay it again, use a new id")
-	add(act == ActNever, "refused for fraud or compliance (code "+p.Reported.Code+"): not to be paid again, under any id")
-	if act == ActCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
+	add(act == ActionFix || act == ActionNewID, "to pay it again, use a new id")
+	add(act == ActionNever, "refused for fraud or compliance (code "+p.Reported.Code+"): not to be paid again, under any id")
+	if act == ActionCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
 		if p.MayHaveArrived() {
 			add(true, "the gate has reported that money of it arrived: do not pay it again")
 		} else {
 			add(true, "code "+p.Reported.Code+" does not say that it may be paid again: ask the platform first")
 		}
 	}
-	if act == ActCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
+	if act == ActionCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
 		add(true, "the platform waits for a person, or does not say what it does: ask it")
 	}
 	if p.State == payout.StateAccepted && !p.NotSeenAt.IsZero() {

@@ -34,11 +34,11 @@ func TestEveryActionHasANote(t *testing.T) {
 		}
 		act := Action(p)
 		told[act]++
-		if act == ActNothing {
+		if act == ActionNothing {
 			continue
 		}
 		require.NotEmpty(t, Notes{}.Of(store.Line{Payout: p}), "%s %s code %q: %s", p.State, p.Reported.Status, p.Reported.Code, act)
-		if act == ActWait && p.State != payout.StateNew && p.State != payout.StateSending {
+		if act == ActionWait && p.State != payout.StateNew && p.State != payout.StateSending {
 			require.Contains(t, Notes{}.Of(store.Line{Payout: p}), "polled again from 2026-11-26T02:00:00Z on")
 		}
 	}

@@ -77,7 +77,7 @@ func readBack(f io.Reader, b store.Batch) (got reading, err error) {
 		}
 		got.rows++
 		cells.row(record[:len(b.Columns)])
-		if record[state] == WordSkipped {
+		if record[state] == StateSkipped {
 			continue
 		}
 		minor, err := payout.ParseMinor(record[amount])
@@ -102,7 +102,7 @@ func (got reading) compare(b store.Batch, r Report, sum Summary, cells []byte) e
 	}
 	if r.Selects() {
 		rows, loaded = sum.Rows, map[string]int64{}
-		for _, s := range sum.ByWord {
+		for _, s := range sum.ByState {
 			for currency, p := range s.Money {
 				loaded[currency] += p.Minor
 			}

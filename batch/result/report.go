@@ -117,7 +117,7 @@ func (r Report) write(ctx context.Context, s store.Store, b store.Batch, f io.Wr
 		if err != nil {
 			return sum, nil, err
 		}
-		word := WordOfLine(&l.Line)
+		word := StateOfLine(&l.Line)
 		if !r.takes(word, l.Action) {
 			continue
 		}
@@ -130,7 +130,7 @@ func (r Report) write(ctx context.Context, s store.Store, b store.Batch, f io.Wr
 			sum.Barred++
 		}
 		if l.Skip != "" {
-			sum.Add(WordSkipped, 1, payout.Amount{})
+			sum.Add(StateSkipped, 1, payout.Amount{})
 		} else {
 			sum.Payout(&l.Payout, l.Action, r.Sent)
 		}
@@ -179,7 +179,7 @@ func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
 			return false, err
 		}
 		if barred = bar.Same; barred {
-			l.Note += "; it would pay a second time what " + bar.By.Key.PaymentID + " pays, which is " + StateInWords(bar.By)
+			l.Note += "; it would pay a second time what " + bar.By.Key.PaymentID + " pays, which is " + DescribeState(bar.By)
 		}
 	}
 	if paidAfterAll(*p) {

@@ -11,7 +11,7 @@ import (
 // Summary adds up the rows of a result.
 type Summary struct {
 	Rows    int
-	ByWord  map[string]Sum
+	ByState map[string]Sum
 	Arrived Sum // rows whose money arrived, whole or in part, and how much of it
 
 	// What a run did, by its Sent: rows that it sent, rows that were sent before it or by
@@ -21,7 +21,7 @@ type Summary struct {
 	Barred              int       // of Unsent, rows that would pay a second time what may be paid
 	BeforeOpen          int       // of Before, rows that are open
 	Actions             map[string]int
-	Example             map[string]string // a payment_id for each of Actions, and for WordCheck
+	Example             map[string]string // a payment_id for each of Actions, and for StateCheck
 	FinalNow            int               // of Before, rows that had no outcome when the run began
 }
 
@@ -78,29 +78,29 @@ func (s *Sum) Merge(t Sum) {
 	}
 }
 
-// N is how many rows have a word.
-func (s Summary) N(word string) int { return s.ByWord[word].Rows }
+// N is how many rows have a result.state.
+func (s Summary) N(state string) int { return s.ByState[state].Rows }
 
-// Add adds rows that have a word.
-func (s *Summary) Add(word string, rows int, a payout.Amount) {
+// Add adds rows of one result.state.
+func (s *Summary) Add(state string, rows int, a payout.Amount) {
 	if rows == 0 {
 		return
 	}
-	if s.ByWord == nil {
-		s.ByWord = map[string]Sum{}
+	if s.ByState == nil {
+		s.ByState = map[string]Sum{}
 	}
-	sum := s.ByWord[word]
+	sum := s.ByState[state]
 	sum.Add(rows, a)
-	s.ByWord[word] = sum
+	s.ByState[state] = sum
 	s.Rows += rows
 }
 
 // Payout adds a row with its payout and what is to be done about it; sent may be nil.
 func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
-	s.Add(Word(*p), 1, p.Amount)
+	s.Add(StateOf(*p), 1, p.Amount)
 	s.action(act, p.Key.PaymentID)
-	if p.NeedsCheck() && s.Example[WordCheck] == "" {
-		s.Example[WordCheck] = p.Key.PaymentID
+	if p.NeedsCheck() && s.Example[StateCheck] == "" {
+		s.Example[StateCheck] = p.Key.PaymentID
 	}
 	if a, known := Arrived(p); known && a.Minor > 0 {
 		s.Arrived.Add(1, a)
@@ -125,13 +125,13 @@ func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
 
 // Merge adds another summary, of rows that come later.
 func (s *Summary) Merge(t Summary) {
-	for word, sum := range t.ByWord {
-		if s.ByWord == nil {
-			s.ByWord = map[string]Sum{}
+	for state, sum := range t.ByState {
+		if s.ByState == nil {
+			s.ByState = map[string]Sum{}
 		}
-		is := s.ByWord[word]
+		is := s.ByState[state]
 		is.Merge(sum)
-		s.ByWord[word] = is
+		s.ByState[state] = is
 	}
 	s.Rows += t.Rows
 	s.Arrived.Merge(t.Arrived)

@@ -58,13 +58,13 @@ func TestSummaryTellsRunsApart(t *testing.T) {
 	sent.Add(1)
 	sent.Add(64)
 	var s Summary
-	s.Payout(row(1, payout.StatePaid, time.Minute), ActNothing, sent)
-	s.Payout(row(64, payout.StateNew, 0), ActNothing, sent) // turned away: it was tried and not sent
-	s.Payout(row(65, payout.StatePaid, -time.Minute), ActNothing, sent)
-	s.Payout(row(66, payout.StatePaid, time.Minute), ActNothing, sent)
-	s.Payout(row(67, payout.StateAccepted, 0), ActNothing, sent)
-	s.Payout(row(68, payout.StateCancelled, -time.Minute), ActNothing, sent)
-	s.Add(WordSkipped, 1, payout.Amount{})
+	s.Payout(row(1, payout.StatePaid, time.Minute), ActionNothing, sent)
+	s.Payout(row(64, payout.StateNew, 0), ActionNothing, sent) // turned away: it was tried and not sent
+	s.Payout(row(65, payout.StatePaid, -time.Minute), ActionNothing, sent)
+	s.Payout(row(66, payout.StatePaid, time.Minute), ActionNothing, sent)
+	s.Payout(row(67, payout.StateAccepted, 0), ActionNothing, sent)
+	s.Payout(row(68, payout.StateCancelled, -time.Minute), ActionNothing, sent)
+	s.Add(StateSkipped, 1, payout.Amount{})
 	require.Equal(t, 1, s.Now.Rows)
 	require.Equal(t, 1, s.Unsent.Rows)
 	require.Equal(t, 3, s.Before.Rows)

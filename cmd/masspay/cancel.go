@@ -13,7 +13,7 @@ import (
 )
 
 func (a *app) cancelCommand() *cobra.Command {
-	var what batch.Cancelled
+	var what batch.CancelRequest
 	c := &cobra.Command{
 		Use:   "cancel BATCH [--row PAYMENT_ID]",
 		Short: "Cancel payouts that cannot have become a payment",
@@ -31,7 +31,7 @@ for another file. What was sent, or may have been, is left as it is.`,
 	return c
 }
 
-func (a *app) cancel(ctx context.Context, id string, what batch.Cancelled) error {
+func (a *app) cancel(ctx context.Context, id string, what batch.CancelRequest) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func notCancelled(ctx context.Context, s store.Store, b store.Batch, id string) 
 		case rec.State.Open():
 			return "it may have been sent, and the gate may know it", nil
 		default:
-			return "it is " + result.Word(rec.Payout), nil
+			return "it is " + result.StateOf(rec.Payout), nil
 		}
 	}
 	return "the batch has no such row", nil

@@ -148,9 +148,9 @@ func (n *night) check(name, output string) {
 	require.Len(n.t, n.sim.Ledger(), len(in))
 	for i := range in {
 		require.Equal(n.t, in[i], out[i][:len(in[i])])
-		words := []string{result.WordPaid}
+		words := []string{result.StatePaid}
 		if n.strange {
-			words = append(words, result.WordCheck) // the judge has seen that there is something to check
+			words = append(words, result.StateCheck) // the judge has seen that there is something to check
 		}
 		require.Contains(n.t, words, out[i][len(in[i])], "row %d: %v", i+1, out[i])
 	}

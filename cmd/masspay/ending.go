@@ -44,12 +44,12 @@ func (a *app) todo(b store.Batch, w written) {
 			a.say("masspay: %s %s: masspay show %s", count(n, "payout"), text, shellWord(example))
 		}
 	}
-	checks := w.N(result.WordCheck)
-	line(checks, "must be checked by someone (result.state check), for example", w.Example[result.WordCheck])
-	line(w.Actions[result.ActCheck]-checks, "must be reviewed before anything is paid again (result.action check first), for example", w.Example[result.ActCheck])
-	line(w.Actions[result.ActFix], "rejected, not paid: correct the row and give it a new id (result.action fix row), for example", w.Example[result.ActFix])
-	line(w.Actions[result.ActNever], "refused for good (result.action never pay again), for example", w.Example[result.ActNever])
-	if n := w.Actions[result.ActNewID]; n > 0 {
+	checks := w.N(result.StateCheck)
+	line(checks, "must be checked by someone (result.state check), for example", w.Example[result.StateCheck])
+	line(w.Actions[result.ActionCheck]-checks, "must be reviewed before anything is paid again (result.action check first), for example", w.Example[result.ActionCheck])
+	line(w.Actions[result.ActionFix], "rejected, not paid: correct the row and give it a new id (result.action fix row), for example", w.Example[result.ActionFix])
+	line(w.Actions[result.ActionNever], "refused for good (result.action never pay again), for example", w.Example[result.ActionNever])
+	if n := w.Actions[result.ActionNewID]; n > 0 {
 		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "retry")))
 	}
 	if b.Skipped > 0 {
@@ -79,14 +79,14 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 		if why != "" {
 			a.say("masspay: %s", why)
 		}
-		if n := w.N(result.WordOpen) - unsent; n > 0 {
+		if n := w.N(result.StateOpen) - unsent; n > 0 {
 			a.say("masspay: %s in doubt or still open, perhaps paid; do not pay elsewhere", count(n, "payout"))
 		}
 		if unsent > 0 {
 			a.say("masspay: %s not sent", count(unsent, "payout"))
 		}
 	}
-	open := w.N(result.WordOpen) - unsent
+	open := w.N(result.StateOpen) - unsent
 	poll := again
 	if !waited { // its --wait 0 polls nothing
 		poll = a.withConfig("masspay reconcile " + b.Short() + " --results")

@@ -65,7 +65,7 @@ func explain(err error) *failure {
 	var conflict *store.ConflictError
 	var retry *store.RetryError
 	switch {
-	case errors.As(err, &conflict), errors.As(err, &retry), errors.Is(err, store.ErrDoubled):
+	case errors.As(err, &conflict), errors.As(err, &retry), errors.Is(err, store.ErrDuplicateID):
 		return &failure{code: exitFile, err: fmt.Errorf("%w: another process brought it a moment ago; nothing was sent", err),
 			hint: "masspay check FILE shows both sides of it"}
 	case errors.As(err, &system):

@@ -28,7 +28,7 @@ var explained = []struct {
 }{
 	{&payfile.FileError{Name: "f.csv", Count: 1}, exitFile, "nothing was sent"},
 	{store.ErrRestored, exitConfig, "nothing was sent"},
-	{store.ErrDoubled, exitFile, "nothing was sent"},
+	{store.ErrDuplicateID, exitFile, "nothing was sent"},
 	{&store.ConflictError{}, exitFile, "nothing was sent"},
 	{store.ErrNoMarker, exitConfig, "nothing was sent"},
 	{store.ErrLocks, exitConfig, "nothing was sent"},
@@ -158,7 +158,7 @@ func TestREADME(t *testing.T) {
 	for _, column := range append(result.Columns(), "result.state") {
 		require.True(t, strings.Contains(readme, "`"+column+"`"), column)
 	}
-	for _, word := range result.Words {
+	for _, word := range result.States {
 		require.True(t, strings.Contains(readme, "`"+word+"`"), word)
 	}
 	for _, action := range result.Actions {

@@ -159,7 +159,7 @@ func (n *night) runToTheEnd() {
 // second payments and strange words is left for a person.
 func (n *night) onlyChecks(output string) bool {
 	text, err := os.ReadFile(filepath.Join(n.folder, output))
-	return err == nil && !strings.Contains(string(text), ";"+result.WordOpen+";")
+	return err == nil && !strings.Contains(string(text), ";"+result.StateOpen+";")
 }
 
 // killRun kills a run after a while, if it has not ended by then.

@@ -99,7 +99,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 // becameWords says in which state is what changed.
 func becameWords(became map[string]int) string {
 	var parts []string
-	for _, word := range result.Words {
+	for _, word := range result.States {
 		if n := became[word]; n > 0 {
 			parts = append(parts, payout.FormatNumber(n)+" "+word)
 		}

@@ -22,7 +22,7 @@ its file's name. With --state or --action only those rows are written: a selecti
 which is no result, because rows are missing.`,
 		Args: args(1, 1, "a batch; masspay status lists them"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := known("--state", states, result.Words); err != nil {
+			if err := known("--state", states, result.States); err != nil {
 				return err
 			}
 			if err := known("--action", actions, result.Actions); err != nil {
@@ -73,7 +73,7 @@ which is no result, because rows are missing.`,
 	f.register(c)
 	c.Flags().StringSliceVar(&states, "state", nil, "only rows with this result.state; may be repeated")
 	c.Flags().StringSliceVar(&actions, "action", nil, "only rows with this result.action; may be repeated")
-	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(result.Words, cobra.ShellCompDirectiveNoFileComp))    // of its own flag: it cannot fail
+	_ = c.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(result.States, cobra.ShellCompDirectiveNoFileComp))   // of its own flag: it cannot fail
 	_ = c.RegisterFlagCompletionFunc("action", cobra.FixedCompletions(result.Actions, cobra.ShellCompDirectiveNoFileComp)) // the same
 	return c
 }

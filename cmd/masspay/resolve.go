@@ -91,7 +91,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	if err != nil {
 		return err
 	}
-	a.say("%s: %s to %s, %s%s", key.PaymentID, before.Amount, before.Masked, result.Word(before.Payout), inBatches(ctx, s, before.Payout))
+	a.say("%s: %s to %s, %s%s", key.PaymentID, before.Amount, before.Masked, result.StateOf(before.Payout), inBatches(ctx, s, before.Payout))
 	rec, heard, err := q.Poll(ctx, key)
 	if err != nil {
 		return refusedResolve(err)
@@ -101,7 +101,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	if err != nil {
 		return err
 	}
-	r := batch.Resolving{Key: key, As: as, Batch: of.Short(), Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
+	r := batch.ResolveRequest{Key: key, As: as, Batch: of.Short(), Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
 	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), s.Tick()); err != nil {
 		return refusedResolve(err)
 	}
@@ -139,7 +139,7 @@ func (a *app) keyOf(ctx context.Context, c *config, s store.Store, id string, pr
 		switch _, err := s.Get(ctx, key); {
 		case err == nil:
 			found = append(found, key)
-		case !errors.Is(err, store.ErrUnknown):
+		case !errors.Is(err, store.ErrNoPayout):
 			return key, err
 		}
 	}
@@ -175,7 +175,7 @@ func firstBatch(ctx context.Context, s store.Store, p payout.Payout) (of store.B
 }
 
 // heardText says what the poll told.
-func heardText(rec payout.History, heard batch.Told) string {
+func heardText(rec payout.History, heard batch.PollAnswer) string {
 	switch {
 	case heard.NotSeen:
 		return "polled: the gate does not know it"
@@ -205,7 +205,7 @@ func consequence(as payout.State, p payout.Payout) string {
 		}
 		return "it will count as not paid: whoever pays " + p.Amount.String() + " again needs a new payment_id; if the gate paid it after all, it is paid twice"
 	}
-	return "the check will be closed, and the outcome stays as it is (" + result.StateWord(p.State) + ")"
+	return "the check will be closed, and the outcome stays as it is (" + result.StateName(p.State) + ")"
 }
 
 func refusedResolve(err error) error {

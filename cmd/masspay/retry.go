@@ -18,7 +18,7 @@ import (
 )
 
 func (a *app) retryCommand() *cobra.Command {
-	var r payfile.Retrying
+	var r payfile.RetryOptions
 	var name string
 	c := &cobra.Command{
 		Use:   "retry BATCH -o FILE",
@@ -45,7 +45,7 @@ to be checked, or refused for good.`,
 	return c
 }
 
-func (a *app) retry(ctx context.Context, id, name string, r payfile.Retrying) error {
+func (a *app) retry(ctx context.Context, id, name string, r payfile.RetryOptions) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
 		return err

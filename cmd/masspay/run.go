@@ -226,7 +226,7 @@ func (a *app) finish(patience context.Context, s store.Store, b store.Batch, f r
 
 // knownOf is all that a summary counts.
 func knownOf(s result.Summary) (all result.Sum) {
-	for _, part := range s.ByWord {
+	for _, part := range s.ByState {
 		all = plus(all, part)
 	}
 	return all

@@ -52,7 +52,7 @@ func sumReport(s result.Sum) sumJSON { return sumJSON{s.Rows, s.Minor()} }
 
 func statesJSON(sum result.Summary) map[string]sumJSON {
 	states := map[string]sumJSON{}
-	for word, s := range sum.ByWord {
+	for word, s := range sum.ByState {
 		states[word] = sumReport(s)
 	}
 	return states

@@ -75,7 +75,7 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	if len(found) == 1 || f.search.ID != "" && len(found) <= len(c.Projects) {
 		for _, p := range found {
 			v.print(p)
-			if p.Action == result.ActCheck && p.closes.as != "" {
+			if p.Action == result.ActionCheck && p.closes.as != "" {
 				a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", p.closes.why, shellWord(p.PaymentID), p.closes.as)
 			}
 		}
@@ -232,7 +232,7 @@ func (v *viewer) byID(ctx context.Context, c *config, id string) (all []shown, e
 	}
 	for _, p := range projects {
 		rec, err := v.s.Get(ctx, payout.Key{ProjectID: p, PaymentID: id})
-		if errors.Is(err, store.ErrUnknown) {
+		if errors.Is(err, store.ErrNoPayout) {
 			continue
 		}
 		if err != nil {
@@ -292,7 +292,7 @@ func (v *viewer) byRows(ctx context.Context, q batch.Search) (all []shown, err e
 
 // leftOut is a row that was never to be sent.
 func (v *viewer) leftOut(f batch.Found) shown {
-	p := shown{State: result.WordSkipped, Action: result.ActFix, Why: v.notes(f.Batch.Number).Of(f.Line), Rows: []shownRow{}, Events: []shownEvent{}}
+	p := shown{State: result.StateSkipped, Action: result.ActionFix, Why: v.notes(f.Batch.Number).Of(f.Line), Rows: []shownRow{}, Events: []shownEvent{}}
 	p.Rows = append(p.Rows, v.row(f.Batch, f.Batch.Columns, f.Line))
 	p.PaymentID = p.Rows[0].cell("general.payment_id")
 	return p

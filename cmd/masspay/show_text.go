@@ -16,7 +16,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 	p := rec.Payout
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
-		State: result.Word(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
+		State: result.StateOf(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
 		Dropped: p.Dropped, closes: closingOf(&p), Rows: []shownRow{}, Events: []shownEvent{},
 	}
 	if p.State.Open() && !p.PollAt.IsZero() {
@@ -28,7 +28,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 	}
 	for _, q := range family {
 		if q.Key != p.Key {
-			one.Family = append(one.Family, shownOther{q.Key.PaymentID, moneyJSON(q.Amount), q.Masked, result.Word(q)})
+			one.Family = append(one.Family, shownOther{q.Key.PaymentID, moneyJSON(q.Amount), q.Masked, result.StateOf(q)})
 		}
 	}
 	for i, at := range p.Places {
@@ -89,7 +89,7 @@ func eventText(e payout.Event) string {
 	case payout.Taken:
 		return "the gate says that it has this payment_id already"
 	case payout.Final:
-		return "the gate reports an outcome: " + result.StateWord(e.Outcome)
+		return "the gate reports an outcome: " + result.StateName(e.Outcome)
 	case payout.Progress:
 		return "the gate works on it"
 	case payout.NotSeen:
@@ -110,7 +110,7 @@ func eventText(e payout.Event) string {
 		if e.Outcome == 0 {
 			return "seen by a person"
 		}
-		return "resolved by a person: " + strings.ReplaceAll(result.StateWord(e.Outcome), result.WordDeclined, "not paid")
+		return "resolved by a person: " + strings.ReplaceAll(result.StateName(e.Outcome), result.StateDeclined, "not paid")
 	case payout.PollDue:
 		return "a callback that can be read in two ways: the status is polled soon"
 	}
@@ -120,7 +120,7 @@ func eventText(e payout.Event) string {
 // line shows a payout in one line, of many.
 func (v *viewer) line(p shown) {
 	money := payout.Amount(p.Amount).String()
-	if p.State == result.WordSkipped {
+	if p.State == result.StateSkipped {
 		money = "not sent"
 	}
 	v.out("%s  %s  %s  %s, %s  %s (%s)", p.PaymentID, money, p.To, p.State, p.Action, p.Rows[0].File, p.Rows[0].LoadedAt.Format(time.DateOnly))
@@ -133,7 +133,7 @@ func (v *viewer) out(format string, args ...any) {
 // print shows everything about a payout.
 func (v *viewer) print(p shown) {
 	v.out("payment_id  %s, project %d", p.PaymentID, p.ProjectID)
-	if p.State != result.WordSkipped {
+	if p.State != result.StateSkipped {
 		v.out("amount      %s to %s, %s", payout.Amount(p.Amount), p.To, p.Method)
 	}
 	v.out("state       %s", p.State)

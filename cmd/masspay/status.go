@@ -52,7 +52,7 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s --state check tells which", count(n, "payout"), b.Short())
 	}
 	if n := b.Open() - b.Waiting() - openChecks(b); n > 0 {
-		(&app{w: w}).say("%s of the open ones can only be decided by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(result.ActCheck))
+		(&app{w: w}).say("%s of the open ones can only be decided by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(result.ActionCheck))
 	}
 	return (&app{w: w}).sayCancelled(ctx, s, b)
 }
@@ -121,8 +121,8 @@ func inWords(s result.Summary) string {
 			parts = append(parts, payout.FormatNumber(n)+" "+word)
 		}
 	}
-	for _, word := range result.Words {
-		if word == result.WordOpen {
+	for _, word := range result.States {
+		if word == result.StateOpen {
 			add(s.Unsent.Rows, "not sent")
 			add(s.N(word)-s.Unsent.Rows, "open, perhaps paid")
 			continue

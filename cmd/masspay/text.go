@@ -99,13 +99,13 @@ func span(d time.Duration) string {
 func tally(b store.Batch) result.Summary {
 	var s result.Summary
 	for _, c := range b.Counts {
-		s.Add(result.StateWord(c.State), c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
-		s.Add(result.WordCheck, c.Check, payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency})
+		s.Add(result.StateName(c.State), c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
+		s.Add(result.StateCheck, c.Check, payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency})
 		if c.State == payout.StateNew {
 			s.Unsent.Add(c.N-c.Check, payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency})
 		}
 	}
-	s.Add(result.WordSkipped, b.Skipped, payout.Amount{})
+	s.Add(result.StateSkipped, b.Skipped, payout.Amount{})
 	return s
 }
 
@@ -132,14 +132,14 @@ func summaryTable(w io.Writer, s result.Summary) {
 		}
 	}
 	var all result.Sum
-	for _, word := range result.Words {
-		sum := s.ByWord[word]
+	for _, word := range result.States {
+		sum := s.ByState[word]
 		switch {
 		case sum.Rows == 0:
-		case word == result.WordOpen && s.Unsent.Rows > 0:
+		case word == result.StateOpen && s.Unsent.Rows > 0:
 			lines(word+", not sent", s.Unsent, func(r table.Row) { t.AppendRow(r) })
 			lines(word+", perhaps paid", less(sum, s.Unsent), func(r table.Row) { t.AppendRow(r) })
-		case word == result.WordOpen:
+		case word == result.StateOpen:
 			lines(word+", perhaps paid", sum, func(r table.Row) { t.AppendRow(r) })
 		default:
 			lines(word, sum, func(r table.Row) { t.AppendRow(r) })

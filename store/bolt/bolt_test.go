@@ -308,7 +308,7 @@ func TestLoadThatDiedIsRemovedByTheNext(t *testing.T) {
 	dead.fresh = dead.fresh[:20_000]
 	require.NoError(t, dead.index(t.Context()))
 	_, err := s.Get(t.Context(), rows[0].Key)
-	require.ErrorIs(t, err, store.ErrUnknown)
+	require.ErrorIs(t, err, store.ErrNoPayout)
 	b := storetest.Load(t, s, "b", rows[:10])
 	require.Equal(t, 10, b.Open())
 	storetest.Check(t, s)

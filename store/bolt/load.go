@@ -282,7 +282,7 @@ func (l *load) index(ctx context.Context) error {
 	slices.SortFunc(l.fresh, func(a, b entry) int { return bytes.Compare(a.id[:], b.id[:]) })
 	for i := 1; i < len(l.fresh); i++ {
 		if l.fresh[i].id == l.fresh[i-1].id {
-			return store.ErrDoubled // two payouts under one id would be two payments
+			return store.ErrDuplicateID // two payouts under one id would be two payments
 		}
 	}
 	for chunk := range slices.Chunk(l.fresh, loadCommit) {

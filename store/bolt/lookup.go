@@ -101,7 +101,7 @@ func (s *Store) Get(ctx context.Context, key payout.Key) (rec payout.History, er
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("%s: %w", key, store.ErrUnknown)
+			return fmt.Errorf("%s: %w", key, store.ErrNoPayout)
 		}
 		rec, err = full(tx, n, true)
 		return err

@@ -26,7 +26,7 @@ func testLoadAllOrNothing(t *testing.T, _ World, s store.Store) {
 	require.Empty(t, collect(t, s.Batches(t.Context())))
 	require.Empty(t, collect(t, s.List(t.Context(), store.Filter{})))
 	_, err = s.Get(t.Context(), rows[0].Key)
-	require.ErrorIs(t, err, store.ErrUnknown)
+	require.ErrorIs(t, err, store.ErrNoPayout)
 	b := Load(t, s, "a", rows)
 	require.Equal(t, 25_000, b.Rows)
 	lines := collect(t, s.Lines(t.Context(), b.ID))
@@ -62,7 +62,7 @@ func testLoadConflict(t *testing.T, _ World, s store.Store) {
 	require.EqualValues(t, 1001, conflict.Known.Amount.Minor)
 	require.Len(t, collect(t, s.Batches(t.Context())), 1)
 	_, err = s.Get(t.Context(), other[0].Key)
-	require.ErrorIs(t, err, store.ErrUnknown)
+	require.ErrorIs(t, err, store.ErrNoPayout)
 	again := append(slices.Clone(rows), Row(rows[1].Key.PaymentID, 99, 9))
 	_, err = s.Load(t.Context(), BatchOf("wednesday", again), All(again))
 	require.ErrorAs(t, err, &conflict)
@@ -81,7 +81,7 @@ func testLoadTwice(t *testing.T, _ World, s store.Store) {
 func testLoadDoubled(t *testing.T, _ World, s store.Store) {
 	rows := append(Rows("a", 12_000), Row("a-000003", 1003, 12_002))
 	_, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
-	require.ErrorIs(t, err, store.ErrDoubled)
+	require.ErrorIs(t, err, store.ErrDuplicateID)
 	require.Empty(t, collect(t, s.List(t.Context(), store.Filter{})))
 }
 
@@ -93,7 +93,7 @@ func testLoadUnderWay(t *testing.T, w World, s store.Store) {
 		for i, r := range rows {
 			if i == 20_000 { // two commits are behind
 				_, err := other.Get(t.Context(), rows[0].Key)
-				require.ErrorIs(t, err, store.ErrUnknown)
+				require.ErrorIs(t, err, store.ErrNoPayout)
 				require.Empty(t, collect(t, other.List(t.Context(), store.Filter{})))
 				require.Empty(t, collect(t, other.Batches(t.Context())))
 				c := Apply(t, other, proven(rows[5], payout.StatePaid))
