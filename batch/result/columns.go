@@ -1,7 +1,6 @@
 package result
 
 import (
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -107,9 +106,4 @@ func harmless(s string) string {
 		return "'" + s
 	}
 	return s
-}
-
-// takes reports whether a row with these words is written.
-func (r Report) takes(word, action string) bool {
-	return (len(r.States) == 0 || slices.Contains(r.States, word)) && (len(r.Actions) == 0 || slices.Contains(r.Actions, action))
 }

@@ -193,3 +193,8 @@ func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
 	}
 	return barred, nil
 }
+
+// takes reports whether a row with these words is written.
+func (r Report) takes(word, action string) bool {
+	return (len(r.States) == 0 || slices.Contains(r.States, word)) && (len(r.Actions) == 0 || slices.Contains(r.Actions, action))
+}

@@ -2,7 +2,6 @@ package payfile
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode"
 
@@ -18,19 +17,12 @@ func phone(v string) string {
 	switch {
 	case allDigits(v):
 		return ""
-	case eaten(v):
+	case scientificNotation(v):
 		return "a spreadsheet turned the number into scientific notation: format the column as text and fill it in again"
 	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
 		return "digits 0 to 9 only, no other script's"
 	}
 	return "digits only, with the country code and without +, spaces or brackets"
-}
-
-var spoiled = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?[eE]\+?[0-9]+$|^[0-9]+[.,]0$`)
-
-// eaten recognizes 9.967E+11 and 996555123456.0.
-func eaten(v string) bool {
-	return spoiled.MatchString(v)
 }
 
 // kyrgyzPhone checks the account of a payment by phone number in Kyrgyzstan: a
@@ -58,28 +50,4 @@ func (r *rules) kyrgyzPhone(line int, v string) {
 	if !strings.HasPrefix(v, "996") {
 		r.warnings.add(line, gate.ColAccount+": not a Kyrgyz number (996 and nine digits); sent as it is")
 	}
-}
-
-// pan checks a card number, Luhn's digit included.
-func pan(v string) string {
-	if eaten(v) {
-		return "a spreadsheet turned the number into scientific notation: format the column as text and fill it in again"
-	}
-	if !allDigits(v) || len(v) < 12 || len(v) > 19 {
-		return "a card number is 12 to 19 digits without spaces"
-	}
-	sum := 0
-	for i := range len(v) {
-		d := int(v[len(v)-1-i] - '0')
-		if i%2 == 1 {
-			if d *= 2; d > 9 {
-				d -= 9
-			}
-		}
-		sum += d
-	}
-	if sum%10 != 0 {
-		return "not a card number: its check digit is wrong"
-	}
-	return ""
 }
