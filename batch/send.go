@@ -45,7 +45,7 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		}
 		if a.Kind == payout.Unsent && !a.Sent && a.Paused.IsZero() && !a.Cancelled && !a.Fenced {
 			if r.state.cannotReach(a.Message, started, time.Now()) {
-				r.notify("%s; trying again", a.Message)
+				r.notify("the gate cannot be reached (%s); trying again", a.Message)
 			}
 		}
 		if a.Kind != payout.Unsent || a.Stop || a.NoMoney || a.Cancelled || a.Fenced || !a.Paused.IsZero() {

@@ -162,7 +162,9 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 
 func unsent(err error) Answer {
 	a := Answer{Kind: payout.Unsent, Reported: payout.Reported{Message: err.Error()}}
-	a.Cancelled = errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	if a.Cancelled = errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded); a.Cancelled {
+		a.Message = "the run ended before it was sent"
+	}
 	var paused Paused
 	if errors.As(err, &paused) {
 		a.Paused = paused.PausedUntil()

@@ -107,7 +107,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 		a.say("hint: when the cause is gone, to go on: %s", again)
 	case unsent > 0 && out.Unreached != "":
 		stopped("")
-		a.say("masspay: %s", out.Unreached)
+		a.say("masspay: the gate cannot be reached (%s)", out.Unreached)
 		a.say("hint: when the gate can be reached, to send the rest: %s", again)
 	case code == exitOpen:
 		if open > 0 {

@@ -99,7 +99,7 @@ func secretFailure(what string, err error) error {
 		return failf(exitConfig, "put the secret into a file with mode 600, and the file's name into secret_file",
 			"%s: there is no such file; its name is not shown, because it may be the secret itself; nothing was sent", what)
 	case errors.Is(err, fs.ErrNotExist):
-		return failf(exitConfig, "put it there with mode 600", "%s: %w; nothing was sent", what, err)
+		return failf(exitConfig, "put the secret alone into that file, readable by its owner only (chmod 600)", "%s: %w; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrPermission):
 		return failf(exitConfig, "give the file to the user that runs masspay", "%s: %w; nothing was sent", what, err)
 	}
