@@ -57,8 +57,6 @@ func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet t
 		return refuse("the next run sends it; if it is not to be sent: masspay cancel "+r.Batch+" --row="+result.ShellWord(p.Key.PaymentID), "it is not paid, and no request for it is open")
 	case p.State == payout.StateNew && !p.OfAnother() && r.As == payout.StatePaid:
 		return refuse("the next run sends it; if it is not to be sent any more: --as not-paid", "the gate has no such payment: it was not paid")
-	case p.State == payout.StateNew && !p.OfAnother():
-		return nil // the gate does not know it, said twice: the next run would send it
 	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
@@ -74,7 +72,12 @@ func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet t
 	if p.Tries == 0 && p.State == payout.StateNew {
 		return nil // nothing was ever sent
 	}
-	return r.oldEnough(p, quiet, now, tick)
+	err := r.oldEnough(p, quiet, now, tick)
+	var early *RefusedError
+	if p.State == payout.StateNew && errors.As(err, &early) {
+		early.Hint += "; until then the next run sends it"
+	}
+	return err
 }
 
 // arrived reports whether an outcome means that money was sent.

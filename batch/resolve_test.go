@@ -82,7 +82,9 @@ func TestMayResolve(t *testing.T) {
 		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) {
 			p.State, p.Tries, p.MayHaveLeft, p.Doubted, p.Flags = payout.StateNew, 0, false, false, 0
 		}), notSeen, true, "no request for it is open"},
-		{"not seen twice: the next run would send it", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, ""},
+		{"not seen twice: the next run would send it", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, ""},
+		{"not seen twice, an hour ago", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "less than a day old"},
+		{"not seen twice, an hour ago, said so", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, true, ""},
 		{"not seen twice, and said to be paid", paid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "it was not paid"},
 		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
 		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.PollAnswer{}, true, "cannot be not paid"},

@@ -48,6 +48,9 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 	w := world{stderr: a.w.stdout}
 	(&app{w: w}).say("batch %s, %s, loaded %s", b.Short(), b.Name, b.LoadedAt.Format(time.RFC3339))
 	summaryTable(a.w.stdout, sum)
+	if text := holdText(b.Held); text != "" {
+		(&app{w: w}).say("%s", text)
+	}
 	if n := checks(b); n > 0 {
 		(&app{w: w}).say("%s must be checked by a person; masspay report %s --state check tells which", count(n, "payout"), b.Short())
 	}
@@ -55,6 +58,17 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 		(&app{w: w}).say("%s of the open ones can only be decided by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(result.ActionCheck))
 	}
 	return (&app{w: w}).sayCancelled(ctx, s, b)
+}
+
+// holdText says why no run sends a batch's payouts, and what lifts that.
+func holdText(h *store.Hold) string {
+	switch {
+	case h == nil:
+		return ""
+	case h.Kind == store.HeldByRun:
+		return fmt.Sprintf("stopped on %s by a run of %s: %s; the next run goes on", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
+	}
+	return fmt.Sprintf("held since %s by %s: %s; nothing of it is sent", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 }
 
 func openChecks(b store.Batch) (n int) {
@@ -75,10 +89,11 @@ type statusJSON struct {
 	ExitCode int                `json:"exit_code"` // that a run would end with now
 	NotSent  sumJSON            `json:"not_sent"`  // of the open ones
 	States   map[string]sumJSON `json:"states"`
+	Held     *store.Hold        `json:"held,omitempty"` // why nothing of it is sent for now
 }
 
 func statusReport(b store.Batch) statusJSON {
-	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, outcomeCode(b, false), sumReport(tally(b).Unsent), statesJSON(tally(b))}
+	return statusJSON{b.ID, b.Name, b.LoadedAt, b.Rows, outcomeCode(b, false), sumReport(tally(b).Unsent), statesJSON(tally(b)), b.Held}
 }
 
 func checks(b store.Batch) (n int) {
