@@ -55,8 +55,8 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 	return nil
 }
 
-// barred leaves a retry alone for the rest of this run: its row may be paid already.
-func (r *running) barred(key payout.Key, by payout.Payout) {
+// blocked leaves a retry alone for the rest of this run: its row may be paid already.
+func (r *running) blocked(key payout.Key, by payout.Payout) {
 	if r.budget.isSpent(key) {
 		return
 	}
@@ -76,8 +76,8 @@ func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
 		r.halt(&r.out.Held, "the batch is "+held.Error())
 		return nil, nil
 	}
-	for _, retry := range got.Barred {
-		r.barred(retry.Key, retry.By)
+	for _, retry := range got.Blocked {
+		r.blocked(retry.Key, retry.By)
 	}
 	return got.Payouts, err
 }

@@ -475,14 +475,14 @@ func (n *stormNight) resolveBarred() {
 		accepted[e.Key] = e.Accepted > 0 || e.Foreign
 	}
 	q := &batch.Reconciler{Store: s, Gate: n.client(newMortal("person's client", &n.skew), s), Workers: 1, Timeout: nightTimeout, StatusAfter: nightStatusAfter, Aliases: n.aliases}
-	var barred []payout.History
+	var blocked []payout.History
 	for r, err := range s.List(context.Background(), store.Filter{States: []payout.State{payout.StateUnknown}}) {
 		require.NoError(n.t, err)
 		if r.Bar != (payout.Bar{}) && !accepted[r.Key] {
-			barred = append(barred, r)
+			blocked = append(blocked, r)
 		}
 	}
-	for _, r := range barred {
+	for _, r := range blocked {
 		rec, heard, err := q.Poll(context.Background(), r.Key)
 		decide := batch.ResolveRequest{Key: r.Key, As: payout.StateDeclined, Person: "jan@desk", Reason: "the gate never had it", AgeAnyway: true}
 		if err == nil {

@@ -58,9 +58,9 @@ var codes = sync.OnceValue(func() map[string]code {
 	return m
 })
 
-// BarsRetry reports whether a code keeps a refused row from being paid under another
+// BlocksRetry reports whether a code keeps a refused row from being paid under another
 // id: it was refused for good, or a person must look first.
-func BarsRetry(code string) bool {
+func BlocksRetry(code string) bool {
 	switch GroupOf(code) {
 	case GroupNever, GroupCheck, GroupWait, GroupDuplicate:
 		return true

@@ -13,9 +13,9 @@ type Rules struct {
 	QuietPeriod time.Duration // before a second "not seen" frees an unknown payout; default 15 min
 	Aliases     []string      // identities of gates that are one platform, because it moved; see SameGate
 
-	// BarsRetry reports codes of a refusal after which a row is not paid under another
+	// BlocksRetry reports codes of a refusal after which a row is not paid under another
 	// id: it was for good, or a person must look first. nil: there are none.
-	BarsRetry func(code string) bool
+	BlocksRetry func(code string) bool
 }
 
 // The defaults of Rules, and how far the interval between polls grows.

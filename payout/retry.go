@@ -42,14 +42,14 @@ func FirstOf(id string) string {
 	}
 }
 
-// BarsRetry reports whether a payout must not be paid once more under another id: it
+// BlocksRetry reports whether a payout must not be paid once more under another id: it
 // is paid or may be, may still be sent, waits for a person, or was refused for good.
-func (p *Payout) BarsRetry(r Rules) bool {
+func (p *Payout) BlocksRetry(r Rules) bool {
 	switch {
 	case p.NeedsCheck() || p.State.Open() || p.State == StatePaid || p.State == StatePartial:
 		return true
 	case p.State == StateDeclined || p.State == StateRejected:
-		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BarsRetry != nil && r.BarsRetry(p.Reported.Code)
+		return p.MayHaveArrived() || p.Resolution.As == 0 && r.BlocksRetry != nil && r.BlocksRetry(p.Reported.Code)
 	}
 	return p.State == StateReturned && p.Reviewable()
 }

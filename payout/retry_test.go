@@ -31,9 +31,9 @@ func TestRetryOf(t *testing.T) {
 	}
 }
 
-func TestBarsRetry(t *testing.T) {
+func TestBlocksRetry(t *testing.T) {
 	t.Parallel()
-	r := Rules{BarsRetry: func(code string) bool { return code == "402" }}
+	r := Rules{BlocksRetry: func(code string) bool { return code == "402" }}
 	for _, tt := range []struct {
 		name string
 		p    Payout
@@ -58,6 +58,6 @@ func TestBarsRetry(t *testing.T) {
 		{"returned, and no person has seen it", Payout{State: StateReturned}, true},
 		{"cancelled", Payout{State: StateCancelled}, false},
 	} {
-		require.Equal(t, tt.want, tt.p.BarsRetry(r), tt.name)
+		require.Equal(t, tt.want, tt.p.BlocksRetry(r), tt.name)
 	}
 }

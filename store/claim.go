@@ -18,11 +18,11 @@ type Claim struct {
 // Claims are payouts that this process may send.
 type Claims struct {
 	Payouts []Claimed
-	Barred  []Barred // retries that were met and must wait; more of them may be left
+	Blocked []Blocked // retries that were met and must wait; more of them may be left
 }
 
-// Barred is a retry that must wait for another payout of its row.
-type Barred struct {
+// Blocked is a retry that must wait for another payout of its row.
+type Blocked struct {
 	Key payout.Key
 	By  payout.Payout
 }

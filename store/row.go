@@ -34,9 +34,9 @@ type Loaded struct {
 	Early int // callbacks that had been kept for the new payouts
 }
 
-// Bar is a payout of the same row as another one, that is paid or may be, or was refused
+// Blocker is a payout of the same row as another one, that is paid or may be, or was refused
 // for good.
-type Bar struct {
+type Blocker struct {
 	By   payout.Payout // Number 0: there is none
 	Same bool          // it has the same amount and payee, and the other one must not be paid
 }

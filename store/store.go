@@ -42,12 +42,12 @@ type Loader interface {
 	// no other row has to wait for one. It is nil where no row has.
 	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
 
-	// RetryBar returns the payout that keeps a row from being paid under an id: another
+	// RetryBlocker returns the payout that keeps a row from being paid under an id: another
 	// one of the same row, under its first id or a retry's (payout.RetryOf), with the
-	// same amount and payee (payout.Payee), that payout.BarsRetry names. Where there is
+	// same amount and payee (payout.Payee), that payout.BlocksRetry names. Where there is
 	// none, it returns one that differs only in amount or payee, and where there is none
 	// either, one with Number 0.
-	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (Bar, error)
+	RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (Blocker, error)
 
 	// Load takes a whole file or nothing. It streams: its memory grows by some 24 bytes a
 	// row, if at all. An error from rows undoes the load and is returned; so does a
@@ -73,8 +73,8 @@ type Claimer interface {
 	// from being claimed is returned all the same.
 	//
 	// Only payouts are claimed that payout.Payout.Claimable lets be sent to this host. One
-	// for which RetryBar now returns a Bar with Same, be it under a first id or a retry's,
-	// stays New and is in Claims.Barred: what bars it may have changed since it was loaded.
+	// for which RetryBlocker now returns a Blocker with Same, be it under a first id or a retry's,
+	// stays New and is in Claims.Blocked: what bars it may have changed since it was loaded.
 	Claim(ctx context.Context, c Claim) (Claims, error)
 
 	// Recover makes Unknown what dead processes were sending. It returns how

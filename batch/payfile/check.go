@@ -170,7 +170,7 @@ func (k *checking) take(p *part) error {
 		k.leaveOut(first+c.row, c.is, text)
 	}
 	for _, r := range p.retries {
-		if err := k.barred(first+r.row, r.is); err != nil {
+		if err := k.blocked(first+r.row, r.is); err != nil {
 			return err
 		}
 	}

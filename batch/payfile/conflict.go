@@ -10,23 +10,23 @@ import (
 	"masspay/store"
 )
 
-// barred counts a row that may have to wait for another payout of it, and reports one
+// blocked counts a row that may have to wait for another payout of it, and reports one
 // that would pay a second time what may be paid. One that differs from it in amount or payee
 // is a warning: perhaps it was corrected, and paid since.
-func (k *checking) barred(row int, d draft) error {
-	bar, err := k.Store.RetryBar(k.ctx, d.key, d.amount, payout.Payee(k.cut.columns, d.cells))
+func (k *checking) blocked(row int, d draft) error {
+	blocker, err := k.Store.RetryBlocker(k.ctx, d.key, d.amount, payout.Payee(k.cut.columns, d.cells))
 	if err != nil {
 		return err
 	}
-	by := result.ShellWord(bar.By.Key.PaymentID)
-	if bar.By.Number != 0 && bar.Same {
-		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.DescribeState(bar.By)+
+	by := result.ShellWord(blocker.By.Key.PaymentID)
+	if blocker.By.Number != 0 && blocker.Same {
+		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.DescribeState(blocker.By)+
 			": remove the row, or, if it really is another payout, give it an id that does not end like a retry's; details: masspay show "+by)
 		return nil
 	}
-	if bar.By.Number != 0 {
+	if blocker.By.Number != 0 {
 		k.warnings.add(d.line, fmt.Sprintf("general.payment_id %s belongs to the same row as %s, which is %s, with another amount or payee: is it to be paid as well?",
-			result.ShellWord(d.key.PaymentID), by, result.DescribeState(bar.By)))
+			result.ShellWord(d.key.PaymentID), by, result.DescribeState(blocker.By)))
 	}
 	k.fresh++
 	if !k.add(d.amount) {

@@ -13,7 +13,7 @@ import (
 type Known interface {
 	Lookup(ctx context.Context, ids []payout.Key) (map[payout.Key]*payout.Payout, error)
 	SameContent(p *payout.Payout, method string, canonical []byte) bool
-	RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Bar, error)
+	RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Blocker, error)
 	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
 	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
@@ -31,8 +31,8 @@ func (nothing) Lookup(context.Context, []payout.Key) (map[payout.Key]*payout.Pay
 
 func (nothing) SameContent(*payout.Payout, string, []byte) bool { return false }
 
-func (nothing) RetryBar(context.Context, payout.Key, payout.Amount, string) (bar store.Bar, err error) {
-	return bar, nil
+func (nothing) RetryBlocker(context.Context, payout.Key, payout.Amount, string) (blocker store.Blocker, err error) {
+	return blocker, nil
 }
 
 func (nothing) Families(context.Context) (func(payout.Key) bool, error) { return nil, nil }

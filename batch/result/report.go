@@ -113,7 +113,7 @@ func (r Report) write(ctx context.Context, s store.Store, b store.Batch, f io.Wr
 			return sum, nil, err
 		}
 		l.Line = in
-		barred, err := lines.judge(ctx, &l)
+		blocked, err := lines.judge(ctx, &l)
 		if err != nil {
 			return sum, nil, err
 		}
@@ -126,8 +126,8 @@ func (r Report) write(ctx context.Context, s store.Store, b store.Batch, f io.Wr
 		if err := w.Write(record); err != nil {
 			return sum, nil, err
 		}
-		if barred {
-			sum.Barred++
+		if blocked {
+			sum.Blocked++
 		}
 		if l.Skip != "" {
 			sum.Add(StateSkipped, 1, payout.Amount{})
@@ -158,9 +158,9 @@ func (r Report) liner(ctx context.Context, s store.Store, b store.Batch) (*liner
 	return &liner{store: s, batch: b, notes: Notes{Batch: b.Number, Names: names, Rules: r.Rules}, families: families}, err
 }
 
-// judge fills in what is to be done about a row; barred says that it waits for another
+// judge fills in what is to be done about a row; blocked says that it waits for another
 // payout of the row.
-func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
+func (n *liner) judge(ctx context.Context, l *Line) (blocked bool, err error) {
 	l.Action, l.Note = ActionOfLine(&l.Line), n.notes.Of(l.Line)
 	if l.Skip != "" {
 		return false, nil
@@ -174,24 +174,24 @@ func (n *liner) judge(ctx context.Context, l *Line) (barred bool, err error) {
 		l.Action, l.Note = again, note
 	}
 	if p.State == payout.StateNew && mayWait(n.families, p.Key) {
-		bar, err := n.store.RetryBar(ctx, p.Key, p.Amount, payout.Payee(n.batch.Columns, l.Cells))
+		blocker, err := n.store.RetryBlocker(ctx, p.Key, p.Amount, payout.Payee(n.batch.Columns, l.Cells))
 		if err != nil {
 			return false, err
 		}
-		if barred = bar.Same; barred {
-			l.Note += "; it would pay a second time what " + bar.By.Key.PaymentID + " pays, which is " + DescribeState(bar.By)
+		if blocked = blocker.Same; blocked {
+			l.Note += "; it would pay a second time what " + blocker.By.Key.PaymentID + " pays, which is " + DescribeState(blocker.By)
 		}
 	}
 	if paidAfterAll(*p) {
 		ids, err := instead(ctx, n.store, l.Line, n.batch.Columns)
 		if err != nil {
-			return barred, err
+			return blocked, err
 		}
 		if len(ids) > 0 {
 			l.Note += "; perhaps paid instead: " + strings.Join(ids, ", ")
 		}
 	}
-	return barred, nil
+	return blocked, nil
 }
 
 // takes reports whether a row with these words is written.

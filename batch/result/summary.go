@@ -17,7 +17,7 @@ type Summary struct {
 	// others, and rows that are still to be sent.
 	Now, Before, Unsent Sum
 	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
-	Barred              int       // of Unsent, rows that would pay a second time what may be paid
+	Blocked             int       // of Unsent, rows that would pay a second time what may be paid
 	BeforeOpen          int       // of Before, rows that are open
 	Actions             map[string]int
 	Example             map[string]string // a payment_id for each of Actions, and for StateCheck
@@ -137,7 +137,7 @@ func (s *Summary) Merge(t Summary) {
 	s.Now.Merge(t.Now)
 	s.Before.Merge(t.Before)
 	s.Unsent.Merge(t.Unsent)
-	s.Barred += t.Barred
+	s.Blocked += t.Blocked
 	s.BeforeOpen += t.BeforeOpen
 	s.FinalNow += t.FinalNow
 	for act, n := range t.Actions {

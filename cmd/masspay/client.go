@@ -15,7 +15,7 @@ import (
 )
 
 func (c *config) rules() payout.Rules {
-	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), BarsRetry: gate.BarsRetry}
+	return payout.Rules{StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod, Aliases: c.aliases(), BlocksRetry: gate.BlocksRetry}
 }
 
 // gateClient makes the client and its limiter; close releases both.

@@ -55,7 +55,7 @@ func (a *app) todo(b store.Batch, w written) {
 	if b.Skipped > 0 {
 		a.say("masspay: %s left out (--skip-invalid), not sent: see result.note", count(b.Skipped, "row"))
 	}
-	if n := w.Barred; n > 0 {
+	if n := w.Blocked; n > 0 {
 		a.say("masspay: %s not sent: the same row is paid, or may be, under another id; result.note says which; masspay cancel %s --row and its payment_id cancels it", count(n, "payout"), b.Short())
 	}
 }
@@ -114,7 +114,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 			a.say("masspay: %s still open: no outcome yet, perhaps paid; do not pay elsewhere", count(open, "payout"))
 			a.say("hint: to ask the gate again later: %s", poll)
 		}
-		if n := unsent - w.Barred - out.ElsewhereNew; n > 0 {
+		if n := unsent - w.Blocked - out.ElsewhereNew; n > 0 {
 			a.say("masspay: %s not sent", count(n, "payout"))
 			a.say("hint: to send them: %s", again)
 		}

@@ -33,7 +33,7 @@ func (s *Store) Claim(ctx context.Context, c store.Claim) (out store.Claims, err
 		if err != nil {
 			return store.Claims{}, err
 		}
-		out.Barred = append(out.Barred, scan.barred...)
+		out.Blocked = append(out.Blocked, scan.blocked...)
 		if len(claimed) > 0 || !more {
 			out.Payouts = claimed
 			return out, nil
@@ -63,7 +63,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (out []store.Cl
 			scan.w, scan.lines = w, tx.Bucket(bucketLines).Cursor()
 			scan.epoch, scan.copied, scan.now = epoch, since, s.o.now()
 			copied = epoch != 0
-			scan.out, scan.barred, scan.wrote, scan.read = nil, nil, false, 0
+			scan.out, scan.blocked, scan.wrote, scan.read = nil, nil, false, 0
 			if more, err = scan.run(); err != nil {
 				return err
 			}
@@ -130,15 +130,15 @@ type claimScan struct {
 	from   []byte // where in the freed rows to go on; nil: they are through
 	skip   map[payout.Key]bool
 
-	w      *writer
-	lines  *bbolt.Cursor
-	epoch  uint64    // not 0: the store is a restored copy
-	copied time.Time // of the last claim that the copy knows of
-	now    time.Time
-	out    []store.Claimed
-	barred []store.Barred
-	wrote  bool
-	read   int // rows looked at in this burst
+	w       *writer
+	lines   *bbolt.Cursor
+	epoch   uint64    // not 0: the store is a restored copy
+	copied  time.Time // of the last claim that the copy knows of
+	now     time.Time
+	out     []store.Claimed
+	blocked []store.Blocked
+	wrote   bool
+	read    int // rows looked at in this burst
 }
 
 func (s *claimScan) run() (more bool, err error) {
@@ -231,12 +231,12 @@ func (s *claimScan) take(index uint32) (keep bool, err error) {
 		return false, err
 	}
 	if e.Kind == payout.Claimed {
-		bar, err := s.w.retryBar(r.Key, r.Amount, payout.Payee(s.header.Columns, cells))
+		blocker, err := s.w.retryBlocker(r.Key, r.Amount, payout.Payee(s.header.Columns, cells))
 		if err != nil {
 			return false, err
 		}
-		if bar.Same {
-			s.barred = append(s.barred, store.Barred{Key: r.Key, By: bar.By})
+		if blocker.Same {
+			s.blocked = append(s.blocked, store.Blocked{Key: r.Key, By: blocker.By})
 			return true, nil
 		}
 	}

@@ -125,7 +125,7 @@ func (r *recovery) owner(owner uint64, payouts []uint64) error {
 
 // end lets go of the locks and removes the files of owners that are through.
 // Dangerous before the commit: without its file a dead owner would be forgotten, and
-// what it was sending barred for good.
+// what it was sending blocked for good.
 func (r *recovery) end(committed bool) (err error) {
 	for _, l := range r.through {
 		if committed {

@@ -15,13 +15,13 @@ import (
 // first one's with -r2 and so on behind it. The bucket knows what follows the
 // first id in those that were loaded; it has an entry only for rows that have a retry.
 
-// RetryBar returns the payout that a row must wait for; see store.Store.
-func (s *Store) RetryBar(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (bar store.Bar, err error) {
+// RetryBlocker returns the payout that a row must wait for; see store.Store.
+func (s *Store) RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (blocker store.Blocker, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		bar, err = s.writer(tx).retryBar(key, amount, payee)
+		blocker, err = s.writer(tx).retryBlocker(key, amount, payee)
 		return err
 	})
-	return bar, err
+	return blocker, err
 }
 
 // Families tells which rows have a retry; see store.Store.
@@ -100,18 +100,18 @@ func endingsOf(key, v []byte) ([]string, error) {
 	return strings.Fields(string(text)), nil
 }
 
-// retryBar looks through the other payouts of a row. One that bars it, of the same payee
+// retryBlocker looks through the other payouts of a row. One that bars it, of the same payee
 // and amount, is returned, else one that would bar it if it were, else none.
-func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (bar store.Bar, err error) {
+func (w *writer) retryBlocker(key payout.Key, amount payout.Amount, payee string) (blocker store.Blocker, err error) {
 	if _, _, retry := payout.RetryOf(key.PaymentID); !retry && !w.hasFamily(key) {
-		return bar, nil
+		return blocker, nil
 	}
 	self, err := w.waiting(key)
 	if err != nil {
-		return bar, err
+		return blocker, err
 	}
 	err = w.family(key, func(r record) (bool, error) {
-		if r.Key == key || len(r.Places) == 0 || !r.BarsRetry(w.s.o.Rules) {
+		if r.Key == key || len(r.Places) == 0 || !r.BlocksRetry(w.s.o.Rules) {
 			return true, nil
 		}
 		if self != 0 && self < r.Number && r.State == payout.StateNew && !r.OfAnother() {
@@ -126,12 +126,12 @@ func (w *writer) retryBar(key payout.Key, amount payout.Amount, payee string) (b
 			return false, err
 		}
 		same := r.Amount == amount && payout.Payee(header.Columns, cells) == payee
-		if same || bar.By.Number == 0 {
-			bar = store.Bar{By: r.Payout, Same: same}
+		if same || blocker.By.Number == 0 {
+			blocker = store.Blocker{By: r.Payout, Same: same}
 		}
 		return !same, nil
 	})
-	return bar, err
+	return blocker, err
 }
 
 // waiting is the number of the payout with an id that is still to be sent, or 0.
@@ -184,9 +184,9 @@ func (w *writer) joinFamily(key payout.Key) error {
 
 // retryRow refuses a row that pays once more what may be paid.
 func (l *load) retryRow(w *writer, row store.Row) error {
-	bar, err := w.retryBar(row.Key, row.Amount, payout.Payee(l.b.Columns, row.Cells))
-	if err == nil && bar.Same {
-		err = &store.RetryError{Row: row, By: bar.By}
+	blocker, err := w.retryBlocker(row.Key, row.Amount, payout.Payee(l.b.Columns, row.Cells))
+	if err == nil && blocker.Same {
+		err = &store.RetryError{Row: row, By: blocker.By}
 	}
 	return err
 }

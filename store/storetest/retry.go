@@ -14,12 +14,12 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	first := Row("x", 1000, 2)
 	a := Load(t, s, "a", []store.Row{first})
 	bar := func(row store.Row) uint64 {
-		bar, err := s.RetryBar(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
+		blocker, err := s.RetryBlocker(t.Context(), row.Key, row.Amount, payout.Payee(Columns, row.Cells))
 		require.NoError(t, err)
-		if !bar.Same {
+		if !blocker.Same {
 			return 0
 		}
-		return bar.By.Number
+		return blocker.By.Number
 	}
 	again := Row("x-r2", 1000, 2)
 	require.NotZero(t, bar(again), "it is still to be sent")
@@ -45,18 +45,18 @@ func testRetries(t *testing.T, _ World, s store.Store) {
 	require.Zero(t, bar(again))
 	b := Load(t, s, "r2", []store.Row{again})
 	report(first.Key, payout.StatePaid, "success")
-	var barred []payout.Key
+	var blocked []payout.Key
 	claim := func() []store.Claimed {
 		got, err := s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 10, Host: host})
 		require.NoError(t, err)
-		for _, retry := range got.Barred {
+		for _, retry := range got.Blocked {
 			require.Equal(t, first.Key, retry.By.Key)
-			barred = append(barred, retry.Key)
+			blocked = append(blocked, retry.Key)
 		}
 		return got.Payouts
 	}
 	require.Empty(t, claim())
-	require.Equal(t, []payout.Key{again.Key}, barred)
+	require.Equal(t, []payout.Key{again.Key}, blocked)
 	rec, err := s.Get(t.Context(), again.Key)
 	require.NoError(t, err)
 	require.Equal(t, payout.StateNew, rec.State)
