@@ -69,8 +69,8 @@ func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet t
 	if err := r.mayBeUnpaid(rec, heard, now); err != nil {
 		return err
 	}
-	if p.Tries == 0 && p.State == payout.StateNew {
-		return nil // nothing was ever sent
+	if p.State == payout.StateNew && !p.Bound() && p.Tries == 0 {
+		return nil // nothing of it was ever sent, by this store or by a lost one
 	}
 	err := r.oldEnough(p, quiet, now, tick)
 	var early *RefusedError
@@ -117,7 +117,9 @@ func (r ResolveRequest) oldEnough(p payout.Payout, quiet time.Duration, now time
 	if measured, ok := tick.Since(p.EndedTick); ok {
 		age = measured
 	} else if age < 0 { // by a clock that was set
-		age = tick.At // as long as the machine runs
+		if age = 0; p.EndedTick.Boot != 0 {
+			age = tick.At // it ended before the machine was started
+		}
 	}
 	if age < quiet {
 		return refuse("the same command after that", "the quiet period of %v after its last attempt is not over (until %s), and after it a day must have passed: the request may still arrive", quiet, now.Add(quiet-age).Local().Format("15:04 on 2 January"))

@@ -86,6 +86,16 @@ func TestMayResolve(t *testing.T) {
 		{"not seen twice, an hour ago", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "less than a day old"},
 		{"not seen twice, an hour ago, said so", notPaid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, true, ""},
 		{"not seen twice, and said to be paid", paid, with(unknown(time.Hour), func(p *payout.Payout) { p.State, p.Doubted = payout.StateNew, false }), notSeen, false, "it was not paid"},
+		{"freed, and the wall clock was set ahead", notPaid, with(unknown(17*time.Minute), func(p *payout.Payout) {
+			p.State, p.Doubted, p.EndedAt = payout.StateNew, false, now.Add(-2*day)
+		}), notSeen, false, "less than a day old"},
+		{"freed in a restored copy, never sent by it", notPaid, with(unknown(17*time.Minute), func(p *payout.Payout) {
+			p.State, p.Tries, p.Attempt, p.MayHaveLeft, p.Doubted, p.Epoch = payout.StateNew, 0, 0, false, false, 7
+		}), notSeen, false, "less than a day old"},
+		{"accepted and ended, and the wall clock was set back", notPaid, with(accepted(time.Minute), func(p *payout.Payout) {
+			p.Flags |= payout.Ended
+			p.EndedAt, p.EndedTick, p.Reported.Status = now.Add(time.Hour), payout.Tick{}, "expired"
+		}), batch.PollAnswer{}, true, "quiet period"},
 		{"settled", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StatePaid }), notSeen, true, "nothing to resolve"},
 		{"paid with another amount", notPaid, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.PollAnswer{}, true, "cannot be not paid"},
 		{"paid with another amount, seen", seen, with(unknown(day), func(p *payout.Payout) { p.State, p.Flags = payout.StatePaid, payout.AmountDiffers }), batch.PollAnswer{}, false, ""},

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -85,8 +86,10 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	others := run.elsewhere.gates
 	work, stop := context.WithCancel(ctx)
 	defer stop()
+	halted := make(chan struct{})
+	run.halted = sync.OnceFunc(func() { close(halted) })
 	g, gctx := errgroup.WithContext(work)
-	g.Go(func() error { return run.submit(gctx) })
+	g.Go(func() error { return run.submit(gctx, halted) })
 	if r.Wait > 0 {
 		g.Go(func() error { return run.reconcile(gctx) })
 		if r.Others != nil && len(others) > 0 {
@@ -114,6 +117,8 @@ type running struct {
 	out   Ending
 	state *coordinator
 	now   *result.Sent // of whoever records
+
+	halted func() // what waits for a slot of the rate is not sent any more
 
 	streak    failureStreak
 	budget    retryBudget
@@ -198,6 +203,7 @@ func (r *running) stop(reason *string, text string) {
 // halt ends the sending for the rest of this run.
 func (r *running) halt(reason *string, text string) {
 	if r.state.halt() {
+		r.halted()
 		*reason = text
 		if r.Stopped != nil {
 			r.Stopped()

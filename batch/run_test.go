@@ -151,6 +151,21 @@ func TestConfigurationRefusalStopsTheRun(t *testing.T) {
 	w.check(b, text)
 }
 
+// What waits for its slot of the rate as sending stops is not sent any more.
+func TestAStopEndsTheWaitForASlot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{})
+	w.rate = 1
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Rate, r.Timeout = 8, 100, 20*time.Second }
+	text := header
+	for i := range 30 {
+		text += line(fmt.Sprintf("m-%02d", i), 100, 13)
+	}
+	out := w.run(w.load(text))
+	require.NotEmpty(t, out.NoMoney)
+	require.LessOrEqual(t, out.Sent, 3, "eight were waiting")
+}
+
 func TestNoMoneyStopsTheRun(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})

@@ -153,7 +153,7 @@ func (c *Client) Send(ctx context.Context, d Draft, patience time.Duration) Answ
 	a := classify(res, d.Key)
 	a.Sent = true
 	if a.Retry > 0 {
-		if err := c.limiter.Pause(ctx, time.Now().Add(a.Retry)); err != nil && a.Message == "" {
+		if err := c.limiter.Pause(context.WithoutCancel(ctx), time.Now().Add(a.Retry)); err != nil && a.Message == "" {
 			a.Message = payout.Clean(err.Error())
 		}
 	}

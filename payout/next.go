@@ -645,7 +645,7 @@ func notSeen(r Rules, p *Payout, e *Event) Effect {
 		p.State = StateNew
 		p.Doubted = false
 		p.Bar = Bar{}
-		p.EndedTick, p.NotSeenAt, p.NotSeen = Tick{}, time.Time{}, Tick{}
+		p.NotSeenAt, p.NotSeen = time.Time{}, Tick{} // EndedTick stays: a person may give the payout up
 		p.PollAt, p.Polls = time.Time{}, 0
 		return Changed
 	}

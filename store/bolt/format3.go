@@ -166,6 +166,9 @@ func (r *record) known3(events []payout.Event) {
 	p := &r.Payout
 	again := record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}
 	for _, e := range events {
+		if e.Report() || e.Source == payout.FromRun && (e.Kind == payout.Accepted || e.Kind == payout.Taken || e.Kind == payout.Refused) {
+			p.ReportedAt = e.At
+		}
 		switch {
 		case e.Kind == payout.Accepted && p.AcceptedAttempt == 0:
 			p.AcceptedAttempt = e.Attempt

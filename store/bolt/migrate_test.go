@@ -85,6 +85,7 @@ func format3IsWhole(t *testing.T, o Options) {
 	}
 	require.Equal(t, 1, get("old-000000").AcceptedAttempt)
 	require.Equal(t, payout.BasisAccepted, get("old-000000").Basis())
+	require.False(t, get("old-000000").ReportedAt.IsZero(), "when a gate last reported is in the history")
 	require.True(t, get("old-000010").MayHaveLeft)
 	require.Equal(t, payout.BasisPossible, get("old-000010").Basis())
 	require.True(t, get("old-000014").Unproven)
@@ -155,6 +156,7 @@ func format1IsWhole(t *testing.T, o Options) {
 	require.Equal(t, "req-old-000000", get("old-000000").Reported.RequestID)
 	require.Equal(t, "1000", get("old-000000").Reported.OperationID)
 	require.Equal(t, payout.BasisAccepted, get("old-000008").Basis())
+	require.False(t, get("old-000008").ReportedAt.IsZero(), "when a gate last reported is in the history")
 	require.Equal(t, payout.BasisPossible, get("old-000013").Basis(), "not seen once: still in doubt")
 	require.False(t, get("old-000013").NotSeenAt.IsZero())
 	require.Len(t, get("old-000027").Places, 2, "it stands in two files")
