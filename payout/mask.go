@@ -82,6 +82,60 @@ func withoutCell(text, cell string) string {
 		words = strings.Split(strings.Join(words, ""), "")
 		between = `[\s.\-]*`
 	}
+	if !mayRepeat(text, words) {
+		return text
+	}
+	return maskWords(text, cell, words, between)
+}
+
+// mayRepeat reports whether all words are somewhere in a text, in whatever capitals. It
+// spares most texts, which repeat nothing, an expression that is compiled for the cell.
+func mayRepeat(text string, words []string) bool {
+	for _, w := range words {
+		if utf8.ValidString(w) && !containsFold(text, w) {
+			return false
+		}
+	}
+	return true
+}
+
+// containsFold is strings.Contains under simple folding, as (?i) and strings.EqualFold
+// fold.
+func containsFold(text, word string) bool {
+	for i := range text {
+		if beginsFold(text[i:], word) {
+			return true
+		}
+	}
+	return false
+}
+
+func beginsFold(text, word string) bool {
+	for _, want := range word {
+		r, size := utf8.DecodeRuneInString(text)
+		if size == 0 || !sameFold(r, want) {
+			return false
+		}
+		text = text[size:]
+	}
+	return true
+}
+
+func sameFold(a, b rune) bool {
+	if a == b {
+		return true
+	}
+	for f := unicode.SimpleFold(b); f != b; f = unicode.SimpleFold(f) {
+		if f == a {
+			return true
+		}
+	}
+	return false
+}
+
+// maskWords masks the words of a cell where they follow one another, with what an
+// expression says between them.
+func maskWords(text, cell string, words []string, between string) string {
 	for i, w := range words {
 		words[i] = regexp.QuoteMeta(w)
 	}
