@@ -621,6 +621,11 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Endi
 	s, end := n.open(m)
 	defer end()
 	n.count(&n.weather.runs)
+	if n.askFirst { // before the file is loaded: what a callback says of it is then compared as in a copy
+		if err := s.AskFirst(context.Background()); err != nil {
+			return batch.Ending{}, err
+		}
+	}
 	b, err := n.load(s, text)
 	if err != nil {
 		return batch.Ending{}, err
