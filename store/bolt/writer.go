@@ -24,6 +24,7 @@ type writer struct {
 	key               [16]byte             // of the moment: bbolt keeps a copy of what it keeps
 	progress          map[uint32]*progress // loaded so far; nil: the batch is gone
 	hosts             map[string]int64     // changes
+	headers           map[uint32]store.Batch
 	lookedForFamilies bool
 
 	unloaded uint64        // payout number from which on payouts are of a load that is not whole; 0: not looked up
@@ -35,7 +36,7 @@ func (s *Store) writer(tx *bbolt.Tx) *writer {
 	payouts := tx.Bucket(bucketPayouts)
 	return &writer{
 		s: s, tx: tx, payouts: payouts, at: payouts.Cursor(),
-		progress: map[uint32]*progress{}, hosts: map[string]int64{},
+		progress: map[uint32]*progress{}, hosts: map[string]int64{}, headers: map[uint32]store.Batch{},
 	}
 }
 
@@ -121,7 +122,14 @@ func (w *writer) header(number uint32) (store.Batch, error) {
 	if ok {
 		return b, nil
 	}
-	return readBatch(w.tx, be32(number))
+	if b, ok = w.headers[number]; ok {
+		return b, nil
+	}
+	b, err := readBatch(w.tx, be32(number))
+	if err == nil {
+		w.headers[number] = b // for this transaction: its batch may not be there after it
+	}
+	return b, err
 }
 
 // replace writes a payout over what it was, with everything derived from it.
