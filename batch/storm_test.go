@@ -447,8 +447,10 @@ func (n *stormNight) strangers() {
 // move gives the gate another address, and the configuration says so.
 func (n *stormNight) move() {
 	n.count(&n.weather.moves)
+	n.mu.Lock() // serve may be restarting
 	n.base, n.aliases = secondGate, []string{firstGate, secondGate}
 	n.o.Rules.Aliases = n.aliases
+	n.mu.Unlock()
 	n.tell("the gate moves")
 }
 
@@ -508,7 +510,9 @@ func (n *stormNight) settle() { time.Sleep(5 * time.Minute) } //nolint:forbidigo
 
 // open opens the store as a process. close does what its end does.
 func (n *stormNight) open(m *mortal) (s *mortalStore, end func()) {
+	n.mu.Lock()
 	o := n.o
+	n.mu.Unlock()
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(m.skew.Load())) }
 	b, err := bolt.Open(context.Background(), o)
 	require.NoError(n.t, err)
