@@ -39,20 +39,8 @@ var migrate1 = migration{
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, unlessDone(func(tx *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
-			r, err := decodeRecord1(tx, key, value)
-			if err != nil {
-				return nil, err
-			}
-			return r.encode(key), nil
-		})},
-		{bucketEarly, unlessDone(func(_ *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
-			e, err := decodeEarly1(key, value)
-			if err != nil {
-				return nil, err
-			}
-			return encodeEarly(key, e, s.SealReport(key, e)), nil
-		})},
+		{bucketPayouts, rewritePayouts(decodeRecord1)},
+		{bucketEarly, rewriteEarly(decodeEarly1)},
 		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 			d := newDecoder(key, value, version1)
 			p := &progress{cursor: uint32(d.uint())} // counted when all payouts are known
@@ -140,16 +128,7 @@ func decodeRecord1(tx *bbolt.Tx, key, value []byte) (record, error) {
 	d := newDecoder(key, value, version1)
 	r := record{room: len(value) + grown, old: true}
 	p := &r.Payout
-	p.Number = number(key)
-	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	p.Method = d.string()
-	p.Amount = d.amount()
-	p.Masked = d.string()
-	d.fixed(p.Content[:])
-	r.prev = d.uint()
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
-	}
+	d.identity(&r, key)
 	events := int(d.uint())
 	p.State = payout.State(d.uint())
 	p.Attempt, p.Tries, p.Owner = int(d.uint()), int(d.uint()), d.uint()

@@ -29,20 +29,8 @@ var migrate3 = migration{
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
-			r, err := decodeRecord3(key, value)
-			if err != nil {
-				return nil, err
-			}
-			return r.encode(key), nil
-		})},
-		{bucketEarly, unlessDone(func(_ *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
-			e, err := decodeEarly3(key, value)
-			if err != nil {
-				return nil, err
-			}
-			return encodeEarly(key, e, s.SealReport(key, e)), nil
-		})},
+		{bucketPayouts, rewritePayouts(func(_ *bbolt.Tx, key, value []byte) (record, error) { return decodeRecord3(key, value) })},
+		{bucketEarly, rewriteEarly(decodeEarly3)},
 		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 			p, err := decodeProgress3(key, value)
 			if err != nil {
@@ -52,16 +40,6 @@ var migrate3 = migration{
 		})},
 	},
 	end: func(s *Store, tx *bbolt.Tx, m *meta) error { return s.settleIn(tx, m) },
-}
-
-// unlessDone leaves alone what was rewritten before a migration was cut off.
-func unlessDone(change rewriter) rewriter {
-	return func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
-		if len(value) > 0 && value[0] == recordVersion {
-			return value, nil
-		}
-		return change(tx, s, key, value)
-	}
 }
 
 // settleIn gives a store what formats 1 and 3 did not keep: where it is at home, its
@@ -131,16 +109,7 @@ func decodeRecord3(key, value []byte) (record, error) {
 	d := newDecoder(key, value, version3)
 	r := record{room: len(value), old: true}
 	p := &r.Payout
-	p.Number = number(key)
-	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	p.Method = d.string()
-	p.Amount = d.amount()
-	p.Masked = d.string()
-	d.fixed(p.Content[:])
-	r.prev = d.uint()
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
-	}
+	d.identity(&r, key)
 	p.State = payout.State(d.uint())
 	d.life3(p)
 	p.Events = int(d.uint())

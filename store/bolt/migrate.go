@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"masspay/payout"
 	"masspay/store"
 	"masspay/store/seal"
 )
@@ -222,4 +223,34 @@ func (s *Store) rewrite(ctx context.Context, db *bbolt.DB, st step) error {
 		}
 	}
 	return nil
+}
+
+// unlessDone leaves alone what was rewritten before a migration was cut off.
+func unlessDone(change rewriter) rewriter {
+	return func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
+		if len(value) > 0 && value[0] == recordVersion {
+			return value, nil
+		}
+		return change(tx, s, key, value)
+	}
+}
+
+func rewritePayouts(decode func(tx *bbolt.Tx, key, value []byte) (record, error)) rewriter {
+	return unlessDone(func(tx *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+		r, err := decode(tx, key, value)
+		if err != nil {
+			return nil, err
+		}
+		return r.encode(key), nil
+	})
+}
+
+func rewriteEarly(decode func(key, value []byte) (payout.Event, error)) rewriter {
+	return unlessDone(func(_ *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
+		e, err := decode(key, value)
+		if err != nil {
+			return nil, err
+		}
+		return encodeEarly(key, e, s.SealReport(key, e)), nil
+	})
 }

@@ -34,10 +34,9 @@ func older(t *testing.T, name string) Options {
 	return o
 }
 
-// A store of format 3 is named older, and after the migration it is what it was.
-func TestMigrateFormat3(t *testing.T) {
-	t.Parallel()
-	o := older(t, "format3")
+// migrated is such a store after its migration, which only the right key begins.
+func migrated(t *testing.T, name string, format uint64) Options {
+	o := older(t, name)
 	_, err := Open(t.Context(), o)
 	require.ErrorIs(t, err, store.ErrOlder)
 	require.NotErrorIs(t, err, store.ErrDamaged)
@@ -47,11 +46,18 @@ func TestMigrateFormat3(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrKey)
 	from, done, err := Migrate(t.Context(), o)
 	require.NoError(t, err)
-	require.EqualValues(t, 3, from)
+	require.Equal(t, format, from)
 	require.True(t, done)
 	_, done, err = Migrate(t.Context(), o)
 	require.NoError(t, err)
 	require.False(t, done, "once is enough")
+	return o
+}
+
+// A store of format 3 is named older, and after the migration it is what it was.
+func TestMigrateFormat3(t *testing.T) {
+	t.Parallel()
+	o := migrated(t, "format3", 3)
 	format3IsWhole(t, o)
 }
 
@@ -110,18 +116,7 @@ func format3IsWhole(t *testing.T, o Options) {
 // A store of the first format of all is brought to this one's in the same way.
 func TestMigrateFormat1(t *testing.T) {
 	t.Parallel()
-	o := older(t, "format1")
-	_, err := Open(t.Context(), o)
-	require.ErrorIs(t, err, store.ErrOlder)
-	require.NotErrorIs(t, err, store.ErrDamaged)
-	wrong := o
-	wrong.Key = seal.NewKey()
-	_, _, err = Migrate(t.Context(), wrong)
-	require.ErrorIs(t, err, store.ErrKey)
-	from, done, err := Migrate(t.Context(), o)
-	require.NoError(t, err)
-	require.EqualValues(t, 1, from)
-	require.True(t, done)
+	o := migrated(t, "format1", 1)
 	format1IsWhole(t, o)
 	require.Equal(t, payout.Overtaken|payout.Restored, flags1(1<<6|1<<7), "its oddities ended with Restored")
 }

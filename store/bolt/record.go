@@ -58,19 +58,7 @@ func decodeRecord(key, value []byte) (record, error) {
 	d.share()
 	r := record{room: len(value)}
 	p := &r.Payout
-	p.Number = number(key)
-	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	p.Method = d.string()
-	p.Amount = d.amount()
-	p.Masked = d.string()
-	d.fixed(p.Content[:])
-	r.prev = d.uint()
-	if n := d.uint(); n <= uint64(d.left()) {
-		p.Places = make([]payout.Place, 0, n)
-		for ; n > 0 && !d.bad; n-- {
-			p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
-		}
-	}
+	d.identity(&r, key)
 	p.State = payout.State(d.uint())
 	var of decoder
 	v := d.begin(&of)
@@ -85,4 +73,23 @@ func decodeRecord(key, value []byte) (record, error) {
 		d.fail()
 	}
 	return r, d.done("payout", key)
+}
+
+// identity reads what a record begins with, in every format: which payout it is, and where
+// it stands.
+func (d *decoder) identity(r *record, key []byte) {
+	p := &r.Payout
+	p.Number = number(key)
+	p.Key = payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	p.Method = d.string()
+	p.Amount = d.amount()
+	p.Masked = d.string()
+	d.fixed(p.Content[:])
+	r.prev = d.uint()
+	if n := d.uint(); n <= uint64(d.left()) {
+		p.Places = make([]payout.Place, 0, n)
+		for ; n > 0 && !d.bad; n-- {
+			p.Places = append(p.Places, payout.Place{Batch: uint32(d.uint()), Index: uint32(d.uint())})
+		}
+	}
 }
