@@ -21,6 +21,7 @@ type ResolveRequest struct {
 	Reason    string
 	Batch     string // that it is sent by, as people name it: for hints
 	AgeAnyway bool   // the last attempt need not be a day old; the quiet period must be over all the same
+	Restored  bool   // the store is a copy: what the gate reports may have been sent by the lost one
 }
 
 // RefusedError says why a payout is not a person's to resolve, and what to do.
@@ -40,6 +41,10 @@ const resolveAfter = 24 * time.Hour
 // nil: the person may.
 func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet time.Duration, now time.Time, tick payout.Tick) error {
 	p := rec.Payout
+	ofAnother, lost := p.OfAnother(), r.mayBeOfLost(p)
+	if lost {
+		ofAnother = false
+	}
 	switch {
 	case p.State == payout.StateSending:
 		return refuse("wait for its answer, or end the run", "a run is sending it at this moment")
@@ -55,9 +60,12 @@ func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet t
 		return refuse("masspay show "+result.ShellWord(p.Key.PaymentID)+" shows what is known of it", "it is %s already: there is nothing to resolve", result.StateOf(p))
 	case p.Cancellable():
 		return refuse("the next run sends it; if it is not to be sent: masspay cancel "+r.Batch+" --row="+result.ShellWord(p.Key.PaymentID), "it is not paid, and no request for it is open")
+	case lost && r.As == payout.StateDeclined && reportedArrived(rec, heard):
+		return refuse("ask the platform whose payment it is. If it is this row's: --as paid. If it is another's, leave this row as it is, and put the payment into a new file under a new id",
+			"the store is a restored copy, and the gate reports a payment under this id: the lost store may have sent it")
 	case p.State == payout.StateNew && !p.OfAnother() && r.As == payout.StatePaid:
 		return refuse("the next run sends it; if it is not to be sent any more: --as not-paid", "the gate has no such payment: it was not paid")
-	case r.As == payout.StatePaid && p.OfAnother() && p.State.Open():
+	case r.As == payout.StatePaid && ofAnother && p.State.Open():
 		return refuse("--as not-paid, if it is to be paid under a new id", "what the gate has under this id is not this row's payment (%s): as far as the gate knows, this row was not paid", p.Field)
 	case r.As == payout.StateDeclined && arrived(heard.Outcome) && !p.OfAnother():
 		return refuse("--as seen closes a check", "the gate reports that it is %s: it cannot be not paid", result.StateName(heard.Outcome))
@@ -66,7 +74,7 @@ func (r ResolveRequest) MayResolve(rec payout.History, heard PollAnswer, quiet t
 	case r.As == payout.StatePaid:
 		return nil
 	}
-	if err := r.mayBeUnpaid(rec, heard, now); err != nil {
+	if err := mayBeUnpaid(p, ofAnother, heard, now); err != nil {
 		return err
 	}
 	if p.State == payout.StateNew && !p.Bound() && p.Tries == 0 {
@@ -91,16 +99,29 @@ func takenBack(p payout.Payout) bool {
 	return p.Flags&payout.Vanished != 0 || p.Flags&payout.OddStatus != 0 && slices.Contains(p.OddStatuses, p.Reported.Status)
 }
 
+// mayBeOfLost reports whether what the gate has under the id of an open payout may be
+// what the lost store sent for this row: it does not say enough to tell.
+func (r ResolveRequest) mayBeOfLost(p payout.Payout) bool {
+	return (r.Restored || p.Epoch != 0) && p.State.Open() && p.OfAnother() && p.Flags&payout.NotOurs == 0
+}
+
+// reportedArrived reports whether the gate says now, or has ever said, that money was
+// sent under the id, whoever's payment it was.
+func reportedArrived(rec payout.History, heard PollAnswer) bool {
+	return arrived(heard.Outcome) || slices.ContainsFunc(rec.Events, func(e payout.Event) bool {
+		return e.Report() && e.Kind == payout.Final && arrived(e.Outcome)
+	})
+}
+
 // mayBeUnpaid refuses "not paid" where the gate may still pay.
-func (r ResolveRequest) mayBeUnpaid(rec payout.History, heard PollAnswer, now time.Time) error {
-	p := rec.Payout
+func mayBeUnpaid(p payout.Payout, ofAnother bool, heard PollAnswer, now time.Time) error {
 	accepted := p.AcceptedAttempt != 0 || p.State == payout.StateAccepted
 	switch {
-	case p.OfAnother() && (p.State == payout.StateNew || p.Unproven && p.AcceptedAttempt == 0):
+	case ofAnother && (p.State == payout.StateNew || p.Unproven && p.AcceptedAttempt == 0):
 		return nil // nothing of ours can have been paid: the id was taken before
 	case heard.Undecided != "":
 		return refuse("masspay reconcile later", "the gate did not say what became of it (%s): it may have paid it", heard.Undecided)
-	case p.Flags&payout.Ended != 0, takenBack(p):
+	case p.Flags&payout.Ended != 0, takenBack(p), heard.Outcome == payout.StateDeclined:
 		return nil
 	case heard.Unreachable != "" && accepted && now.Sub(p.ReportedAt) < resolveAfter:
 		return refuse("masspay reconcile later", "the gate had accepted it, was heard less than a day ago, and cannot say now what became of it (%s): it may pay it yet", heard.Unreachable)

@@ -39,6 +39,14 @@ func TestMayResolve(t *testing.T) {
 			p.State, p.AcceptedAttempt, p.ReportedAt, p.EndedTick = payout.StateAccepted, 1, now.Add(-heard), payout.Tick{}
 		})
 	}
+	// unproved is a payout that was not sent, of which the gate reports a payment without
+	// saying whose; epoch says that a lost store may have sent it.
+	unproved := func(epoch uint64) payout.Payout {
+		return with(unknown(2*day), func(p *payout.Payout) {
+			p.State, p.Attempt, p.Tries, p.MayHaveLeft, p.Doubted = payout.StateNew, 0, 0, false, false
+			p.Flags, p.Field, p.Epoch = payout.Unproved, payout.FieldCustomer, epoch
+		})
+	}
 	notSeen, gone := batch.PollAnswer{NotSeen: true}, batch.PollAnswer{Unreachable: "connection refused"}
 	const paid, notPaid, seen = payout.StatePaid, payout.StateDeclined, payout.State(0)
 	for _, tt := range []struct {
@@ -77,6 +85,13 @@ func TestMayResolve(t *testing.T) {
 		}), batch.PollAnswer{Undecided: "HTTP 500"}, false, ""},
 		{"another's payment, and ours was accepted", notPaid, with(accepted(time.Hour), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{}, true, "has not decided"},
 		{"another's payment is not this row's", paid, with(unknown(day), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{}, false, "was not paid"},
+		{"in a restored copy, a payment that may be the lost store's", notPaid, unproved(7), batch.PollAnswer{Outcome: payout.StatePaid}, true, "the lost store may have sent it"},
+		{"in a restored copy, a person knows that it is the lost store's", paid, unproved(7), batch.PollAnswer{Outcome: payout.StatePaid}, false, ""},
+		{"in a restored copy, the gate works on what may be the lost store's", notPaid, unproved(7), batch.PollAnswer{}, true, "may pay it yet"},
+		{"in a restored copy, what may be the lost store's was declined", notPaid, unproved(7), batch.PollAnswer{Outcome: payout.StateDeclined}, false, ""},
+		{"in a restored copy, what differs is another's", notPaid, with(unproved(7), func(p *payout.Payout) { p.Flags |= payout.NotOurs }), batch.PollAnswer{Outcome: payout.StatePaid}, false, ""},
+		{"in no copy, what the gate has is another's", notPaid, unproved(0), batch.PollAnswer{Outcome: payout.StatePaid}, false, ""},
+		{"in no copy, another's payment is not this row's", paid, unproved(0), batch.PollAnswer{Outcome: payout.StatePaid}, false, "was not paid"},
 		{"paid, as the person knows", paid, unknown(0), notSeen, false, ""},
 		{"sending", notPaid, with(unknown(day), func(p *payout.Payout) { p.State = payout.StateSending }), notSeen, true, "is sending it"},
 		{"never sent", notPaid, with(unknown(day), func(p *payout.Payout) {
@@ -113,6 +128,24 @@ func TestMayResolve(t *testing.T) {
 		require.Contains(t, refused.Why, tt.want, tt.name)
 		require.NotEmpty(t, refused.Hint, tt.name)
 	}
+}
+
+// In a restored copy, a payment that was reported once may be the lost store's, also when
+// the gate cannot be reached now.
+func TestMayResolveWhatALostStoreMayHaveSent(t *testing.T) {
+	t.Parallel()
+	p := payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "sbp-p2p", payout.Amount{Minor: 100, Currency: "KGS"})
+	p.Flags, p.Field = payout.Unproved, payout.FieldCustomer
+	reported := payout.Event{Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StatePaid, Match: payout.MatchMissing}
+	rec := payout.History{Payout: p, Events: []payout.Event{reported}}
+	may := func(as payout.State, restored bool) error {
+		r := batch.ResolveRequest{Key: p.Key, As: as, Person: "jan@desk", Reason: "r", AgeAnyway: true, Restored: restored}
+		return r.MayResolve(rec, batch.PollAnswer{Unreachable: "connection refused"}, time.Minute, time.Now(), payout.Tick{})
+	}
+	require.ErrorContains(t, may(payout.StateDeclined, true), "the lost store may have sent it")
+	require.NoError(t, may(payout.StatePaid, true))
+	require.NoError(t, may(payout.StateDeclined, false))
+	require.ErrorContains(t, may(payout.StatePaid, false), "was not paid")
 }
 
 // What a person had found unpaid, and the gate reports as paid after all: the result says

@@ -551,8 +551,8 @@ func lapsed(r Rules, p *Payout, e *Event) Effect {
 }
 
 // resolved takes a person's decision. It never touches a payout that a process
-// may be sending, and of one that was never sent only says that it was not paid,
-// where the gate has another payment of its id.
+// may be sending. Of one that was never sent it says that it was paid only where the gate
+// has a payment of its id that is not shown to be another's: a lost store may have made it.
 func resolved(p *Payout, e *Event) Effect {
 	switch {
 	case e.Outcome == 0:
@@ -567,7 +567,7 @@ func resolved(p *Payout, e *Event) Effect {
 	case e.Version != 0 && e.Version != p.Version(),
 		e.Outcome != StatePaid && e.Outcome != StateDeclined,
 		p.State == StateSending,
-		p.State == StateNew && (e.Outcome == StatePaid || p.Cancellable()), // what was never in doubt is cancelled
+		p.State == StateNew && (e.Outcome == StatePaid && p.Flags&(NotOurs|Unproved) != Unproved || p.Cancellable()), // what was never in doubt is cancelled
 		!p.State.Open() && !p.NeedsCheck():
 		return Ignored
 	}

@@ -43,6 +43,9 @@ var (
 	ErrLoaded = errors.New("the same file is already loaded")
 	// ErrDuplicateID: an id appears twice in one load; nothing was loaded.
 	ErrDuplicateID = errors.New("duplicate payment_id")
+	// ErrTooManyReports: of an id that no file has brought yet, so many different reports
+	// are kept that one more is not. It was not written.
+	ErrTooManyReports = errors.New("too many different reports about an id that no file has brought")
 	// ErrNoPayout: no payout has that key.
 	ErrNoPayout = errors.New("no such payout")
 )

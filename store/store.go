@@ -136,7 +136,8 @@ type Limiter interface {
 type Applier interface {
 	// Apply runs events through payout.Next in one durable commit. An event of
 	// an unknown id is kept under its key if the gate reported it, and dropped
-	// otherwise: at most 64 of one id, for 30 days.
+	// otherwise. Of one id it keeps 64 different reports, for 30 days; one more is
+	// ErrTooManyReports, and then nothing of the commit was written.
 	//
 	// In the same commit, and before Next, a store does for each event:
 	//

@@ -101,7 +101,14 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 	if err != nil {
 		return err
 	}
-	r := batch.ResolveRequest{Key: key, As: as, Batch: of.Short(), Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway}
+	restored, err := s.Restored(ctx)
+	if err != nil && !errors.Is(err, store.ErrNoMarker) {
+		return err
+	}
+	r := batch.ResolveRequest{
+		Key: key, As: as, Batch: of.Short(), Person: person(), Reason: f.reason, AgeAnyway: f.ageAnyway,
+		Restored: restored || err != nil,
+	}
 	if err := r.MayResolve(rec, heard, c.Gate.QuietPeriod, time.Now(), s.Tick()); err != nil {
 		return refusedResolve(err)
 	}

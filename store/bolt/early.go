@@ -3,6 +3,7 @@ package bolt
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"reflect"
 	"slices"
 	"time"
@@ -69,7 +70,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		kept++
 	}
 	if kept >= keptOfOneID {
-		return store.Change{Kept: true, Effect: payout.Ignored}, nil
+		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
 	key := append(slices.Clone(id[:]), be32(next)...)
 	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))

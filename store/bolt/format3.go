@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -43,17 +41,12 @@ var migrate3 = migration{
 }
 
 // settleIn gives a store what formats 1 and 3 did not keep: where it is at home, its
-// lock files' identity, whose processes are known to be dead, and open payouts by gate.
+// lock files' identity, and open payouts by gate. Where it was at home before, and whose
+// processes were found dead, they did not keep: that a lock file is missing proves nothing,
+// so what its process was sending is sent again only after a person has looked.
 func (s *Store) settleIn(tx *bbolt.Tx, m *meta) error {
 	if err := m.settle(s.o.Path); err != nil {
 		return err
-	}
-	// They removed the lock file of a process that was known to be dead.
-	for owner := range claimsByOwner(tx) {
-		_, err := os.Stat(s.ownerPath(owner))
-		if err := putOwner(tx, owner, ownerRecord{Dead: errors.Is(err, fs.ErrNotExist)}); err != nil {
-			return err
-		}
 	}
 	return errors.Join(countHosts(tx), s.turn.identify(m.locks))
 }

@@ -99,7 +99,7 @@ func format3IsWhole(t *testing.T, o Options) {
 	n, err := s.Recover(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 5, n)
-	require.Zero(t, get("old-000015").Bar, "an older masspay removed the lock files of the dead")
+	require.NotZero(t, get("old-000015").Bar, "the store may be a copy, and the process that sent it alive on another machine")
 	// A report that was kept is shown, and not believed: it does not say whom it is about.
 	l, err := s.Load(t.Context(), storetest.BatchOf("third", nil), storetest.All([]store.Row{storetest.Row("early-1", 5, 2)}))
 	require.NoError(t, err)

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -27,9 +28,17 @@ func testEarly(t *testing.T, _ World, s store.Store) {
 	require.False(t, c.Kept, "a purchase of that id is no one's payout")
 	c = Apply(t, s, payout.Event{Key: rows[0].Key, Kind: payout.Silent, Source: payout.FromStatus, At: time.Now()})
 	require.False(t, c.Kept, "only what a gate reports waits")
+	other := Rows("b", 2)
+	for i := range 64 {
+		r := proven(other[0], payout.StateDeclined)
+		r.Code = strconv.Itoa(i)
+		require.True(t, Apply(t, s, r).Kept)
+	}
+	_, err := s.Apply(t.Context(), proven(other[1], payout.StatePaid), proven(other[0], payout.StatePaid))
+	require.ErrorIs(t, err, store.ErrTooManyReports, "it is not said to be kept")
 	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.NoError(t, err)
-	require.Equal(t, 1, l.Early)
+	require.Equal(t, 1, l.Early, "nothing of a commit that failed")
 	claimed := Claim(t, s, l.Batch, 10)
 	require.Len(t, claimed, 1)
 	require.Equal(t, rows[0].Key, claimed[0].Key, "what the gate has paid is not sent")
