@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -61,64 +62,28 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 	return w.apply(&r, &e)
 }
 
-// apply runs one event through Next and writes what it changed. A report is compared
-// with the row first, in this same transaction.
+// apply runs one event through Next and writes what it changed.
 func (w *writer) apply(r *record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
-	if e.Kind == payout.NotSeen {
-		if e.Applied.Boot == 0 {
-			e.Applied = clock.Tick()
-		}
-		lifted, err := w.lifted(before)
-		if err != nil {
-			return store.Change{}, err
-		}
-		e.Lifted = lifted
+	change, err := r.step(w.s.o.Rules, e, w.s.run.Load(), w)
+	if err != nil || change.Effect == payout.Ignored {
+		return change, err
 	}
-	if e.Report() {
-		row, err := w.row(before)
-		if err != nil {
-			return store.Change{}, err
-		}
-		e.Match, e.Field = payout.MatchPayment(before, row, *e)
-	}
-	if e.Message != "" {
-		if err := w.mask(before, e); err != nil {
-			return store.Change{}, err
-		}
-	}
-	after, effect := payout.Next(w.s.o.Rules, before, *e)
-	if effect == payout.Ignored {
-		return store.Change{Was: before.State, After: after, Effect: effect}, nil
-	}
-	if effect != payout.Noted {
-		e.Conflict = effect == payout.Conflicting
-		e.Run = w.s.run.Load()
-		r.withEvent(e)
-		if err := r.thin(); err != nil {
-			return store.Change{}, err
-		}
-		after.Events, after.Dropped = r.Events, r.Dropped
-	}
-	r.Payout = after
-	return store.Change{Was: before.State, After: after, Effect: effect}, w.replace(&before, r)
+	return change, w.replace(&before, r)
 }
 
-// mask takes what a text of the gate repeats of the row's personal cells out of it:
-// whatever is kept in the clear comes through here.
-func (w *writer) mask(p payout.Payout, e *payout.Event) error {
-	for _, at := range p.Places[:min(1, len(p.Places))] {
-		header, err := w.header(at.Batch)
-		if err != nil {
-			return err
-		}
-		cells, err := w.cells(p, at)
-		if err != nil {
-			return err
-		}
-		e.Message = payout.WithoutCells(e.Message, header.Columns, cells)
+// Tick is now; see surroundings.
+func (w *writer) Tick() payout.Tick { return clock.Tick() }
+
+// Place returns the row that a payout is sent from; see surroundings.
+func (w *writer) Place(p *payout.Payout) (store.Batch, []string, error) {
+	at := p.Places[0]
+	header, err := w.header(at.Batch)
+	if err != nil {
+		return header, nil, err
 	}
-	return nil
+	cells, err := w.cells(*p, at)
+	return header, cells, err
 }
 
 // cells are those of a row of a payout.
@@ -131,55 +96,24 @@ func (w *writer) cells(p payout.Payout, at payout.Place) ([]string, error) {
 	return w.s.sealer.Open(l.sealed, p.Key, at.Batch, at.Index)
 }
 
-// lifted reports whether what bars a payout from being freed is gone.
-func (w *writer) lifted(p payout.Payout) (bool, error) {
-	if p.Bar == (payout.Bar{}) {
-		return false, nil
-	}
+// Lifted reports whether a bar is gone; see surroundings.
+func (w *writer) Lifted(bar payout.Bar) (bool, error) {
 	m, err := readMeta(w.tx)
-	return err == nil && p.Bar.Lifted(clock.Boot(), clock.Machine(), m.epoch), err
+	return err == nil && bar.Lifted(clock.Boot(), clock.Machine(), m.epoch), err
 }
 
-// row is our side of a comparison. Of a payout that the gate has accepted it is not
-// looked at.
-func (w *writer) row(p payout.Payout) (row payout.Row, err error) {
-	if p.Basis() == payout.BasisAccepted || len(p.Places) == 0 {
-		return row, nil
-	}
-	at := p.Places[0]
-	header, err := w.header(at.Batch)
-	if err != nil {
-		return row, err
-	}
-	cells, err := w.cells(p, at)
-	if err != nil {
-		return row, err
-	}
-	row.Since = header.LoadedAt
-	for i, column := range header.Columns[:min(len(cells), len(header.Columns))] {
-		switch column {
-		case payout.FieldCustomer:
-			row.Customer = cells[i]
-		case payout.FieldAccount:
-			row.Account = cells[i]
-		}
-	}
-	if p.Basis() != payout.BasisNone {
-		return row, nil
-	}
+// Copied reports whether the store is a restored copy; see surroundings.
+func (w *writer) Copied() (restored bool, since time.Time, err error) {
 	m, marker, err := w.s.ageOf(w.tx)
 	if errors.Is(err, store.ErrNoMarker) {
-		return row, nil // nothing is sent either; the stricter date holds
+		return false, since, nil // nothing is sent either; the stricter date holds
 	}
 	if err != nil {
-		return row, err
+		return false, since, err
 	}
-	since := m.claimed
+	since = m.claimed
 	if m.epoch != 0 {
 		since = m.copied
 	}
-	if row.Restored = marker > m.generation || m.epoch != 0; row.Restored && !since.IsZero() {
-		row.Since = since
-	}
-	return row, nil
+	return marker > m.generation || m.epoch != 0, since, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"reflect"
 	"slices"
 	"time"
 
@@ -13,30 +12,6 @@ import (
 	"masspay/payout"
 	"masspay/store"
 )
-
-// An event that waits for its payout is a record of its own, with its key and, sealed,
-// with what it says of the customer.
-func encodeEarly(key []byte, ev payout.Event, sealed []byte) []byte {
-	e := newEncoder()
-	e.uint(uint64(ev.Key.ProjectID))
-	e.string(ev.Key.PaymentID)
-	ev.Message = "" // sealed
-	e.event(&ev, "", payout.Amount{})
-	e.bytes(sealed)
-	return e.sum(key)
-}
-
-func decodeEarly(key, value []byte) (ev payout.Event, sealed []byte, err error) {
-	d := newDecoder(key, value, recordVersion)
-	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	ev = d.event("", payout.Amount{})
-	ev.Key = k
-	sealed = d.bytes()
-	if !d.bad && !ev.Kind.Valid() {
-		d.fail()
-	}
-	return ev, sealed, d.done("event", key)
-}
 
 // A report about an id that no file has brought yet is kept for so long, and no more
 // than so many of one id.
@@ -74,13 +49,6 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 	}
 	key := append(slices.Clone(id[:]), be32(next)...)
 	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))
-}
-
-// equalReports reports whether two events say the same, but for when they came.
-func equalReports(a, b payout.Event) bool {
-	a.At, a.Number, b.Number = b.At, 0, 0
-	a.Made, b.Made = a.Made.UTC(), b.Made.UTC()
-	return reflect.DeepEqual(a, b)
 }
 
 // applyEarly applies the reports whose ids have come to be known, and lets go of

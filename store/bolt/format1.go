@@ -152,7 +152,7 @@ func decodeRecord1(tx *bbolt.Tx, key, value []byte) (record, error) {
 	if err != nil {
 		return r, err
 	}
-	r.known3(history)
+	known3(&r, history)
 	return r, nil
 }
 
@@ -172,7 +172,7 @@ func history1(tx *bbolt.Tx, p *payout.Payout, n int) ([]payout.Event, error) {
 	for seq := range n {
 		key := append(be64(p.Number), be32(uint32(seq))...)
 		d := newDecoder(key, b.Get(key), version1)
-		ev := d.event1()
+		ev := event1(&d)
 		if err := d.done("event", key); err != nil {
 			return nil, err
 		}
@@ -182,7 +182,7 @@ func history1(tx *bbolt.Tx, p *payout.Payout, n int) ([]payout.Event, error) {
 	return events, nil
 }
 
-func (d *decoder) event1() (ev payout.Event) {
+func event1(d *decoder) (ev payout.Event) {
 	ev.Kind, ev.Source = payout.Kind(d.uint()), payout.Source(d.uint())
 	ev.At = d.maybeTime()
 	ev.Attempt, ev.Tries, ev.Owner = int(d.uint()), int(d.uint()), d.uint()
@@ -209,7 +209,7 @@ func (d *decoder) event1() (ev payout.Event) {
 func decodeEarly1(key, value []byte) (payout.Event, error) {
 	d := newDecoder(key, value, version1)
 	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	ev := d.event1()
+	ev := event1(&d)
 	ev.Key = k
 	if err := d.done("event", key); err != nil {
 		return ev, fmt.Errorf("%w (a report that waits for its payout)", err)

@@ -104,7 +104,7 @@ func decodeRecord3(key, value []byte) (record, error) {
 	p := &r.Payout
 	d.identity(&r, key)
 	p.State = payout.State(d.uint())
-	d.life3(p)
+	life3(&d, p)
 	p.Events = int(d.uint())
 	r.events = d.string()
 	d.padding()
@@ -114,17 +114,17 @@ func decodeRecord3(key, value []byte) (record, error) {
 	if err := d.done("payout", key); err != nil {
 		return r, err
 	}
-	events, err := readHistory(&r, func(d *decoder, gate string) payout.Event { return d.event3(gate, p.Amount) })
+	events, err := readHistory(&r, func(d *decoder, gate string) payout.Event { return event3(d, gate, p.Amount) })
 	if err != nil {
 		return r, err
 	}
-	r.known3(events)
+	known3(&r, events)
 	return r, nil
 }
 
 // known3 fills what format 3 did not keep, from the history and with doubt where it
 // does not tell; it re-encodes the history.
-func (r *record) known3(events []payout.Event) {
+func known3(r *record, events []payout.Event) {
 	p := &r.Payout
 	again := record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}
 	for _, e := range events {
@@ -160,7 +160,7 @@ type mask3 struct {
 	next int
 }
 
-func (d *decoder) mask3() *mask3 {
+func maskOf3(d *decoder) *mask3 {
 	var b [4]byte
 	d.fixed(b[:])
 	return &mask3{d: d, bits: binary.BigEndian.Uint32(b[:])}
@@ -209,8 +209,8 @@ func (m *mask3) amount(asked payout.Amount) (a payout.Amount) {
 	return a
 }
 
-func (d *decoder) life3(p *payout.Payout) {
-	m := d.mask3()
+func life3(d *decoder, p *payout.Payout) {
+	m := maskOf3(d)
 	p.FirstSent = m.time(time.Time{})
 	p.Doubted, p.Seen, p.Unproven = m.has(), m.has(), m.has()
 	p.Attempt, p.Tries = int(m.uint()), int(m.uint())
@@ -227,11 +227,11 @@ func (d *decoder) life3(p *payout.Payout) {
 	p.LostSince = m.time(p.FirstSent)
 }
 
-func (d *decoder) event3(gate string, asked payout.Amount) (ev payout.Event) {
+func event3(d *decoder, gate string, asked payout.Amount) (ev payout.Event) {
 	ev.Kind = payout.Kind(d.uint())
 	ev.Source = payout.Source(d.uint())
 	ev.At = d.maybeTime()
-	m := d.mask3()
+	m := maskOf3(d)
 	ev.Attempt, ev.Tries = int(m.uint()), int(m.uint())
 	ev.Owner, ev.Batch = m.uint(), uint32(m.uint())
 	if ev.Host = gate; !m.has() {
@@ -258,7 +258,7 @@ func (d *decoder) event3(gate string, asked payout.Amount) (ev payout.Event) {
 func decodeEarly3(key, value []byte) (payout.Event, error) {
 	d := newDecoder(key, value, version3)
 	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
-	ev := d.event3("", payout.Amount{})
+	ev := event3(&d, "", payout.Amount{})
 	ev.Key = k
 	if !d.bad && !ev.Kind.Valid() {
 		d.fail()

@@ -71,7 +71,6 @@ func (v *fields) digest(name string, p *[16]byte) {
 var (
 	lifeMask  = maskOf(namesOf(func(v *fields) { life(v, &payout.Payout{}) }))
 	eventMask = maskOf(namesOf(func(v *fields) { eventFields(v, &payout.Event{}, "", payout.Amount{}) }))
-	metaMask  = maskOf(namesOf(func(v *fields) { metaFields(v, &meta{}) }))
 )
 
 // life is what changes of a payout.
@@ -150,14 +149,4 @@ func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) 
 	v.operations("operations", &ev.Operations)
 	v.flag("conflict", &ev.Conflict)
 	count(v, "run", &ev.Run)
-}
-
-// metaFields is what was added to what a store knows of itself.
-func metaFields(v *fields, m *meta) {
-	v.digest("locks", &m.locks)
-	v.digest("locks before", &m.locksBefore)
-	count(v, "machine", &m.machine)
-	count(v, "device", &m.device)
-	count(v, "inode", &m.inode)
-	v.texts("aliases", &m.aliases)
 }

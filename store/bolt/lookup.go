@@ -117,15 +117,6 @@ func full(tx *bbolt.Tx, n uint64, events bool) (payout.History, error) {
 	return r.full(events)
 }
 
-// full is the payout as callers see it.
-func (r *record) full(events bool) (rec payout.History, err error) {
-	rec.Payout = r.Payout
-	if events {
-		rec.Events, err = r.history()
-	}
-	return rec, err
-}
-
 // Row returns a row of a payout; see store.Store.
 func (s *Store) Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, out store.Line, err error) {
 	var kept line

@@ -146,3 +146,15 @@ func lookID(tx *bbolt.Tx, id payout.Digest) (uint64, error) {
 	}
 	return readIndex(id[:], v)
 }
+
+var metaMask = maskOf(namesOf(func(v *fields) { metaFields(v, &meta{}) }))
+
+// metaFields is what was added to what a store knows of itself.
+func metaFields(v *fields, m *meta) {
+	v.digest("locks", &m.locks)
+	v.digest("locks before", &m.locksBefore)
+	count(v, "machine", &m.machine)
+	count(v, "device", &m.device)
+	count(v, "inode", &m.inode)
+	v.texts("aliases", &m.aliases)
+}

@@ -93,3 +93,12 @@ func (d *decoder) identity(r *record, key []byte) {
 		}
 	}
 }
+
+// full is the payout as callers see it.
+func (r *record) full(events bool) (rec payout.History, err error) {
+	rec.Payout = r.Payout
+	if events {
+		rec.Events, err = r.history()
+	}
+	return rec, err
+}
