@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -63,19 +65,19 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 }
 
 // apply runs one event through Next and writes what it changed.
-func (w *writer) apply(r *record, e *payout.Event) (store.Change, error) {
+func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
-	change, err := r.step(w.s.o.Rules, e, w.s.run.Load(), w)
+	change, err := r.Step(w.s.o.Rules, e, w.s.run.Load(), w)
 	if err != nil || change.Effect == payout.Ignored {
 		return change, err
 	}
 	return change, w.replace(&before, r)
 }
 
-// Tick is now; see surroundings.
+// Tick is now; see Surroundings.
 func (w *writer) Tick() payout.Tick { return clock.Tick() }
 
-// Place returns the row that a payout is sent from; see surroundings.
+// Place returns the row that a payout is sent from; see Surroundings.
 func (w *writer) Place(p *payout.Payout) (store.Batch, []string, error) {
 	at := p.Places[0]
 	header, err := w.header(at.Batch)
@@ -96,13 +98,13 @@ func (w *writer) cells(p payout.Payout, at payout.Place) ([]string, error) {
 	return w.s.sealer.Open(l.sealed, p.Key, at.Batch, at.Index)
 }
 
-// Lifted reports whether a bar is gone; see surroundings.
+// Lifted reports whether a bar is gone; see Surroundings.
 func (w *writer) Lifted(bar payout.Bar) (bool, error) {
 	m, err := readMeta(w.tx)
 	return err == nil && bar.Lifted(clock.Boot(), clock.Machine(), m.epoch), err
 }
 
-// Copied reports whether the store is a restored copy; see surroundings.
+// Copied reports whether the store is a restored copy; see Surroundings.
 func (w *writer) Copied() (restored bool, since time.Time, err error) {
 	m, marker, err := w.s.ageOf(w.tx)
 	if errors.Is(err, store.ErrNoMarker) {

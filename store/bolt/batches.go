@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/store"
@@ -83,7 +85,7 @@ func hexPrefix(id string) (prefix []byte, odd bool) {
 
 func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 	var b store.Batch
-	text, err := plain("batch", key, tx.Bucket(bucketBatches).Get(key))
+	text, err := codec.Plain("batch", key, tx.Bucket(bucketBatches).Get(key))
 	if err != nil {
 		return b, err
 	}

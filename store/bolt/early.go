@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -31,14 +33,14 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 	kept := 0
 	c := b.Cursor()
 	for k, v := c.Seek(id[:]); len(k) == 20 && [16]byte(k[:16]) == id; k, v = c.Next() {
-		old, sealed, err := decodeEarly(k, v)
+		old, sealed, err := codec.DecodeEarly(k, v)
 		if err == nil {
 			old, err = w.s.sealer.OpenReport(k, old, sealed)
 		}
 		if err != nil {
 			return store.Change{}, err
 		}
-		if equalReports(old, e) {
+		if codec.EqualReports(old, e) {
 			return store.Change{Kept: true, Effect: payout.Ignored}, nil
 		}
 		next = binary.BigEndian.Uint32(k[16:]) + 1
@@ -48,7 +50,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
 	key := append(slices.Clone(id[:]), be32(next)...)
-	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, encodeEarly(key, e, w.s.sealer.SealReport(key, e)))
+	return store.Change{Kept: true, Effect: payout.Changed}, b.Put(key, codec.EncodeEarly(key, e, w.s.sealer.SealReport(key, e)))
 }
 
 // applyEarly applies the reports whose ids have come to be known, and lets go of
@@ -63,7 +65,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		e, sealed, err := decodeEarly(k, v)
+		e, sealed, err := codec.DecodeEarly(k, v)
 		if err == nil {
 			e, err = s.sealer.OpenReport(k, e, sealed)
 		}

@@ -14,6 +14,8 @@ import (
 	"os"
 	"slices"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -176,7 +178,7 @@ func (x *examining) lines() {
 			x.Add("%v", err)
 			return
 		}
-		var r record
+		var r codec.Record
 		if l.payout != 0 {
 			if r, err = get(x.tx, l.payout); err != nil {
 				x.Add("%v", err)
@@ -206,7 +208,7 @@ func (x *examining) payouts() {
 		if x.meta.loading != 0 && number(k) >= x.meta.first {
 			return
 		}
-		r, err := decodeRecord(k, v)
+		r, err := codec.DecodeRecord(k, v)
 		if err != nil {
 			x.Add("%v", err)
 			return
@@ -240,12 +242,12 @@ func (x *examining) has(bucket, key []byte) bool {
 
 // found makes sure that a payout's id leads to it, or to the one that took the
 // id over.
-func (x *examining) found(r record) {
+func (x *examining) found(r codec.Record) {
 	n, err := lookID(x.tx, x.s.sealer.DigestID(r.Key))
 	for hops := 0; err == nil && n > r.Number && hops < 1_000; hops++ {
-		var later record
+		var later codec.Record
 		if later, err = get(x.tx, n); err == nil && later.Key == r.Key {
-			n = later.prev
+			n = later.Prev
 		}
 	}
 	if err != nil || n != r.Number {
@@ -254,8 +256,8 @@ func (x *examining) found(r record) {
 }
 
 // explained replays a payout's events: they must lead to what it is.
-func (x *examining) explained(r record) {
-	n, led, err := r.replay()
+func (x *examining) explained(r codec.Record) {
+	n, led, err := r.Replay()
 	x.Events += n
 	switch {
 	case err != nil:
@@ -266,7 +268,7 @@ func (x *examining) explained(r record) {
 }
 
 // reachable makes sure that what is to be sent will be found by a claim.
-func (x *examining) reachable(r record) {
+func (x *examining) reachable(r codec.Record) {
 	if r.State != payout.StateNew || r.OfAnother() {
 		return
 	}
@@ -280,7 +282,7 @@ func (x *examining) reachable(r record) {
 
 // indexes must lead to payouts that say the same.
 func (x *examining) indexes() {
-	leads := func(n uint64, right func(record) bool, what string) {
+	leads := func(n uint64, right func(codec.Record) bool, what string) {
 		r, err := get(x.tx, n)
 		if err != nil || !right(r) {
 			x.Add("the index of %s leads to payout number %d wrongly", what, n)
@@ -292,16 +294,16 @@ func (x *examining) indexes() {
 			x.Add("%v", err)
 			return
 		}
-		leads(n, func(r record) bool { id := x.s.sealer.DigestID(r.Key); return bytes.Equal(id[:], k) }, "ids")
+		leads(n, func(r codec.Record) bool { id := x.s.sealer.DigestID(r.Key); return bytes.Equal(id[:], k) }, "ids")
 	})
 	x.each(bucketDue, func(k, _ []byte) {
 		if len(k) == 16 {
-			leads(number(k[8:]), func(r record) bool { return bytes.Equal(dueKey(r.PollAt, r.Number), k) }, "polls")
+			leads(number(k[8:]), func(r codec.Record) bool { return bytes.Equal(dueKey(r.PollAt, r.Number), k) }, "polls")
 		}
 	})
 	x.each(bucketClaims, func(k, _ []byte) {
 		if len(k) == 16 {
-			leads(number(k[8:]), func(r record) bool { return r.Owner == number(k[:8]) }, "claims")
+			leads(number(k[8:]), func(r codec.Record) bool { return r.Owner == number(k[:8]) }, "claims")
 		}
 	})
 	kept := map[string]int64{}
@@ -324,7 +326,7 @@ func (x *examining) rest() {
 		}
 	})
 	x.each(bucketEarly, func(k, v []byte) {
-		ev, sealed, err := decodeEarly(k, v)
+		ev, sealed, err := codec.DecodeEarly(k, v)
 		if err == nil {
 			_, err = x.s.sealer.OpenReport(k, ev, sealed)
 		}
@@ -333,7 +335,7 @@ func (x *examining) rest() {
 		}
 	})
 	x.each(bucketRuns, func(k, v []byte) {
-		text, err := plain("run", k, v)
+		text, err := codec.Plain("run", k, v)
 		if err == nil {
 			err = json.Unmarshal(text, &store.Run{})
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -42,10 +44,10 @@ var migrate1 = migration{
 		{bucketPayouts, rewritePayouts(decodeRecord1)},
 		{bucketEarly, rewriteEarly(decodeEarly1)},
 		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
-			d := newDecoder(key, value, version1)
-			p := &progress{cursor: uint32(d.uint())} // counted when all payouts are known
-			if d.bad {
-				return nil, d.done("counts of batch", key)
+			d := codec.NewDecoder(key, value, version1)
+			p := &progress{cursor: uint32(d.Uint())} // counted when all payouts are known
+			if d.Bad {
+				return nil, d.Done("counts of batch", key)
 			}
 			return p.encode(key), nil
 		})},
@@ -110,7 +112,7 @@ func countPayouts(tx *bbolt.Tx) error {
 		return err
 	}
 	err = tx.Bucket(bucketPayouts).ForEach(func(k, v []byte) error {
-		r, err := decodeRecord(k, v)
+		r, err := codec.DecodeRecord(k, v)
 		for _, at := range r.Places {
 			if p := all[at.Batch]; p != nil { // nil: a load that was undone
 				p.add(&r.Payout, +1)
@@ -124,28 +126,28 @@ func countPayouts(tx *bbolt.Tx) error {
 	return err
 }
 
-func decodeRecord1(tx *bbolt.Tx, key, value []byte) (record, error) {
-	d := newDecoder(key, value, version1)
-	r := record{room: len(value) + grown, old: true}
+func decodeRecord1(tx *bbolt.Tx, key, value []byte) (codec.Record, error) {
+	d := codec.NewDecoder(key, value, version1)
+	r := codec.Record{Room: len(value) + codec.Grown, Old: true}
 	p := &r.Payout
-	d.identity(&r, key)
-	events := int(d.uint())
-	p.State = payout.State(d.uint())
-	p.Attempt, p.Tries, p.Owner = int(d.uint()), int(d.uint()), d.uint()
-	p.Doubted, p.Seen, p.Unproven = d.flag(), d.flag(), d.flag()
-	p.Epoch = d.uint()
-	p.Host = d.string()
-	p.EndedAt, p.NotSeenAt = d.maybeTime(), d.maybeTime()
-	p.Polls = int(d.uint())
-	p.PollAt, p.FirstSent, p.FinalAt = d.maybeTime(), d.maybeTime(), d.maybeTime()
-	p.Reported.Status, p.Reported.Code, p.Reported.Message = d.string(), d.string(), d.string()
-	p.Reported.Amount = d.amount()
-	p.Reported.OperationID, p.Reported.ProviderPaymentID, p.Reported.RequestID = d.string(), d.string(), d.string()
-	p.Flags = flags1(d.uint())
-	if !d.bad && !p.State.Valid() {
-		d.fail()
+	d.Identity(&r, key)
+	events := int(d.Uint())
+	p.State = payout.State(d.Uint())
+	p.Attempt, p.Tries, p.Owner = int(d.Uint()), int(d.Uint()), d.Uint()
+	p.Doubted, p.Seen, p.Unproven = d.Flag(), d.Flag(), d.Flag()
+	p.Epoch = d.Uint()
+	p.Host = d.String()
+	p.EndedAt, p.NotSeenAt = d.MaybeTime(), d.MaybeTime()
+	p.Polls = int(d.Uint())
+	p.PollAt, p.FirstSent, p.FinalAt = d.MaybeTime(), d.MaybeTime(), d.MaybeTime()
+	p.Reported.Status, p.Reported.Code, p.Reported.Message = d.String(), d.String(), d.String()
+	p.Reported.Amount = d.Amount()
+	p.Reported.OperationID, p.Reported.ProviderPaymentID, p.Reported.RequestID = d.String(), d.String(), d.String()
+	p.Flags = flags1(d.Uint())
+	if !d.Bad && !p.State.Valid() {
+		d.Fail()
 	}
-	if err := d.done("payout", key); err != nil {
+	if err := d.Done("payout", key); err != nil {
 		return r, err
 	}
 	history, err := history1(tx, p, events)
@@ -171,9 +173,9 @@ func history1(tx *bbolt.Tx, p *payout.Payout, n int) ([]payout.Event, error) {
 	var events []payout.Event
 	for seq := range n {
 		key := append(be64(p.Number), be32(uint32(seq))...)
-		d := newDecoder(key, b.Get(key), version1)
+		d := codec.NewDecoder(key, b.Get(key), version1)
 		ev := event1(&d)
-		if err := d.done("event", key); err != nil {
+		if err := d.Done("event", key); err != nil {
 			return nil, err
 		}
 		ev.Key = p.Key
@@ -182,24 +184,24 @@ func history1(tx *bbolt.Tx, p *payout.Payout, n int) ([]payout.Event, error) {
 	return events, nil
 }
 
-func event1(d *decoder) (ev payout.Event) {
-	ev.Kind, ev.Source = payout.Kind(d.uint()), payout.Source(d.uint())
-	ev.At = d.maybeTime()
-	ev.Attempt, ev.Tries, ev.Owner = int(d.uint()), int(d.uint()), d.uint()
-	ev.Host = d.string()
-	ev.Epoch = d.uint()
-	ev.Outcome = payout.State(d.uint())
-	if d.flag() {
+func event1(d *codec.Decoder) (ev payout.Event) {
+	ev.Kind, ev.Source = payout.Kind(d.Uint()), payout.Source(d.Uint())
+	ev.At = d.MaybeTime()
+	ev.Attempt, ev.Tries, ev.Owner = int(d.Uint()), int(d.Uint()), d.Uint()
+	ev.Host = d.String()
+	ev.Epoch = d.Uint()
+	ev.Outcome = payout.State(d.Uint())
+	if d.Flag() {
 		ev.Match = payout.MatchProven
 	}
-	if d.flag() {
+	if d.Flag() {
 		ev.Match = payout.MatchDiffers
 	}
-	ev.Status, ev.Code, ev.Message = d.string(), d.string(), d.string()
-	ev.Amount = d.amount()
-	ev.OperationID, ev.ProviderPaymentID, ev.RequestID = d.string(), d.string(), d.string()
-	if !d.bad && !ev.Kind.Valid() {
-		d.fail()
+	ev.Status, ev.Code, ev.Message = d.String(), d.String(), d.String()
+	ev.Amount = d.Amount()
+	ev.OperationID, ev.ProviderPaymentID, ev.RequestID = d.String(), d.String(), d.String()
+	if !d.Bad && !ev.Kind.Valid() {
+		d.Fail()
 	}
 	return ev
 }
@@ -207,11 +209,11 @@ func event1(d *decoder) (ev payout.Event) {
 // decodeEarly1 reads a report that waits for its payout; like those of format 3, it does
 // not say whom it is about, and will not be believed.
 func decodeEarly1(key, value []byte) (payout.Event, error) {
-	d := newDecoder(key, value, version1)
-	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	d := codec.NewDecoder(key, value, version1)
+	k := payout.Key{ProjectID: uint32(d.Uint()), PaymentID: d.String()}
 	ev := event1(&d)
 	ev.Key = k
-	if err := d.done("event", key); err != nil {
+	if err := d.Done("event", key); err != nil {
 		return ev, fmt.Errorf("%w (a report that waits for its payout)", err)
 	}
 	return ev, nil

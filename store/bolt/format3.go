@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -27,7 +29,7 @@ var migrate3 = migration{
 		return err
 	},
 	steps: []step{
-		{bucketPayouts, rewritePayouts(func(_ *bbolt.Tx, key, value []byte) (record, error) { return decodeRecord3(key, value) })},
+		{bucketPayouts, rewritePayouts(func(_ *bbolt.Tx, key, value []byte) (codec.Record, error) { return decodeRecord3(key, value) })},
 		{bucketEarly, rewriteEarly(decodeEarly3)},
 		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 			p, err := decodeProgress3(key, value)
@@ -56,7 +58,7 @@ func countHosts(tx *bbolt.Tx) error {
 	hosts := map[string]int64{}
 	c := tx.Bucket(bucketPayouts).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
-		r, err := decodeRecord(k, v)
+		r, err := codec.DecodeRecord(k, v)
 		if err != nil {
 			return err
 		}
@@ -80,41 +82,41 @@ func countHosts(tx *bbolt.Tx) error {
 }
 
 func readMeta3(tx *bbolt.Tx) (m meta, err error) {
-	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), version3)
-	d.fixed(m.check[:])
-	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
-	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
-	m.claimed, m.copied = d.maybeTime(), d.maybeTime()
-	return m, d.done("what the store knows of itself,", metaState)
+	d := codec.NewDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), version3)
+	d.Fixed(m.check[:])
+	m.generation, m.epoch, m.next = d.Uint(), d.Uint(), d.Uint()
+	m.nextBatch, m.loading, m.first = uint32(d.Uint()), uint32(d.Uint()), d.Uint()
+	m.claimed, m.copied = d.MaybeTime(), d.MaybeTime()
+	return m, d.Done("what the store knows of itself,", metaState)
 }
 
 func decodeProgress3(key, value []byte) (*progress, error) {
-	d := newDecoder(key, value, version3)
-	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]tally{}}
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		k := countKey{payout.State(d.uint()), d.string()}
-		p.counts[k] = tally{n: d.int(), minor: d.int(), check: d.int(), aside: d.int()}
+	d := codec.NewDecoder(key, value, version3)
+	p := &progress{cursor: uint32(d.Uint()), counts: map[countKey]tally{}}
+	for n := d.Uint(); n > 0 && !d.Bad; n-- {
+		k := countKey{payout.State(d.Uint()), d.String()}
+		p.counts[k] = tally{n: d.Int(), minor: d.Int(), check: d.Int(), aside: d.Int()}
 	}
-	return p, d.done("counts of batch", key)
+	return p, d.Done("counts of batch", key)
 }
 
-func decodeRecord3(key, value []byte) (record, error) {
-	d := newDecoder(key, value, version3)
-	r := record{room: len(value), old: true}
+func decodeRecord3(key, value []byte) (codec.Record, error) {
+	d := codec.NewDecoder(key, value, version3)
+	r := codec.Record{Room: len(value), Old: true}
 	p := &r.Payout
-	d.identity(&r, key)
-	p.State = payout.State(d.uint())
+	d.Identity(&r, key)
+	p.State = payout.State(d.Uint())
 	life3(&d, p)
-	p.Events = int(d.uint())
-	r.events = d.string()
-	d.padding()
-	if !d.bad && !p.State.Valid() {
-		d.fail()
+	p.Events = int(d.Uint())
+	r.Log = d.String()
+	d.Padding()
+	if !d.Bad && !p.State.Valid() {
+		d.Fail()
 	}
-	if err := d.done("payout", key); err != nil {
+	if err := d.Done("payout", key); err != nil {
 		return r, err
 	}
-	events, err := readHistory(&r, func(d *decoder, gate string) payout.Event { return event3(d, gate, p.Amount) })
+	events, err := codec.ReadHistory(&r, func(d *codec.Decoder, gate string) payout.Event { return event3(d, gate, p.Amount) })
 	if err != nil {
 		return r, err
 	}
@@ -124,9 +126,9 @@ func decodeRecord3(key, value []byte) (record, error) {
 
 // known3 fills what format 3 did not keep, from the history and with doubt where it
 // does not tell; it re-encodes the history.
-func known3(r *record, events []payout.Event) {
+func known3(r *codec.Record, events []payout.Event) {
 	p := &r.Payout
-	again := record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}
+	again := codec.Record{Payout: payout.Payout{Key: p.Key, Amount: p.Amount}}
 	for _, e := range events {
 		if e.Report() || e.Source == payout.FromRun && (e.Kind == payout.Accepted || e.Kind == payout.Taken || e.Kind == payout.Refused) {
 			p.ReportedAt = e.At
@@ -141,12 +143,12 @@ func known3(r *record, events []payout.Event) {
 		case e.Kind == payout.Doubtful, e.Kind == payout.Orphaned, e.Kind == payout.Progress && p.AcceptedAttempt == 0 && p.Attempt > 0:
 			p.MayHaveLeft = true
 		}
-		again.withEvent(&e)
-		if setsHost(e.Kind) {
+		again.WithEvent(&e)
+		if codec.SetsHost(e.Kind) {
 			again.Host = e.Host
 		}
 	}
-	r.events, p.Events = again.events, again.Events
+	r.Log, p.Events = again.Log, again.Events
 	if p.Unproven && p.State.Final() && p.Flags&payout.NotOurs == 0 {
 		p.Flags |= payout.Unproved // format 3 showed these as check, too
 		p.Field = payout.FieldCustomer
@@ -155,14 +157,14 @@ func known3(r *record, events []payout.Event) {
 
 // mask3 says which of the fields behind it are there.
 type mask3 struct {
-	d    *decoder
+	d    *codec.Decoder
 	bits uint32
 	next int
 }
 
-func maskOf3(d *decoder) *mask3 {
+func maskOf3(d *codec.Decoder) *mask3 {
 	var b [4]byte
-	d.fixed(b[:])
+	d.Fixed(b[:])
 	return &mask3{d: d, bits: binary.BigEndian.Uint32(b[:])}
 }
 
@@ -173,28 +175,28 @@ func (m *mask3) has() bool {
 
 func (m *mask3) uint() (n uint64) {
 	if m.has() {
-		n = m.d.uint()
+		n = m.d.Uint()
 	}
 	return n
 }
 
 func (m *mask3) text() (s string) {
 	if m.has() {
-		s = m.d.string()
+		s = m.d.String()
 	}
 	return s
 }
 
 func (m *mask3) time(from time.Time) (t time.Time) {
 	if m.has() {
-		t = m.d.time(from)
+		t = m.d.Time(from)
 	}
 	return t
 }
 
 func (m *mask3) tick() (t payout.Tick) {
 	if m.has() {
-		t = m.d.tick()
+		t = m.d.Tick()
 	}
 	return t
 }
@@ -204,12 +206,12 @@ func (m *mask3) amount(asked payout.Amount) (a payout.Amount) {
 		a = asked
 	}
 	if m.has() {
-		a = m.d.amount()
+		a = m.d.Amount()
 	}
 	return a
 }
 
-func life3(d *decoder, p *payout.Payout) {
+func life3(d *codec.Decoder, p *payout.Payout) {
 	m := maskOf3(d)
 	p.FirstSent = m.time(time.Time{})
 	p.Doubted, p.Seen, p.Unproven = m.has(), m.has(), m.has()
@@ -227,15 +229,15 @@ func life3(d *decoder, p *payout.Payout) {
 	p.LostSince = m.time(p.FirstSent)
 }
 
-func event3(d *decoder, gate string, asked payout.Amount) (ev payout.Event) {
-	ev.Kind = payout.Kind(d.uint())
-	ev.Source = payout.Source(d.uint())
-	ev.At = d.maybeTime()
+func event3(d *codec.Decoder, gate string, asked payout.Amount) (ev payout.Event) {
+	ev.Kind = payout.Kind(d.Uint())
+	ev.Source = payout.Source(d.Uint())
+	ev.At = d.MaybeTime()
 	m := maskOf3(d)
 	ev.Attempt, ev.Tries = int(m.uint()), int(m.uint())
 	ev.Owner, ev.Batch = m.uint(), uint32(m.uint())
 	if ev.Host = gate; !m.has() {
-		ev.Host = d.string()
+		ev.Host = d.String()
 	}
 	ev.Epoch = m.uint()
 	ev.Outcome = payout.State(m.uint())
@@ -256,14 +258,14 @@ func event3(d *decoder, gate string, asked payout.Amount) (ev payout.Event) {
 // decodeEarly3 reads a report that waits for its payout. Format 3 did not keep whom
 // it is about, so that it will not be believed; it is shown.
 func decodeEarly3(key, value []byte) (payout.Event, error) {
-	d := newDecoder(key, value, version3)
-	k := payout.Key{ProjectID: uint32(d.uint()), PaymentID: d.string()}
+	d := codec.NewDecoder(key, value, version3)
+	k := payout.Key{ProjectID: uint32(d.Uint()), PaymentID: d.String()}
 	ev := event3(&d, "", payout.Amount{})
 	ev.Key = k
-	if !d.bad && !ev.Kind.Valid() {
-		d.fail()
+	if !d.Bad && !ev.Kind.Valid() {
+		d.Fail()
 	}
-	if err := d.done("event", key); err != nil {
+	if err := d.Done("event", key); err != nil {
 		return ev, fmt.Errorf("%w (a report that waits for its payout)", err)
 	}
 	return ev, nil

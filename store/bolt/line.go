@@ -1,5 +1,7 @@
 package bolt
 
+import "masspay/store/codec"
+
 // line is a row of a batch as the store keeps it.
 type line struct {
 	payout uint64 // 0: skipped
@@ -9,16 +11,16 @@ type line struct {
 }
 
 func (l line) encode(key []byte) []byte {
-	e := encoder{b: append(make([]byte, 0, 40+len(l.skip)+len(l.sealed)), rowVersion)}
-	e.uint(l.payout)
-	e.uint(l.line)
-	e.string(l.skip)
-	e.bytes(l.sealed)
-	return e.sum(key)
+	e := codec.Encoder{B: append(make([]byte, 0, 40+len(l.skip)+len(l.sealed)), codec.RowVersion)}
+	e.Uint(l.payout)
+	e.Uint(l.line)
+	e.String(l.skip)
+	e.Bytes(l.sealed)
+	return e.Sum(key)
 }
 
 func decodeLine(key, value []byte) (line, error) {
-	d := newDecoder(key, value, rowVersion)
-	l := line{payout: d.uint(), line: d.uint(), skip: d.string(), sealed: d.bytes()}
-	return l, d.done("row", key)
+	d := codec.NewDecoder(key, value, codec.RowVersion)
+	l := line{payout: d.Uint(), line: d.Uint(), skip: d.String(), sealed: d.Bytes()}
+	return l, d.Done("row", key)
 }

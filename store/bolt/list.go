@@ -5,6 +5,8 @@ import (
 	"iter"
 	"slices"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -90,14 +92,14 @@ func (s *Store) scanAll(ctx context.Context, f store.Filter, from []byte) (out [
 				next = slices.Clone(k)
 				return nil
 			}
-			r, err := decodeRecord(k, v)
+			r, err := codec.DecodeRecord(k, v)
 			if err != nil {
 				return err
 			}
 			if !(wanted{Filter: f, rules: s.o.Rules}).has(r.Payout) {
 				continue
 			}
-			rec, err := r.full(f.Events)
+			rec, err := r.Full(f.Events)
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 	"golang.org/x/sync/errgroup"
 
@@ -249,13 +251,13 @@ func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index 
 	if err := errors.Join(l.count(w, p), w.joinFamily(p.Key)); err != nil {
 		return 0, err
 	}
-	r := record{Payout: p, prev: prev}
-	r.room = r.size() + grown
+	r := codec.Record{Payout: p, Prev: prev}
+	r.Room = r.Size() + codec.Grown
 	return p.Number, w.put(&r)
 }
 
 // again notes that a known payout is in this batch too.
-func (l *load) again(w *writer, r record, row store.Row, content payout.Digest, at payout.Place) error {
+func (l *load) again(w *writer, r codec.Record, row store.Row, content payout.Digest, at payout.Place) error {
 	if r.Content != content {
 		return &store.ConflictError{Row: row, Known: r.Payout}
 	}
@@ -314,7 +316,7 @@ func (l *load) finish(ctx context.Context) error {
 		sum, _ := hex.DecodeString(l.b.ID) // was checked by begin
 		key := be32(l.b.Number)
 		err = errors.Join(
-			tx.Bucket(bucketBatches).Put(key, summed(key, header)),
+			tx.Bucket(bucketBatches).Put(key, codec.Summed(key, header)),
 			tx.Bucket(bucketNames).Put(sum, indexEntry(sum, uint64(l.b.Number))),
 			changeMeta(tx, func(m *meta) { m.loading, m.first = 0, 0 }),
 		)
@@ -340,7 +342,7 @@ func (l *load) stillCancelled(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		old, err := get(tx, r.prev)
+		old, err := get(tx, r.Prev)
 		if err != nil {
 			return err
 		}

@@ -114,7 +114,7 @@ func full(tx *bbolt.Tx, n uint64, events bool) (payout.History, error) {
 	if err != nil {
 		return payout.History{}, err
 	}
-	return r.full(events)
+	return r.Full(events)
 }
 
 // Row returns a row of a payout; see store.Store.

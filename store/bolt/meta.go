@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"time"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -86,33 +88,33 @@ func (m *meta) elsewhere(path string) bool {
 }
 
 func readMeta(tx *bbolt.Tx) (m meta, err error) {
-	d := newDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), recordVersion)
-	d.fixed(m.check[:])
-	m.generation, m.epoch, m.next = d.uint(), d.uint(), d.uint()
-	m.nextBatch, m.loading, m.first = uint32(d.uint()), uint32(d.uint()), d.uint()
-	m.claimed, m.copied = d.maybeTime(), d.maybeTime()
-	var of decoder
-	v := d.begin(&of)
+	d := codec.NewDecoder(metaState, tx.Bucket(bucketMeta).Get(metaState), codec.RecordVersion)
+	d.Fixed(m.check[:])
+	m.generation, m.epoch, m.next = d.Uint(), d.Uint(), d.Uint()
+	m.nextBatch, m.loading, m.first = uint32(d.Uint()), uint32(d.Uint()), d.Uint()
+	m.claimed, m.copied = d.MaybeTime(), d.MaybeTime()
+	var of codec.Decoder
+	v := d.Begin(&of)
 	metaFields(&v, &m)
-	v.endIn(&d)
-	return m, d.done("what the store knows of itself,", metaState)
+	v.EndIn(&d)
+	return m, d.Done("what the store knows of itself,", metaState)
 }
 
 func (m meta) write(tx *bbolt.Tx) error {
-	e := newEncoder()
-	e.b = append(e.b, m.check[:]...)
-	e.uint(m.generation)
-	e.uint(m.epoch)
-	e.uint(m.next)
-	e.uint(uint64(m.nextBatch))
-	e.uint(uint64(m.loading))
-	e.uint(m.first)
-	e.maybeTime(m.claimed)
-	e.maybeTime(m.copied)
-	v := e.begin(metaMask)
+	e := codec.NewEncoder()
+	e.B = append(e.B, m.check[:]...)
+	e.Uint(m.generation)
+	e.Uint(m.epoch)
+	e.Uint(m.next)
+	e.Uint(uint64(m.nextBatch))
+	e.Uint(uint64(m.loading))
+	e.Uint(m.first)
+	e.MaybeTime(m.claimed)
+	e.MaybeTime(m.copied)
+	v := e.Begin(metaMask)
 	metaFields(&v, &m)
-	v.end()
-	return tx.Bucket(bucketMeta).Put(metaState, e.sum(metaState))
+	v.End()
+	return tx.Bucket(bucketMeta).Put(metaState, e.Sum(metaState))
 }
 
 // changeMeta reads, changes and writes what the store knows of itself.
@@ -128,7 +130,7 @@ func changeMeta(tx *bbolt.Tx, change func(*meta)) error {
 // An index entry is a number with a checksum of key and number: a flipped bit
 // must not lead to another payout, or make an id look new.
 func indexEntry(key []byte, n uint64) []byte {
-	return (&encoder{b: binary.BigEndian.AppendUint64(make([]byte, 0, 12), n)}).sum(key)
+	return (&codec.Encoder{B: binary.BigEndian.AppendUint64(make([]byte, 0, 12), n)}).Sum(key)
 }
 
 func readIndex(key, value []byte) (uint64, error) {
@@ -147,14 +149,14 @@ func lookID(tx *bbolt.Tx, id payout.Digest) (uint64, error) {
 	return readIndex(id[:], v)
 }
 
-var metaMask = maskOf(namesOf(func(v *fields) { metaFields(v, &meta{}) }))
+var metaMask = codec.MaskOf(codec.NamesOf(func(v *codec.Fields) { metaFields(v, &meta{}) }))
 
 // metaFields is what was added to what a store knows of itself.
-func metaFields(v *fields, m *meta) {
-	v.digest("locks", &m.locks)
-	v.digest("locks before", &m.locksBefore)
-	count(v, "machine", &m.machine)
-	count(v, "device", &m.device)
-	count(v, "inode", &m.inode)
-	v.texts("aliases", &m.aliases)
+func metaFields(v *codec.Fields, m *meta) {
+	v.Digest("locks", &m.locks)
+	v.Digest("locks before", &m.locksBefore)
+	codec.Count(v, "machine", &m.machine)
+	codec.Count(v, "device", &m.device)
+	codec.Count(v, "inode", &m.inode)
+	v.Texts("aliases", &m.aliases)
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -228,20 +230,20 @@ func (s *Store) rewrite(ctx context.Context, db *bbolt.DB, st step) error {
 // unlessDone leaves alone what was rewritten before a migration was cut off.
 func unlessDone(change rewriter) rewriter {
 	return func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
-		if len(value) > 0 && value[0] == recordVersion {
+		if len(value) > 0 && value[0] == codec.RecordVersion {
 			return value, nil
 		}
 		return change(tx, s, key, value)
 	}
 }
 
-func rewritePayouts(decode func(tx *bbolt.Tx, key, value []byte) (record, error)) rewriter {
+func rewritePayouts(decode func(tx *bbolt.Tx, key, value []byte) (codec.Record, error)) rewriter {
 	return unlessDone(func(tx *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
 		r, err := decode(tx, key, value)
 		if err != nil {
 			return nil, err
 		}
-		return r.encode(key), nil
+		return r.Encode(key), nil
 	})
 }
 
@@ -251,6 +253,6 @@ func rewriteEarly(decode func(key, value []byte) (payout.Event, error)) rewriter
 		if err != nil {
 			return nil, err
 		}
-		return encodeEarly(key, e, s.SealReport(key, e)), nil
+		return codec.EncodeEarly(key, e, s.SealReport(key, e)), nil
 	})
 }

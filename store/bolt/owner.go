@@ -12,6 +12,8 @@ import (
 	"os"
 	"time"
 
+	"masspay/store/codec"
+
 	"github.com/gofrs/flock"
 	"go.etcd.io/bbolt"
 
@@ -39,7 +41,7 @@ func putOwner(tx *bbolt.Tx, owner uint64, r ownerRecord) error {
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(bucketOwners).Put(be64(owner), summed(be64(owner), text))
+	return tx.Bucket(bucketOwners).Put(be64(owner), codec.Summed(be64(owner), text))
 }
 
 // readOwner returns the zero record for an owner that is not known.
@@ -48,7 +50,7 @@ func readOwner(tx *bbolt.Tx, owner uint64) (r ownerRecord, err error) {
 	if v == nil {
 		return r, nil
 	}
-	text, err := plain("owner", be64(owner), v)
+	text, err := codec.Plain("owner", be64(owner), v)
 	if err != nil {
 		return r, err
 	}

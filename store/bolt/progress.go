@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"masspay/store/codec"
+
 	"masspay/payout"
 	"masspay/store"
 )
@@ -53,44 +55,44 @@ func (p *progress) add(q *payout.Payout, by int64) {
 }
 
 func (p *progress) encode(key []byte) []byte {
-	e := newEncoder()
-	e.uint(uint64(p.cursor))
-	e.uint(uint64(len(p.counts)))
+	e := codec.NewEncoder()
+	e.Uint(uint64(p.cursor))
+	e.Uint(uint64(len(p.counts)))
 	for _, c := range p.sorted() {
-		e.uint(uint64(c.State))
-		e.string(c.Amount.Currency)
-		e.int(int64(c.N))
-		e.int(c.Amount.Minor)
-		e.int(int64(c.Check))
-		e.int(c.Minor)
-		e.int(int64(c.Stuck))
+		e.Uint(uint64(c.State))
+		e.String(c.Amount.Currency)
+		e.Int(int64(c.N))
+		e.Int(c.Amount.Minor)
+		e.Int(int64(c.Check))
+		e.Int(c.Minor)
+		e.Int(int64(c.Stuck))
 	}
 	if !p.changed.IsZero() || p.hold != nil {
-		e.maybeTime(p.changed)
+		e.MaybeTime(p.changed)
 	}
 	if p.hold != nil {
 		text, _ := json.Marshal(p.hold) // four plain fields
-		e.bytes(text)
+		e.Bytes(text)
 	}
-	return e.sum(key)
+	return e.Sum(key)
 }
 
 func decodeProgress(key, value []byte) (*progress, error) {
-	d := newDecoder(key, value, recordVersion)
-	p := &progress{cursor: uint32(d.uint()), counts: map[countKey]tally{}}
-	for n := d.uint(); n > 0 && !d.bad; n-- {
-		k := countKey{payout.State(d.uint()), d.string()}
-		p.counts[k] = tally{n: d.int(), minor: d.int(), check: d.int(), aside: d.int(), stuck: d.int()}
+	d := codec.NewDecoder(key, value, codec.RecordVersion)
+	p := &progress{cursor: uint32(d.Uint()), counts: map[countKey]tally{}}
+	for n := d.Uint(); n > 0 && !d.Bad; n-- {
+		k := countKey{payout.State(d.Uint()), d.String()}
+		p.counts[k] = tally{n: d.Int(), minor: d.Int(), check: d.Int(), aside: d.Int(), stuck: d.Int()}
 	}
-	if d.left() > 0 { // older records end here
-		p.changed = d.maybeTime()
+	if d.Left() > 0 { // older records end here
+		p.changed = d.MaybeTime()
 	}
-	if d.left() > 0 {
-		if err := json.Unmarshal(d.bytes(), &p.hold); err != nil {
-			d.fail()
+	if d.Left() > 0 {
+		if err := json.Unmarshal(d.Bytes(), &p.hold); err != nil {
+			d.Fail()
 		}
 	}
-	return p, d.done("counts of batch", key)
+	return p, d.Done("counts of batch", key)
 }
 
 func (p *progress) sorted() []store.Count {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -50,7 +52,7 @@ func (s *Store) Families(ctx context.Context) (has func(first payout.Key) bool, 
 func (s *Store) Family(ctx context.Context, key payout.Key) (all []payout.Payout, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		all = nil
-		return s.writer(tx).family(key, func(r record) (bool, error) {
+		return s.writer(tx).family(key, func(r codec.Record) (bool, error) {
 			all = append(all, r.Payout)
 			return true, nil
 		})
@@ -59,7 +61,7 @@ func (s *Store) Family(ctx context.Context, key payout.Key) (all []payout.Payout
 }
 
 // family visits the payouts of a row, the first one first.
-func (w *writer) family(key payout.Key, visit func(r record) (more bool, err error)) error {
+func (w *writer) family(key payout.Key, visit func(r codec.Record) (more bool, err error)) error {
 	first := payout.Key{ProjectID: key.ProjectID, PaymentID: payout.FirstOf(key.PaymentID)}
 	endings := []string{""}
 	if b := w.tx.Bucket(bucketFamilies); b != nil {
@@ -93,7 +95,7 @@ func endingsOf(key, v []byte) ([]string, error) {
 	if v == nil {
 		return nil, nil
 	}
-	text, err := plain("family", key, v)
+	text, err := codec.Plain("family", key, v)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +112,7 @@ func (w *writer) retryBlocker(key payout.Key, amount payout.Amount, payee string
 	if err != nil {
 		return blocker, err
 	}
-	err = w.family(key, func(r record) (bool, error) {
+	err = w.family(key, func(r codec.Record) (bool, error) {
 		if r.Key == key || len(r.Places) == 0 || !r.BlocksRetry(w.s.o.Rules) {
 			return true, nil
 		}
@@ -179,7 +181,7 @@ func (w *writer) joinFamily(key payout.Key) error {
 	if slices.Contains(endings, ending) {
 		return nil
 	}
-	return b.Put(id[:], summed(id[:], []byte(strings.Join(append(endings, ending), " "))))
+	return b.Put(id[:], codec.Summed(id[:], []byte(strings.Join(append(endings, ending), " "))))
 }
 
 // retryRow refuses a row that pays once more what may be paid.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/store"
@@ -19,7 +21,7 @@ func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 }
 
 func readRun(k, v []byte) (r store.Run, err error) {
-	text, err := plain("run", k, v)
+	text, err := codec.Plain("run", k, v)
 	if err != nil {
 		return r, err
 	}
@@ -33,7 +35,7 @@ func putRun(b *bbolt.Bucket, r store.Run) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(be64(r.Number), summed(be64(r.Number), text))
+	return b.Put(be64(r.Number), codec.Summed(be64(r.Number), text))
 }
 
 // BeginRun keeps who runs what; see store.Store.

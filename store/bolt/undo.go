@@ -78,8 +78,8 @@ func (s *Store) unmake(tx *bbolt.Tx, n uint64) error {
 	ids, id := tx.Bucket(bucketIDs), s.sealer.DigestID(r.Key)
 	at, err := lookID(tx, id)
 	if err == nil && at == n {
-		if r.prev != 0 {
-			err = ids.Put(id[:], indexEntry(id[:], r.prev))
+		if r.Prev != 0 {
+			err = ids.Put(id[:], indexEntry(id[:], r.Prev))
 		} else {
 			err = ids.Delete(id[:])
 		}

@@ -8,6 +8,8 @@ import (
 	"math"
 	"slices"
 
+	"masspay/store/codec"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -60,7 +62,7 @@ func seek(c *bbolt.Cursor, key []byte) []byte {
 }
 
 // get reads a payout.
-func (w *writer) get(n uint64) (record, error) {
+func (w *writer) get(n uint64) (codec.Record, error) {
 	key := w.number(n)
 	return recordOf(w.tx, key, seek(w.at, key))
 }
@@ -73,7 +75,7 @@ func find(tx *bbolt.Tx, id payout.Digest, unloaded uint64) (uint64, error) {
 		return n, err
 	}
 	r, err := get(tx, n)
-	return r.prev, err
+	return r.Prev, err
 }
 
 // unloaded is the payout number from which on payouts are of a load that is not
@@ -95,16 +97,16 @@ func (w *writer) find(id payout.Digest) (n uint64, err error) {
 	return find(w.tx, id, w.unloaded)
 }
 
-func get(tx *bbolt.Tx, n uint64) (record, error) {
+func get(tx *bbolt.Tx, n uint64) (codec.Record, error) {
 	key := be64(n)
 	return recordOf(tx, key, tx.Bucket(bucketPayouts).Get(key))
 }
 
-func recordOf(tx *bbolt.Tx, key, v []byte) (record, error) {
+func recordOf(tx *bbolt.Tx, key, v []byte) (codec.Record, error) {
 	if v == nil {
-		return record{}, fmt.Errorf("%w: payout number %d is missing", store.ErrDamaged, number(key))
+		return codec.Record{}, fmt.Errorf("%w: payout number %d is missing", store.ErrDamaged, number(key))
 	}
-	r, err := decodeRecord(key, v)
+	r, err := codec.DecodeRecord(key, v)
 	if len(r.Places) > 1 {
 		// Rows of loads that were undone leave dead places behind.
 		r.Places = slices.DeleteFunc(r.Places, func(at payout.Place) bool {
@@ -133,7 +135,7 @@ func (w *writer) header(number uint32) (store.Batch, error) {
 }
 
 // replace writes a payout over what it was, with everything derived from it.
-func (w *writer) replace(before *payout.Payout, r *record) error {
+func (w *writer) replace(before *payout.Payout, r *codec.Record) error {
 	after := &r.Payout
 	if err := w.reindex(before, after); err != nil {
 		return err
@@ -159,17 +161,17 @@ func (w *writer) replace(before *payout.Payout, r *record) error {
 }
 
 // put writes a record. What a newer masspay has written into it must not be lost.
-func (w *writer) put(r *record) error {
-	if r.newer {
+func (w *writer) put(r *codec.Record) error {
+	if r.Newer {
 		return fmt.Errorf("payout %s: %w", r.Key, store.ErrNewer)
 	}
 	const piece = 64 << 10
-	if cap(w.arena)-len(w.arena) < r.room+256 {
-		w.arena = make([]byte, 0, max(piece, r.room+256))
+	if cap(w.arena)-len(w.arena) < r.Room+256 {
+		w.arena = make([]byte, 0, max(piece, r.Room+256))
 	}
 	key := w.number(r.Number)
-	e := encoder{b: append(w.arena[len(w.arena):len(w.arena):cap(w.arena)], recordVersion)}
-	value := r.append(&e, key)
+	e := codec.Encoder{B: append(w.arena[len(w.arena):len(w.arena):cap(w.arena)], codec.RecordVersion)}
+	value := r.Append(&e, key)
 	if len(value) <= cap(w.arena)-len(w.arena) {
 		w.arena = w.arena[:len(w.arena)+len(value)]
 	}

@@ -1,4 +1,4 @@
-package bolt
+package codec
 
 import (
 	"time"
@@ -6,88 +6,90 @@ import (
 	"masspay/payout"
 )
 
-func (v *fields) bar(name string, p *payout.Bar) {
+func (v *Fields) bar(name string, p *payout.Bar) {
 	if !v.has(name, *p != payout.Bar{}) {
 		return
 	}
 	if v.e != nil {
-		v.e.uint(p.Boot)
-		v.e.uint(p.Machine)
-		v.e.uint(p.Epoch)
+		v.e.Uint(p.Boot)
+		v.e.Uint(p.Machine)
+		v.e.Uint(p.Epoch)
 		return
 	}
-	*p = payout.Bar{Boot: v.d.uint(), Machine: v.d.uint(), Epoch: v.d.uint()}
+	*p = payout.Bar{Boot: v.d.Uint(), Machine: v.d.Uint(), Epoch: v.d.Uint()}
 }
 
-func (v *fields) texts(name string, p *[]string) {
-	list(v, name, p, func(e *encoder, s string) { e.string(s) }, func(d *decoder) string { return d.string() })
+// Texts is a list of texts.
+func (v *Fields) Texts(name string, p *[]string) {
+	list(v, name, p, func(e *Encoder, s string) { e.String(s) }, func(d *Decoder) string { return d.String() })
 }
 
-func (v *fields) operations(name string, p *[]payout.Operation) {
-	list(v, name, p, func(e *encoder, o payout.Operation) {
-		e.string(o.ID)
-		e.string(o.Provider)
-		e.maybeTime(o.Made)
+func (v *Fields) operations(name string, p *[]payout.Operation) {
+	list(v, name, p, func(e *Encoder, o payout.Operation) {
+		e.String(o.ID)
+		e.String(o.Provider)
+		e.MaybeTime(o.Made)
 		e.amount(o.Amount)
-	}, func(d *decoder) payout.Operation {
-		return payout.Operation{ID: d.string(), Provider: d.string(), Made: d.maybeTime(), Amount: d.amount()}
+	}, func(d *Decoder) payout.Operation {
+		return payout.Operation{ID: d.String(), Provider: d.String(), Made: d.MaybeTime(), Amount: d.Amount()}
 	})
 }
 
-func list[T any](v *fields, name string, p *[]T, write func(*encoder, T), read func(*decoder) T) {
+func list[T any](v *Fields, name string, p *[]T, write func(*Encoder, T), read func(*Decoder) T) {
 	if !v.has(name, len(*p) > 0) {
 		return
 	}
 	if v.e != nil {
-		v.e.uint(uint64(len(*p)))
+		v.e.Uint(uint64(len(*p)))
 		for _, t := range *p {
 			write(v.e, t)
 		}
 		return
 	}
-	n := v.d.uint()
-	if n > uint64(v.d.left()) {
-		v.d.fail()
+	n := v.d.Uint()
+	if n > uint64(v.d.Left()) {
+		v.d.Fail()
 		return
 	}
 	*p = make([]T, 0, n)
-	for ; n > 0 && !v.d.bad; n-- {
+	for ; n > 0 && !v.d.Bad; n-- {
 		*p = append(*p, read(v.d))
 	}
 }
 
-func (v *fields) digest(name string, p *[16]byte) {
+// Digest is 16 bytes.
+func (v *Fields) Digest(name string, p *[16]byte) {
 	if !v.has(name, *p != [16]byte{}) {
 		return
 	}
 	if v.e != nil {
-		v.e.b = append(v.e.b, p[:]...)
+		v.e.B = append(v.e.B, p[:]...)
 		return
 	}
-	v.d.fixed(p[:])
+	v.d.Fixed(p[:])
 }
 
 // The lists of fields.
 var (
-	lifeMask  = maskOf(namesOf(func(v *fields) { life(v, &payout.Payout{}) }))
-	eventMask = maskOf(namesOf(func(v *fields) { eventFields(v, &payout.Event{}, "", payout.Amount{}) }))
+	lifeMask  = MaskOf(NamesOf(func(v *Fields) { life(v, &payout.Payout{}) }))
+	eventMask = MaskOf(NamesOf(func(v *Fields) { eventFields(v, &payout.Event{}, "", payout.Amount{}) }))
 )
 
 // life is what changes of a payout.
-func life(v *fields, p *payout.Payout) {
+func life(v *Fields, p *payout.Payout) {
 	v.time("first sent", &p.FirstSent, time.Time{})
 	v.flag("doubted", &p.Doubted)
 	v.flag("seen", &p.Seen)
 	v.flag("unproven", &p.Unproven)
-	count(v, "attempt", &p.Attempt)
-	count(v, "tries", &p.Tries)
-	count(v, "owner", &p.Owner)
-	count(v, "sent by", &p.SentBy)
-	count(v, "epoch", &p.Epoch)
+	Count(v, "attempt", &p.Attempt)
+	Count(v, "tries", &p.Tries)
+	Count(v, "owner", &p.Owner)
+	Count(v, "sent by", &p.SentBy)
+	Count(v, "epoch", &p.Epoch)
 	v.text("gate", &p.Host)
 	v.time("ended", &p.EndedAt, p.FirstSent)
 	v.time("not seen", &p.NotSeenAt, p.FirstSent)
-	count(v, "asks", &p.Polls)
+	Count(v, "asks", &p.Polls)
 	v.time("ask", &p.PollAt, p.FirstSent)
 	v.time("settled", &p.FinalAt, p.FirstSent)
 	v.text("gate status", &p.Reported.Status)
@@ -97,39 +99,39 @@ func life(v *fields, p *payout.Payout) {
 	v.text("operation", &p.Reported.OperationID)
 	v.text("provider", &p.Reported.ProviderPaymentID)
 	v.text("request", &p.Reported.RequestID)
-	count(v, "flags", &p.Flags)
+	Count(v, "flags", &p.Flags)
 	v.tick("ended tick", &p.EndedTick)
 	v.tick("not seen tick", &p.NotSeen)
 	v.time("lost since", &p.LostSince, p.FirstSent)
-	count(v, "accepted attempt", &p.AcceptedAttempt)
+	Count(v, "accepted attempt", &p.AcceptedAttempt)
 	v.flag("may have left", &p.MayHaveLeft)
 	v.bar("bar", &p.Bar)
-	count(v, "closed", &p.Closed)
-	count(v, "outcomes", &p.Outcomes)
-	v.texts("words", &p.OddStatuses)
+	Count(v, "closed", &p.Closed)
+	Count(v, "outcomes", &p.Outcomes)
+	v.Texts("words", &p.OddStatuses)
 	v.operations("paid", &p.Paid)
 	v.text("second", &p.Second)
 	v.text("field", &p.Field)
 	v.time("polled soon", &p.PolledSoonAt, p.FirstSent)
-	count(v, "resolved as", &p.Resolution.As)
+	Count(v, "resolved as", &p.Resolution.As)
 	v.text("resolved by", &p.Resolution.By)
 	v.time("resolved at", &p.Resolution.At, p.FirstSent)
 	v.text("reason", &p.Resolution.Reason)
-	count(v, "dropped", &p.Dropped)
+	Count(v, "dropped", &p.Dropped)
 	v.time("heard", &p.ReportedAt, p.FirstSent)
 }
 
 // eventFields is an event of a payout without its key: the payout's gate and amount
 // are not repeated.
-func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) {
-	count(v, "attempt", &ev.Attempt)
-	count(v, "tries", &ev.Tries)
-	count(v, "owner", &ev.Owner)
-	count(v, "batch", &ev.Batch)
+func eventFields(v *Fields, ev *payout.Event, gate string, asked payout.Amount) {
+	Count(v, "attempt", &ev.Attempt)
+	Count(v, "tries", &ev.Tries)
+	Count(v, "owner", &ev.Owner)
+	Count(v, "batch", &ev.Batch)
 	v.textLike("gate", &ev.Host, gate)
-	count(v, "epoch", &ev.Epoch)
-	count(v, "outcome", &ev.Outcome)
-	count(v, "match", &ev.Match)
+	Count(v, "epoch", &ev.Epoch)
+	Count(v, "outcome", &ev.Outcome)
+	Count(v, "match", &ev.Match)
 	v.text("field", &ev.Field)
 	v.text("status", &ev.Status)
 	v.text("code", &ev.Code)
@@ -148,5 +150,5 @@ func eventFields(v *fields, ev *payout.Event, gate string, asked payout.Amount) 
 	v.time("made", &ev.Made, ev.At)
 	v.operations("operations", &ev.Operations)
 	v.flag("conflict", &ev.Conflict)
-	count(v, "run", &ev.Run)
+	Count(v, "run", &ev.Run)
 }

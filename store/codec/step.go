@@ -1,4 +1,4 @@
-package bolt
+package codec
 
 import (
 	"time"
@@ -7,9 +7,9 @@ import (
 	"masspay/store"
 )
 
-// surroundings are what a store knows of a payout beside its record. A step asks only for
+// Surroundings are what a store knows of a payout beside its record. A step asks only for
 // what it needs; all of it must be as of the transaction that writes the record.
-type surroundings interface {
+type Surroundings interface {
 	// Tick is a moment on the store's clock, not earlier than when the event came.
 	Tick() payout.Tick
 	// Lifted reports whether what bars the payout from being freed is gone.
@@ -20,11 +20,11 @@ type surroundings interface {
 	Copied() (restored bool, since time.Time, err error)
 }
 
-// step runs one event through payout.Next, and keeps it where it is worth it. A report is
+// Step runs one event through payout.Next, and keeps it where it is worth it. A report is
 // compared with the row first, and what the gate's text repeats of the row is masked. It
 // fills in what the event says of that. The record is written only by whoever calls it,
 // unless the event was ignored.
-func (r *record) step(rules payout.Rules, e *payout.Event, run uint64, in surroundings) (store.Change, error) {
+func (r *Record) Step(rules payout.Rules, e *payout.Event, run uint64, in Surroundings) (store.Change, error) {
 	before := r.Payout
 	if e.Kind == payout.NotSeen {
 		if e.Applied.Boot == 0 {
@@ -60,8 +60,8 @@ func (r *record) step(rules payout.Rules, e *payout.Event, run uint64, in surrou
 	if effect != payout.Noted {
 		e.Conflict = effect == payout.Conflicting
 		e.Run = run
-		r.withEvent(e)
-		if err := r.thin(); err != nil {
+		r.WithEvent(e)
+		if err := r.Thin(); err != nil {
 			return store.Change{}, err
 		}
 		after.Events, after.Dropped = r.Events, r.Dropped
@@ -72,7 +72,7 @@ func (r *record) step(rules payout.Rules, e *payout.Event, run uint64, in surrou
 
 // ourSide is our side of a comparison. Of a payout that the gate has accepted the row is
 // not looked at.
-func ourSide(p *payout.Payout, in surroundings) (row payout.Row, err error) {
+func ourSide(p *payout.Payout, in Surroundings) (row payout.Row, err error) {
 	if p.Basis() == payout.BasisAccepted || len(p.Places) == 0 {
 		return row, nil
 	}

@@ -1,4 +1,4 @@
-package bolt
+package codec
 
 import (
 	"time"
@@ -6,12 +6,12 @@ import (
 	"masspay/payout"
 )
 
-// replay applies a payout's events to what it was when it was new: they must lead to what
+// Replay applies a payout's events to what it was when it was new: they must lead to what
 // it is. It returns how many there are and, where they lead to something else, to which
 // state. What was written by other rules, or is not whole, is not replayed.
-func (r *record) replay() (events int, led payout.State, err error) {
-	all, err := r.history()
-	if err != nil || r.old {
+func (r *Record) Replay() (events int, led payout.State, err error) {
+	all, err := r.History()
+	if err != nil || r.Old {
 		return len(all), 0, err
 	}
 	p := payout.New(r.Key, r.Method, r.Amount)
