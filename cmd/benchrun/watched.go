@@ -2,7 +2,8 @@ package main
 
 import (
 	"context"
-	"io"
+	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"sync"
@@ -32,9 +33,16 @@ func (w *watched) ServeHTTP(res http.ResponseWriter, req *http.Request) {
 	w.mu.Lock()
 	w.at = append(w.at, now)
 	w.mu.Unlock()
-	_, _ = io.Copy(io.Discard, req.Body)
+	var asked struct {
+		General struct {
+			ProjectID uint32 `json:"project_id"`
+			PaymentID string `json:"payment_id"`
+		} `json:"general"`
+	}
+	_ = json.NewDecoder(req.Body).Decode(&asked)
 	res.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(res, `{"status":"success","request_id":"1a23456bc7890de"}`)
+	// It names the payment, as only a gate does.
+	_, _ = fmt.Fprintf(res, `{"status":"success","request_id":"1a23456bc7890de","project_id":%d,"payment_id":%q}`, asked.General.ProjectID, asked.General.PaymentID)
 }
 
 // seen returns when the requests came, from the first-th on.

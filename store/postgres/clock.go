@@ -1,0 +1,107 @@
+package postgres
+
+import (
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"masspay/payout"
+)
+
+// Machines have no clock in common that cannot be set, and ticks of different machines
+// cannot be compared. So the store has a clock of its own: a row that one process, its
+// keeper, adds the time to that has gone by on its own monotonic clock. Whoever has seen it
+// stand still for a while takes over and adds nothing. Additions never overlap, so that
+// the clock never runs faster than real time; with nobody there it stands still, and a
+// quiet period only takes longer.
+const (
+	// takeOver is how long the clock must stand still before another process keeps it.
+	takeOver = 5 * time.Second
+	// largestStep bounds what one addition adds: between two additions the clock lags by
+	// so much at the most, and what is measured is wrong by no more.
+	largestStep = 5 * time.Second
+	// knownFor is for how long a moment that was read is given out.
+	knownFor = 10 * time.Second
+)
+
+// storeClock is the store's clock as this process knows it.
+type storeClock struct {
+	mu   sync.Mutex
+	tick payout.Tick
+	read time.Duration // when, on this machine's clock
+
+	keeping      bool
+	version      int64 // that this process has seen
+	versionKnown bool
+	moved        time.Duration // when it last saw it change; as keeper, up to when it has added
+}
+
+// saw notes what the row says. It returns that, or something later that was seen before.
+func (c *storeClock) saw(boot, at int64) payout.Tick {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := payout.Tick{Boot: uint64(boot), At: time.Duration(at)}
+	if t.Boot != c.tick.Boot || t.At > c.tick.At {
+		c.tick = t
+	}
+	c.read = sinceBoot()
+	return c.tick
+}
+
+// Tick is the moment that was last read of the store's clock; see store.Store. It is not
+// known when that was long ago.
+func (s *Store) Tick() payout.Tick {
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	if sinceBoot()-s.clock.read > knownFor {
+		return payout.Tick{}
+	}
+	return s.clock.tick
+}
+
+// keep adds to a batch what keeps the clock going; now is the present on this process's
+// monotonic clock.
+func (s *Store) keep(b *pgx.Batch, me int64, now time.Duration) {
+	c := &s.clock
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	statement, args := `select boot, at, version from @clock`, []any(nil)
+	taking := !c.keeping && c.versionKnown && now-c.moved > takeOver
+	switch {
+	case c.keeping:
+		statement = `update @clock set at = at + $1, version = version + 1 where keeper = $2 and version = $3 returning boot, at, version`
+		args = []any{int64(min(now-c.moved, largestStep)), me, c.version}
+	case taking:
+		statement = `update @clock set keeper = $1, version = version + 1 where version = $2 returning boot, at, version`
+		args = []any{me, c.version}
+	}
+	mine := c.keeping || taking
+	b.Queue(s.sql(statement), args...).Query(func(rows pgx.Rows) error {
+		var boot, at, version int64
+		there := false
+		for rows.Next() {
+			if err := rows.Scan(&boot, &at, &version); err != nil {
+				return err
+			}
+			there = true
+		}
+		if err := rows.Err(); err != nil {
+			return err
+		}
+		if there {
+			s.clock.saw(boot, at)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		switch {
+		case mine && there:
+			c.keeping, c.version, c.versionKnown, c.moved = true, version, true, now
+		case mine: // another one keeps it
+			c.keeping, c.versionKnown = false, false
+		case !c.versionKnown || version != c.version:
+			c.version, c.versionKnown, c.moved = version, true, now
+		}
+		return nil
+	})
+}

@@ -1,0 +1,176 @@
+// Package pgtest finds a PostgreSQL for tests, or starts one of their own.
+package pgtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// EnvURL names a database that tests may make schemas in.
+const EnvURL = "MASSPAY_TEST_POSTGRES"
+
+// Cluster is a PostgreSQL of the tests' own, in a temporary folder, reached by a socket.
+type Cluster struct {
+	Dir    string // of its data
+	Socket string // folder of its socket
+	bin    string
+	as     *syscall.Credential // nil: as the tests
+}
+
+// URL is the address of a database of the cluster.
+func (c *Cluster) URL(database string) string {
+	return "postgres://masspay@/" + database + "?host=" + c.Socket
+}
+
+var shared struct {
+	sync.Mutex
+	url  string
+	err  error
+	c    *Cluster
+	done bool
+}
+
+// URL is the address of a database for tests: the one that MASSPAY_TEST_POSTGRES names, or
+// one of a cluster that all tests of the process share. Without any it skips the test, and
+// fails it where CI is set.
+func URL(t testing.TB) string {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if !shared.done {
+		shared.done = true
+		if shared.url = os.Getenv(EnvURL); shared.url == "" {
+			if shared.c, shared.err = Start(os.TempDir()); shared.err == nil {
+				shared.url = shared.c.URL("postgres")
+			}
+		}
+	}
+	if shared.err != nil {
+		Missing(t, shared.err)
+	}
+	return shared.url
+}
+
+// Shared is the cluster behind URL; nil where MASSPAY_TEST_POSTGRES names another.
+func Shared() *Cluster { return shared.c }
+
+// Missing skips a test for want of PostgreSQL, and fails it where CI is set.
+func Missing(t testing.TB, err error) {
+	t.Helper()
+	if os.Getenv("CI") != "" {
+		t.Fatalf("no PostgreSQL: %v", err)
+	}
+	t.Skipf("NOT TESTED: no PostgreSQL (%v): install it (Debian: apt install postgresql), or name a database in %s", err, EnvURL)
+}
+
+// Main runs the tests of a package and stops the cluster that they shared.
+func Main(m *testing.M) {
+	code := m.Run()
+	if shared.c != nil {
+		shared.c.Remove()
+	}
+	os.Exit(code)
+}
+
+// binaries is the folder of initdb and its like.
+func binaries() (string, error) {
+	if path, err := exec.LookPath("initdb"); err == nil {
+		return filepath.Dir(path), nil
+	}
+	if out, err := exec.CommandContext(context.Background(), "pg_config", "--bindir").Output(); err == nil {
+		if dir := strings.TrimSpace(string(out)); exists(filepath.Join(dir, "initdb")) {
+			return dir, nil
+		}
+	}
+	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if len(found) == 0 {
+		return "", errors.New("initdb is nowhere")
+	}
+	slices.Sort(found)
+	return filepath.Dir(found[len(found)-1]), nil
+}
+
+func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// Start makes and starts a cluster in a folder of its own below dir.
+func Start(dir string) (*Cluster, error) {
+	bin, err := binaries()
+	if err != nil {
+		return nil, err
+	}
+	if dir, err = os.MkdirTemp(dir, "masspay-pg-"); err != nil {
+		return nil, err
+	}
+	c := &Cluster{Dir: filepath.Join(dir, "data"), Socket: dir, bin: bin}
+	if os.Geteuid() == 0 { // the server refuses to run as root
+		of, err := user.Lookup("postgres")
+		if err != nil {
+			return nil, err
+		}
+		uid, _ := strconv.ParseUint(of.Uid, 10, 32)
+		gid, _ := strconv.ParseUint(of.Gid, 10, 32)
+		c.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
+		if err := os.Chown(dir, int(uid), int(gid)); err != nil { //nolint:gosec // ids are small
+			return nil, err
+		}
+	}
+	if err := c.run("initdb", "-D", c.Dir, "-U", "masspay", "-A", "trust", "-E", "UTF8", "--locale=C", "--data-checksums", "--no-sync"); err != nil {
+		return nil, err
+	}
+	return c, c.Up()
+}
+
+// Up starts the server.
+func (c *Cluster) Up(settings ...string) error {
+	options := "-c listen_addresses= -c max_connections=300 -c unix_socket_directories=" + c.Socket
+	for _, s := range settings {
+		options += " -c " + s
+	}
+	return c.run("pg_ctl", "-D", c.Dir, "-w", "-t", "60", "-l", filepath.Join(c.Socket, "log"), "-o", options, "start")
+}
+
+// Down stops the server; mode is fast or immediate.
+func (c *Cluster) Down(mode string) error {
+	return c.run("pg_ctl", "-D", c.Dir, "-w", "-m", mode, "stop")
+}
+
+// Remove stops the server, and removes its files.
+func (c *Cluster) Remove() {
+	_ = c.Down("immediate")
+	_ = os.RemoveAll(c.Socket)
+}
+
+// Run runs one of PostgreSQL's programs as the cluster's user.
+func (c *Cluster) Run(program string, args ...string) error { return c.run(program, args...) }
+
+func (c *Cluster) run(program string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, program), args...) //nolint:gosec // PostgreSQL's own
+	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), "LC_ALL=C", "PGTZ=UTC")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
+	out, err := os.CreateTemp("", "masspay-pg-out-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = out.Close(); _ = os.Remove(out.Name()) }()
+	cmd.Stdout, cmd.Stderr = out, out // a file: the server that is started keeps it
+	if err := cmd.Run(); err != nil {
+		text, _ := os.ReadFile(out.Name())
+		return fmt.Errorf("%s: %w: %s", program, err, text)
+	}
+	return nil
+}

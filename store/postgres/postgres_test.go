@@ -1,0 +1,173 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/postgres/pgtest"
+	"masspay/store/seal"
+	"masspay/store/storetest"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// world is a store in a schema of its own.
+type world struct {
+	o     Options
+	admin *pgx.Conn
+	mu    sync.Mutex // admin is for one at a time
+
+	pids sync.Mutex
+	next int64
+	dead map[int64]bool
+}
+
+func fresh(t testing.TB) storetest.World { return newWorld(t) }
+
+func newWorld(t testing.TB) *world {
+	url := pgtest.URL(t)
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	w := &world{dead: map[int64]bool{}, o: Options{
+		URL: url, Schema: "t_" + hex.EncodeToString(b[:]), Key: seal.NewKey(), Marker: filepath.Join(t.TempDir(), "marker"), every: 100 * time.Millisecond,
+	}}
+	require.NoError(t, Create(t.Context(), w.o))
+	var err error
+	w.admin, err = pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		w.sql(t, `drop schema `+w.o.Schema+` cascade`)
+		require.NoError(t, w.admin.Close(context.Background()))
+	})
+	return w
+}
+
+func (w *world) sql(t testing.TB, statement string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	_, err := w.admin.Exec(context.Background(), statement, args...)
+	require.NoError(t, err, statement)
+}
+
+// options are those of another process on the same machine.
+func (w *world) options() Options {
+	w.pids.Lock()
+	defer w.pids.Unlock()
+	w.next++
+	o := w.o
+	o.process = &process{host: "here", boot: "boot", space: "space", pid: w.next, started: 1, gone: func(p process) bool {
+		w.pids.Lock()
+		defer w.pids.Unlock()
+		return w.dead[p.pid]
+	}}
+	return o
+}
+
+func (w *world) Open(t testing.TB) store.Store {
+	s, err := Open(t.Context(), w.options())
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func (w *world) Kill(_ testing.TB, s store.Store) {
+	dying := s.(*Store)
+	if dying.owner.done != nil { // the dead do not beat
+		dying.owner.stop()
+		<-dying.owner.done
+	}
+	w.pids.Lock()
+	defer w.pids.Unlock()
+	w.dead[dying.owner.process.pid] = true
+}
+
+// tables are copied and put back in this order.
+var allTables = []string{
+	"meta", "clock", "owners", "claims", "batches", "counts", "payouts", "ids", "lines", "freed", "families", "early", "gates_open", "gates", "probe", "runs",
+}
+
+func (w *world) Save(t testing.TB) (put func()) {
+	for _, table := range allTables {
+		w.sql(t, fmt.Sprintf(`create table %s.saved_%s as table %s.%s`, w.o.Schema, table, w.o.Schema, table))
+	}
+	return func() {
+		for _, table := range allTables {
+			w.sql(t, fmt.Sprintf(`delete from %s.%s`, w.o.Schema, table))
+			w.sql(t, fmt.Sprintf(`insert into %s.%s select * from %s.saved_%s`, w.o.Schema, table, w.o.Schema, table))
+		}
+	}
+}
+
+func (w *world) Busy(t testing.TB) (free func()) {
+	c, err := pgx.Connect(t.Context(), w.o.URL)
+	require.NoError(t, err)
+	_, err = c.Exec(t.Context(), `begin`)
+	require.NoError(t, err)
+	for _, table := range allTables {
+		_, err = c.Exec(t.Context(), fmt.Sprintf(`lock table %s.%s in access exclusive mode`, w.o.Schema, table))
+		require.NoError(t, err)
+	}
+	return func() {
+		_, err := c.Exec(t.Context(), `rollback`)
+		require.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
+	}
+}
+
+func (w *world) OpenFor(t testing.TB, wait time.Duration) store.Store {
+	o := w.options()
+	o.Wait = wait
+	s, err := connect(o) // without Open's look: it may be busy
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+func (w *world) Damage(t testing.TB, key payout.Key) (mend func()) {
+	flip := func() {
+		w.sql(t, fmt.Sprintf(`update %s.payouts set record = set_byte(record, length(record)/2, get_byte(record, length(record)/2) # 1) where payment_id = $1`, w.o.Schema), key.PaymentID)
+	}
+	flip()
+	return flip
+}
+
+// Files are those of the whole cluster, its write-ahead log among them.
+func (w *world) Files(t testing.TB) (files [][]byte) {
+	c := pgtest.Shared()
+	if c == nil {
+		t.Skip("not a cluster of the tests' own")
+	}
+	w.sql(t, `checkpoint`)
+	for _, folder := range []string{"base", "pg_wal"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(c.Dir, folder), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil //nolint:nilerr // other tests remove theirs
+			}
+			b, err := os.ReadFile(path)
+			if err == nil {
+				files = append(files, b)
+			}
+			return nil //nolint:nilerr // the same
+		}))
+	}
+	require.NotEmpty(t, files)
+	return files
+}
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	pgtest.URL(t)
+	storetest.Run(t, fresh)
+}

@@ -1,0 +1,109 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"masspay/store"
+	"masspay/store/codec"
+)
+
+// Runs streams the runs; see store.Store.
+func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
+	return stream(func(yield func(store.Run) bool) error {
+		for from := int64(0); ; {
+			var some []store.Run
+			err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+				rows, err := c.Query(ctx, s.sql(`select number, run from @runs where number > $1 order by number limit $2`), from, burst)
+				if err != nil {
+					return err
+				}
+				some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Run, error) {
+					var value []byte
+					if err := row.Scan(&from, &value); err != nil {
+						return store.Run{}, err
+					}
+					return decodeRun(from, value)
+				})
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			for _, r := range some {
+				if !yield(r) {
+					return nil
+				}
+			}
+			if len(some) < burst {
+				return nil
+			}
+		}
+	})
+}
+
+func decodeRun(number int64, value []byte) (r store.Run, err error) {
+	err = unmarshal("run", be64(uint64(number)), value, &r)
+	r.Number = uint64(number)
+	return r, err
+}
+
+func encodeRun(r store.Run) ([]byte, error) {
+	text, err := json.Marshal(r)
+	return codec.Summed(be64(r.Number), text), err
+}
+
+// BeginRun keeps who runs what; see store.Store.
+func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err error) {
+	err = s.write(ctx, nil, func(ctx context.Context, t *tx) error {
+		if _, err := t.c.Exec(ctx, lockAlone, s.lockNumber(lockRuns)); err != nil {
+			return err
+		}
+		if err := t.c.QueryRow(ctx, s.sql(`select coalesce(max(number), 0) + 1 from @runs`)).Scan(&r.Number); err != nil {
+			return err
+		}
+		value, err := encodeRun(r)
+		if err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		b.Queue(s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value) //nolint:gosec // it was one
+		return t.commit(ctx, b)
+	})
+	if err != nil {
+		return 0, err
+	}
+	s.run.Store(r.Number)
+	return r.Number, nil
+}
+
+// EndRun keeps how a run ended; see store.Store.
+func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) error {
+	return s.write(ctx, nil, func(ctx context.Context, t *tx) error {
+		var value []byte
+		err := t.c.QueryRow(ctx, s.sql(`select run from @runs where number = $1 for update`), int64(number)).Scan(&value) //nolint:gosec // it was one
+		if errors.Is(err, pgx.ErrNoRows) {
+			err = fmt.Errorf("%w: run %d is missing", store.ErrDamaged, number)
+		}
+		if err != nil {
+			return err
+		}
+		r, err := decodeRun(int64(number), value) //nolint:gosec // it was one
+		if err != nil {
+			return err
+		}
+		r.End = &end
+		if value, err = encodeRun(r); err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		b.Queue(s.sql(`update @runs set run = $2 where number = $1`), int64(number), value) //nolint:gosec // it was one
+		return t.commit(ctx, b)
+	})
+}

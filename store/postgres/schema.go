@@ -1,0 +1,99 @@
+package postgres
+
+import (
+	"context"
+	_ "embed" // for schema.sql
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+
+	"github.com/jackc/pgx/v5"
+
+	"masspay/store"
+)
+
+//go:embed schema.sql
+var tables string
+
+// Create makes the store's schema, with its tables, in one transaction. It fails with
+// fs.ErrExist where the schema has them already.
+func Create(ctx context.Context, o Options) error {
+	s, err := connect(o)
+	if err != nil {
+		return err
+	}
+	defer s.pool.Close()
+	c, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return s.plain(ctx, err)
+	}
+	defer c.Release()
+	err = pgx.BeginFunc(ctx, c, func(t pgx.Tx) error {
+		// Two that make it at once: the second one finds it made.
+		if _, err := t.Exec(ctx, lockAlone, s.lockNumber(lockSchema)); err != nil {
+			return err
+		}
+		var there bool
+		if err := t.QueryRow(ctx, `select to_regclass($1) is not null`, s.schema+"meta").Scan(&there); err != nil {
+			return err
+		}
+		if there {
+			return fmt.Errorf("schema %s: %w", s.o.Schema, fs.ErrExist)
+		}
+		if _, err := t.Exec(ctx, `create schema if not exists `+pgx.Identifier{s.o.Schema}.Sanitize()); err != nil {
+			return err
+		}
+		if _, err := t.Exec(ctx, s.sql(tables), pgx.QueryExecModeSimpleProtocol); err != nil {
+			return err
+		}
+		check := s.sealer.Check()
+		for _, first := range []struct {
+			statement string
+			args      []any
+		}{
+			{`insert into @meta (format, readable_by, key_check) values ($1, $2, $3)`, []any{format, readableBy, check[:]}},
+			{`insert into @clock (boot) values ($1)`, []any{rand.Int64() | 1}}, //nolint:gosec // a name, not a secret
+			{`insert into @probe default values`, nil},
+		} {
+			if _, err := t.Exec(ctx, s.sql(first.statement), first.args...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	if err = s.plain(ctx, err); err != nil {
+		return err
+	}
+	if s.o.Marker == "" {
+		return nil
+	}
+	if err := os.Remove(s.o.Marker); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Locks that a transaction takes in the database, beside rows.
+const (
+	lockSchema = iota + 1
+	lockLoad   // one load at a time
+	lockEpoch  // shared by claims; alone: to declare what the store is
+	lockRuns   // one run gets its number at a time
+	lockEarly  // from when a load decides which ids are known until it is through; and of who keeps a report of an id that is not
+)
+
+// lockNumber is the number of a lock of this store: schemas do not share them.
+func (s *Store) lockNumber(which int64) int64 {
+	h := int64(0x6d617373) // any number that others are not likely to use
+	for _, c := range s.o.Schema {
+		h = h*31 + int64(c)
+	}
+	return h<<4 | which
+}
+
+var errStandby = fmt.Errorf("%w: no standby confirms what is claimed, and store.synchronous wants one", store.ErrBusy)

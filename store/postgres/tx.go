@@ -1,0 +1,142 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// tx is one transaction. What it does is durable when commit has returned nil, and only
+// then.
+type tx struct {
+	s         *Store
+	c         *pgx.Conn
+	tick      payout.Tick // the store's clock, as it was when the transaction began
+	committed bool
+}
+
+// unsureError says that a commit may have come through or not.
+type unsureError struct{ why string }
+
+func (e *unsureError) Error() string {
+	return fmt.Sprintf("%v: it is not known whether a change was made (%s)", store.ErrBusy, e.why)
+}
+
+func (e *unsureError) Is(err error) bool { return err == store.ErrBusy }
+
+// A transaction lets go of its rows when its process is suspended, and does not wait long
+// for those of others. It is durable on the disk, and where the database replicates
+// synchronously on the standby, when its commit returns.
+const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+const lockTimeout = 5 * time.Second
+
+// write runs a function in a transaction, with the statements of first already sent with
+// its beginning. What the function did not commit is rolled back.
+func (s *Store) write(ctx context.Context, first func(b *pgx.Batch), do func(ctx context.Context, t *tx) error) error {
+	s.live()
+	ctx, cancel := s.patience(ctx)
+	defer cancel()
+	return s.plain(ctx, s.transact(ctx, min(lockTimeout, s.o.wait()), first, do))
+}
+
+func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b *pgx.Batch), do func(ctx context.Context, t *tx) error) error {
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	t := &tx{s: s, c: conn.Conn()}
+	b := &pgx.Batch{}
+	b.Queue("begin")
+	b.Queue(begin, strconv.FormatInt(locks.Milliseconds(), 10)+"ms")
+	t.readClock(b)
+	if first != nil {
+		first(b)
+	}
+	if err = t.send(ctx, b); err == nil {
+		err = do(ctx, t)
+	}
+	if !t.committed && !t.c.IsClosed() {
+		// The caller may have gone; its rows must be free all the same.
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		if _, failed := t.c.Exec(late, "rollback"); failed != nil {
+			_ = t.c.Close(late)
+		}
+	}
+	return err
+}
+
+// readClock adds a look at the store's clock.
+func (t *tx) readClock(b *pgx.Batch) {
+	b.Queue(t.s.sql(`select boot, at from @clock`)).QueryRow(func(row pgx.Row) error {
+		var boot, at int64
+		if err := row.Scan(&boot, &at); err != nil {
+			return err
+		}
+		t.tick = t.s.clock.saw(boot, at)
+		return nil
+	})
+}
+
+// send runs the statements of a batch, in one round trip.
+func (t *tx) send(ctx context.Context, b *pgx.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	return t.c.SendBatch(ctx, b).Close()
+}
+
+// commit runs the last statements and commits. An *unsureError says that it may have come
+// through; any other error that it has not.
+func (t *tx) commit(ctx context.Context, b *pgx.Batch) error {
+	if b == nil {
+		b = &pgx.Batch{}
+	}
+	delete(t.c.PgConn().CustomData(), warned)
+	var tag pgconn.CommandTag
+	b.Queue("commit").Exec(func(ct pgconn.CommandTag) error { tag = ct; return nil })
+	err := t.c.SendBatch(ctx, b).Close()
+	t.committed = err == nil
+	var pg *pgconn.PgError
+	switch {
+	case errors.As(err, &pg) && !strings.HasPrefix(pg.Code, "57P") && !strings.HasPrefix(pg.Code, "08"):
+		return err // the transaction is aborted
+	case err != nil && pgconn.SafeToRetry(err):
+		return err // nothing was sent
+	case err != nil:
+		return &unsureError{plainText(err)}
+	case tag.String() != "COMMIT":
+		return fmt.Errorf("%w: the database rolled a change back", store.ErrBusy)
+	}
+	if text, is := t.c.PgConn().CustomData()[warned].(string); is {
+		return &unsureError{text} // "canceling wait for synchronous replication": not on the standby
+	}
+	return nil
+}
+
+// instant is a time as a column keeps it; the zero time is null.
+func instant(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+// since is a time from a column.
+func since(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
