@@ -94,3 +94,17 @@ type FileSystemError struct{ Folder, Kind string }
 func (e *FileSystemError) Error() string {
 	return fmt.Sprintf("%s is on a file system (%s) whose locks may not protect a store", e.Folder, e.Kind)
 }
+
+// DatabaseError is ErrBusy for a store in a database: it is away, or others keep what is
+// asked for.
+type DatabaseError struct{ Why string }
+
+func (e *DatabaseError) Error() string { return "the database " + e.Why }
+
+func (e *DatabaseError) Unwrap() error { return ErrBusy }
+
+// ConfigError says what is wrong with how a store is configured, or with how its server
+// is, and what to do.
+type ConfigError struct{ Why, Hint string }
+
+func (e *ConfigError) Error() string { return e.Why }

@@ -109,7 +109,7 @@ func (a *app) checkBasis(ctx context.Context) (*checkBasis, error) {
 	s, err := d.config.openStore(ctx, 0)
 	switch {
 	case errors.Is(err, store.ErrMissing):
-		d.without = "there is no store at " + d.config.Store.Path
+		d.without = "there is no store at " + d.config.Store.name()
 		return d, nil
 	case errors.Is(err, fs.ErrPermission):
 		d.without = "the store may not be read by this user"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -22,8 +23,9 @@ type config struct {
 	Callbacks callbacksConfig `yaml:"callbacks"`
 	Admin     adminConfig     `yaml:"admin"`
 
-	file string            // where it was read
-	env  map[string]string // MASSPAY_... variables
+	file     string            // where it was read
+	settling bool              // what is said otherwise in the store is about to be changed
+	env      map[string]string // MASSPAY_... variables
 }
 
 type gateConfig struct {
@@ -63,10 +65,26 @@ func (r resultConfig) perm() (fs.FileMode, error) {
 }
 
 type storeConfig struct {
-	Path       string `yaml:"path"`
-	KeyFile    string `yaml:"key_file"`
-	Marker     string `yaml:"marker"`
-	FileSystem string `yaml:"filesystem"`
+	Path         string `yaml:"path"` // of an embedded store, or
+	URL          string `yaml:"url"`  // of a database that many machines share
+	PasswordFile string `yaml:"password_file"`
+	Synchronous  bool   `yaml:"synchronous"`
+	KeyFile      string `yaml:"key_file"`
+	Marker       string `yaml:"marker"`
+	FileSystem   string `yaml:"filesystem"`
+}
+
+// name is what messages call the store.
+func (s *storeConfig) name() string {
+	if s.URL == "" {
+		return s.Path
+	}
+	u, err := url.Parse(s.URL)
+	if err != nil {
+		return "the database of store.url"
+	}
+	u.RawQuery, u.User = "", nil
+	return u.String()
 }
 
 // anyFileSystem lets the store be on a file system that is not known to keep locks.

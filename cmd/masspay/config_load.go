@@ -202,7 +202,11 @@ func (c *config) resolvePaths() {
 	abs(&c.Store.Path)
 	c.Store.Path = realStorePath(c.Store.Path)
 	abs(&c.Store.KeyFile)
+	if c.Store.URL != "" && c.Store.Marker == "" {
+		c.Store.Marker = "masspay.marker"
+	}
 	abs(&c.Store.Marker)
+	abs(&c.Store.PasswordFile)
 	for i := range c.Projects {
 		abs(&c.Projects[i].SecretFile)
 		abs(&c.Projects[i].PreviousSecretFile)

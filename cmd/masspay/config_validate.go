@@ -12,6 +12,36 @@ import (
 	"masspay/payout"
 )
 
+// validate says what is wrong with where the store is.
+func (s *storeConfig) validate() (problems []string) {
+	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	switch {
+	case s.Path == "" && s.URL == "":
+		bad("store.path is missing")
+	case s.Path != "" && s.URL != "":
+		bad("store.path and store.url: one store is a file or in a database, not both")
+	}
+	if s.URL == "" {
+		if s.PasswordFile != "" || s.Synchronous {
+			bad("store.password_file and store.synchronous belong to store.url")
+		}
+		return problems
+	}
+	u, err := url.Parse(s.URL)
+	switch {
+	case err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql":
+		bad("store.url: want the address of a PostgreSQL database, as in postgres://masspay@db.example/masspay")
+	case u.User != nil && hasPassword(u), u.Query().Has("password"):
+		bad("store.url has a password in it: take it out, and write it into a file that store.password_file names")
+	}
+	if s.FileSystem != "" {
+		bad("store.filesystem belongs to store.path")
+	}
+	return problems
+}
+
+func hasPassword(u *url.URL) bool { _, has := u.User.Password(); return has }
+
 func (c *config) validate() (problems []string) {
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	g := c.Gate
@@ -44,9 +74,7 @@ func (c *config) validate() (problems []string) {
 		bad("gate.quiet_period %v: want more than gate.timeout (%v), or a request may still be under way when its payout is sent again", g.QuietPeriod, g.Timeout)
 	}
 	problems = append(problems, c.validateProjects()...)
-	if c.Store.Path == "" {
-		bad("store.path is missing")
-	}
+	problems = append(problems, c.Store.validate()...)
 	if c.Store.FileSystem != "" && c.Store.FileSystem != anyFileSystem {
 		bad("store.filesystem %s: want any, or nothing", said(c.Store.FileSystem))
 	}

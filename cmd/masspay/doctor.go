@@ -35,7 +35,7 @@ func (a *app) doctor(ctx context.Context) error {
 		a.say("note: %s", n)
 	}
 	if len(e.Wrong) == 0 {
-		a.say("store: %s", c.Store.Path)
+		a.say("store: %s", c.Store.name())
 		a.say("in order: %s, %s, %s, %s; every record matches its checksum, every row opens, every count and index is right",
 			count(e.Batches, "batch"), count(e.Rows, "row"), count(e.Payouts, "payout"), count(e.Events, "event"))
 		return nil
@@ -46,7 +46,7 @@ func (a *app) doctor(ctx context.Context) error {
 	}
 	return &failure{
 		code: exitUnexpected, lines: lines,
-		err: fmt.Errorf("%s is damaged: %s; nothing was sent or changed", c.Store.Path, count(len(e.Wrong)+e.More, "finding")),
+		err: fmt.Errorf("%s is damaged: %s; nothing was sent or changed", c.Store.name(), count(len(e.Wrong)+e.More, "finding")),
 		hint: "stop masspay, keep the damaged file (it remembers what was paid), put the newest backup in its place, " +
 			"then masspay run FILE --ask-first for every file that was not through by then: the gate is asked about each payout before it is sent",
 	}

@@ -61,6 +61,8 @@ func explain(err error) *failure {
 			hint: "fix the problems listed above and run the same command again; masspay check FILE shows the problems without sending anything"}
 	}
 	var system *store.FileSystemError
+	var database *store.DatabaseError
+	var configured *store.ConfigError
 	var busy *store.BusyError
 	var conflict *store.ConflictError
 	var retry *store.RetryError
@@ -68,6 +70,11 @@ func explain(err error) *failure {
 	case errors.As(err, &conflict), errors.As(err, &retry), errors.Is(err, store.ErrDuplicateID):
 		return &failure{code: exitFile, err: fmt.Errorf("%w: another process brought it a moment ago; nothing was sent", err),
 			hint: "masspay check FILE shows both sides of it"}
+	case errors.As(err, &configured):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err), hint: configured.Hint}
+	case errors.As(err, &database):
+		return &failure{code: exitBusy, err: fmt.Errorf("%w; nothing was sent by this run", err),
+			hint: "see whether the database of store.url runs and can be reached from here, then the same command again; what was sent is remembered there"}
 	case errors.As(err, &system):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
 			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}

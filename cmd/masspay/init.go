@@ -55,20 +55,26 @@ func systemWide(file string) bool {
 }
 
 func (a *app) initCommand() *cobra.Command {
-	var trust, yes bool
+	var trust, settings, yes bool
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write what the configuration names and is missing: masspay.yaml, the store, its key",
 		Args:  args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.rememberLine(cmd, args)
-			if trust {
+			switch {
+			case trust && settings:
+				return failf(exitConfig, "one after the other", "--trust-store and --settings are two things; nothing was changed")
+			case trust:
 				return a.trustStore(cmd.Context(), yes)
+			case settings:
+				return a.changeSettings(cmd.Context())
 			}
 			return a.initialize(cmd.Context())
 		},
 	}
 	c.Flags().BoolVar(&trust, "trust-store", false, "declare that the store is the newest there is: payouts are sent without asking the gate first")
+	c.Flags().BoolVar(&settings, "settings", false, "write gate.base_url, aliases, rate, burst, status_after and quiet_period into a store that many machines share")
 	c.Flags().BoolVar(&yes, "yes", false, "with --trust-store: do not ask for a confirmation")
 	return c
 }
@@ -95,15 +101,22 @@ func (a *app) initialize(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := a.initKey(c); err != nil {
+	made, err := c.storeMade(ctx)
+	if err != nil {
+		return err
+	}
+	if err := a.initKey(c, made); err != nil {
 		return err
 	}
 	used, err := c.storeWasUsed()
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(c.Store.Path); err == nil {
+	if made {
 		return a.initStore(ctx, c)
+	}
+	if c.Store.URL != "" {
+		return a.initDatabase(ctx, c)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Store.Path), 0o700); err != nil {
 		return err
@@ -117,6 +130,50 @@ func (a *app) initialize(ctx context.Context) error {
 	}
 	a.say("created the store %s", c.Store.Path)
 	return nil
+}
+
+// initDatabase makes the tables of a store that many machines share, and writes down what
+// they must have alike.
+func (a *app) initDatabase(ctx context.Context, c *config) error {
+	if err := c.createStore(ctx); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	a.say("created the store in %s", c.Store.name())
+	c.settling = true
+	s, err := c.openStore(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if settled, ok := s.(store.Settled); ok {
+		if err := settled.Settle(ctx, c.settings()); err != nil {
+			return err
+		}
+	}
+	a.say("every machine needs the same %s, and the same gate.rate, burst, status_after and quiet_period in its masspay.yaml", c.Store.KeyFile)
+	return nil
+}
+
+// changeSettings writes what all machines must have alike into the store.
+func (a *app) changeSettings(ctx context.Context) error {
+	c, err := a.config()
+	if err != nil {
+		return err
+	}
+	if err := c.noExample(); err != nil {
+		return err
+	}
+	c.settling = true
+	s, err := c.openStore(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := a.settle(ctx, c, s); err != nil {
+		return err
+	}
+	a.say("%s has the settings of %s", c.Store.name(), c.file)
+	return a.record(ctx, c, s, "init --settings", "", "")
 }
 
 // writeStarter writes a configuration to start from.
@@ -157,7 +214,7 @@ func (a *app) initStore(ctx context.Context, c *config) error {
 		if err != nil {
 			return err
 		}
-		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", c.Store.Path, from)
+		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", c.Store.name(), from)
 		return nil
 	}
 	if err != nil {
@@ -169,9 +226,9 @@ func (a *app) initStore(ctx context.Context, c *config) error {
 	case err != nil:
 		return err
 	case mended:
-		a.say("%s has new lock files; nothing else in it was changed", c.Store.Path)
+		a.say("%s has new lock files; nothing else in it was changed", c.Store.name())
 	default:
-		a.say("%s is there already; nothing in it was changed", c.Store.Path)
+		a.say("%s is there already; nothing in it was changed", c.Store.name())
 	}
 	return nil
 }
@@ -185,7 +242,7 @@ func (c *config) markerPath() string {
 
 // initKey makes the store's key where it is missing; never where a store is
 // there already, because only the old key opens it.
-func (a *app) initKey(c *config) error {
+func (a *app) initKey(c *config, made bool) error {
 	path := c.Store.KeyFile
 	if path == "" || a.env[envStoreKey] != "" {
 		return nil
@@ -193,8 +250,12 @@ func (a *app) initKey(c *config) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if _, err := os.Stat(c.Store.Path); err == nil {
-		return failf(exitConfig, "put back the key file that the store was made with", "%s is missing, and only that key opens %s; nothing was made", path, c.Store.Path)
+	if made {
+		hint := "put back the key file that the store was made with"
+		if c.Store.URL != "" {
+			hint = "copy it from another machine of this store: the key is the same on all"
+		}
+		return failf(exitConfig, hint, "%s is missing, and only that key opens %s; nothing was made", path, c.Store.name())
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -230,7 +291,7 @@ func (a *app) trustStore(ctx context.Context, yes bool) error {
 	if err := a.record(ctx, c, s, "init --trust-store", "", ""); err != nil {
 		return err
 	}
-	a.say("%s is trusted again: payouts are sent without asking first", c.Store.Path)
+	a.say("%s is trusted again: payouts are sent without asking first", c.Store.name())
 	unsent := 0
 	for b, err := range s.Batches(ctx) {
 		if err != nil {

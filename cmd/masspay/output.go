@@ -208,7 +208,8 @@ func (c *config) preciousFiles() []string {
 	for _, p := range c.Projects {
 		files = append(files, p.SecretFile, p.PreviousSecretFile)
 	}
-	if beside, err := filepath.Glob(c.Store.Path + ".*"); err == nil {
+	files = append(files, c.Store.PasswordFile)
+	if beside, err := filepath.Glob(c.Store.Path + ".*"); c.Store.Path != "" && err == nil {
 		files = append(files, beside...)
 	}
 	return files

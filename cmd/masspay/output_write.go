@@ -180,7 +180,7 @@ func (o *output) putElsewhere(ctx context.Context, s store.Store, b store.Batch)
 		name = filepath.Base(o.name)
 		folders = append(folders, filepath.Dir(o.name), filepath.Dir(t.path))
 	}
-	folders = append(folders, filepath.Dir(o.config.Store.Path))
+	folders = append(folders, filepath.Dir(o.config.markerPath())) // beside the store, or what this machine keeps of it
 	var all error
 	for _, folder := range slices.Compact(folders) {
 		path, sum, err := o.putBeside(ctx, s, b, filepath.Join(folder, name))

@@ -79,6 +79,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	}
 	defer func() { _ = s.Close() }()
 	if f.rateSet {
+		if err := c.higher(f.rate); err != nil {
+			return err
+		}
 		c.Gate.Rate = f.rate
 	}
 	if f.workersSet {

@@ -150,6 +150,23 @@ func (c *config) storeKey() (seal.Key, error) {
 	return k, nil
 }
 
+// databasePassword reads the password of store.url; empty: the database asks for none, or
+// finds it where its own tools do (PGPASSFILE, PGPASSWORD).
+func (c *config) databasePassword() (string, error) {
+	path := c.Store.PasswordFile
+	if path == "" {
+		path = c.credential("store.password")
+	}
+	if path == "" {
+		return "", nil
+	}
+	text, err := c.readSecret(path)
+	if err != nil {
+		return "", secretFailure("store.password_file", err)
+	}
+	return text, nil
+}
+
 // keyring holds the projects' secrets and reads them again when their files
 // change, so that a key can be rotated while serve runs.
 type keyring struct {

@@ -3,11 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/postgres"
 )
 
 // This file is the only one that knows which store a configuration names.
@@ -38,6 +41,9 @@ func (a *app) engine(s store.Store) store.Store {
 
 // openStore opens the store; wait is how long it may be busy, 0: as usual.
 func (c *config) openStore(ctx context.Context, wait time.Duration) (store.Store, error) {
+	if c.Store.URL != "" {
+		return c.openDatabase(ctx, wait)
+	}
 	o, err := c.storeOptions()
 	if err != nil {
 		return nil, err
@@ -50,8 +56,32 @@ func (c *config) openStore(ctx context.Context, wait time.Duration) (store.Store
 	return s, nil
 }
 
+// openDatabase opens a store that many machines share, if this one has the same settings.
+func (c *config) openDatabase(ctx context.Context, wait time.Duration) (store.Store, error) {
+	o, err := c.databaseOptions()
+	if err != nil {
+		return nil, err
+	}
+	o.Wait = wait
+	s, err := postgres.Open(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.agree(ctx, s); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
 // createStore makes the store, empty.
 func (c *config) createStore(ctx context.Context) error {
+	if c.Store.URL != "" {
+		o, err := c.databaseOptions()
+		if err != nil {
+			return err
+		}
+		return postgres.Create(ctx, o)
+	}
 	o, err := c.storeOptions()
 	if err != nil {
 		return err
@@ -59,15 +89,37 @@ func (c *config) createStore(ctx context.Context) error {
 	return bolt.Create(ctx, o)
 }
 
+// storeMade reports whether there is a store, whatever its key.
+func (c *config) storeMade(ctx context.Context) (bool, error) {
+	if c.Store.URL != "" {
+		o, err := c.passwordOptions()
+		if err != nil {
+			return false, err
+		}
+		return postgres.Made(ctx, o)
+	}
+	_, err := os.Stat(c.Store.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // storeWasUsed reports whether anything may ever have been sent from a store that was
-// here.
+// here. A database that is not there says so itself.
 func (c *config) storeWasUsed() (bool, error) {
+	if c.Store.URL != "" {
+		return false, nil
+	}
 	o, err := c.storeOptions()
 	return err == nil && bolt.Used(o), err
 }
 
 // migrateStore brings a store of an older masspay to this one's format.
 func (c *config) migrateStore(ctx context.Context) (from uint64, err error) {
+	if c.Store.URL != "" {
+		return 0, errors.New("no older format of a database is known")
+	}
 	o, err := c.storeOptions()
 	if err != nil {
 		return 0, err
@@ -90,6 +142,14 @@ func mendStore(ctx context.Context, s store.Store) (mended bool, err error) {
 
 // examineStore checks a store that may be too damaged to be opened.
 func (c *config) examineStore(ctx context.Context) (store.Examination, error) {
+	if c.Store.URL != "" {
+		s, err := c.openStore(ctx, 0)
+		if err != nil {
+			return store.Examination{}, err
+		}
+		defer func() { _ = s.Close() }()
+		return s.Examine(ctx)
+	}
 	o, err := c.storeOptions()
 	if err != nil {
 		return store.Examination{}, err
@@ -106,6 +166,23 @@ func (c *config) storeOptions() (bolt.Options, error) {
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
 		Rules:         c.rules(),
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
+	}, err
+}
+
+func (c *config) databaseOptions() (postgres.Options, error) {
+	o, err := c.passwordOptions()
+	if err != nil {
+		return o, err
+	}
+	o.Key, err = c.storeKey()
+	return o, err
+}
+
+// passwordOptions are what a database lets this user in with.
+func (c *config) passwordOptions() (postgres.Options, error) {
+	password, err := c.databasePassword()
+	return postgres.Options{
+		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous,
 	}, err
 }
 

@@ -20,7 +20,7 @@ func (s *Store) plain(ctx context.Context, err error) error {
 		return err
 	}
 	if errors.Is(context.Cause(ctx), errPatience) {
-		return fmt.Errorf("%w: the database did not answer within %v", store.ErrBusy, s.o.wait())
+		return &store.DatabaseError{Why: fmt.Sprintf("did not answer within %v", s.o.wait())}
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -30,7 +30,7 @@ func (s *Store) plain(ctx context.Context, err error) error {
 		return s.ofServer(pg)
 	}
 	if unreachable(err) {
-		return fmt.Errorf("%w: the database cannot be reached (%s)", store.ErrBusy, plainText(err))
+		return &store.DatabaseError{Why: "cannot be reached (" + plainText(err) + ")"}
 	}
 	return err
 }
@@ -48,7 +48,7 @@ func known(err error) bool {
 	var conflict *store.ConflictError
 	var retry *store.RetryError
 	var held *store.HeldError
-	var config *ConfigError
+	var config *store.ConfigError
 	return errors.As(err, &conflict) || errors.As(err, &retry) || errors.As(err, &held) || errors.As(err, &config)
 }
 
@@ -64,22 +64,22 @@ func unreachable(err error) bool {
 func (s *Store) ofServer(pg *pgconn.PgError) error {
 	switch pg.Code {
 	case "40P01", "40001", "55P03", "57014", "25P03", "53300", "57P01", "57P02", "57P03", "23505":
-		return fmt.Errorf("%w: %s", store.ErrBusy, pg.Message)
+		return &store.DatabaseError{Why: "is busy (" + pg.Message + ")"}
 	case "25006":
-		return fmt.Errorf("%w: the database takes no changes now: it is a replica (%s)", store.ErrBusy, pg.Message)
+		return &store.DatabaseError{Why: "takes no changes: it is a replica (" + pg.Message + ")"}
 	case "28P01", "28000":
-		return &ConfigError{Why: "the database refuses the login: " + pg.Message, Hint: "store.url names the user; its password stands in store.password_file"}
+		return &store.ConfigError{Why: "the database refuses the login: " + pg.Message, Hint: "store.url names the user; its password stands in store.password_file"}
 	case "3D000":
-		return &ConfigError{Why: "the server has no such database: " + pg.Message, Hint: "createdb, as its administrator; then masspay init"}
+		return &store.ConfigError{Why: "the server has no such database: " + pg.Message, Hint: "createdb, as its administrator; then masspay init"}
 	case "42P01", "3F000":
 		return fmt.Errorf("%w in schema %s of the database", store.ErrMissing, s.o.Schema)
 	case "42501":
-		return &ConfigError{Why: "the database does not let this user do that: " + pg.Message, Hint: "masspay init, as the owner of the schema, grants what is needed"}
+		return &store.ConfigError{Why: "the database does not let this user do that: " + pg.Message, Hint: "masspay init, as the owner of the schema, grants what is needed"}
 	}
 	if strings.HasPrefix(pg.Code, "08") {
-		return fmt.Errorf("%w: %s", store.ErrBusy, pg.Message)
+		return &store.DatabaseError{Why: "is busy (" + pg.Message + ")"}
 	}
-	return fmt.Errorf("database: %s (code %s)", pg.Message, pg.Code)
+	return fmt.Errorf("the database says: %s (code %s)", pg.Message, pg.Code)
 }
 
 // plainText is the last part of an error's text: those before it name files, addresses and

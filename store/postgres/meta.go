@@ -112,14 +112,14 @@ func (s *Store) checkStore(ctx context.Context) error {
 		case pages != "on":
 			return unsafe("full_page_writes")
 		case replica:
-			return fmt.Errorf("%w: the database is a replica, and takes no changes", store.ErrBusy)
+			return &store.DatabaseError{Why: "is a replica, and takes no changes"}
 		}
 		return nil
 	})
 }
 
 func unsafe(setting string) error {
-	return &ConfigError{
+	return &store.ConfigError{
 		Why:  "the database may lose what it has confirmed: its setting " + setting + " is off",
 		Hint: "ALTER SYSTEM SET " + setting + " = on, as its administrator, then SELECT pg_reload_conf()",
 	}

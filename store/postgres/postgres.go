@@ -94,7 +94,10 @@ type Store struct {
 	seen       identity              // with generation
 }
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store   = (*Store)(nil)
+	_ store.Settled = (*Store)(nil)
+)
 
 // slots are how many rows a count is kept in.
 const slots = 16
@@ -124,7 +127,7 @@ func connect(o Options) (*Store, error) {
 	}
 	c, err := pgxpool.ParseConfig(o.URL)
 	if err != nil {
-		return nil, &ConfigError{Why: "store.url is not the address of a database: " + plainText(err)}
+		return nil, &store.ConfigError{Why: "store.url is not the address of a database: " + plainText(err)}
 	}
 	if o.Password != "" {
 		c.ConnConfig.Password = o.Password
@@ -177,15 +180,10 @@ func encrypted(c *pgx.ConnConfig) error {
 		if ip := net.ParseIP(h.host); ip != nil && ip.IsLoopback() {
 			continue
 		}
-		return &ConfigError{Why: fmt.Sprintf("the connection to %s is not encrypted, or not to a server that proves its name", h.host), Hint: "add sslmode=verify-full to store.url"}
+		return &store.ConfigError{Why: fmt.Sprintf("the connection to %s is not encrypted, or not to a server that proves its name", h.host), Hint: "add sslmode=verify-full to store.url"}
 	}
 	return nil
 }
-
-// ConfigError says what is wrong with how a store is configured, or with how its server is.
-type ConfigError struct{ Why, Hint string }
-
-func (e *ConfigError) Error() string { return e.Why }
 
 // sql puts the schema's name into a statement.
 func (s *Store) sql(text string) string {

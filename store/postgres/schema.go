@@ -10,12 +10,26 @@ import (
 	"os"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"masspay/store"
 )
 
 //go:embed schema.sql
 var tables string
+
+// Made reports whether a database has a store, whatever its key.
+func Made(ctx context.Context, o Options) (there bool, err error) {
+	s, err := connect(o)
+	if err != nil {
+		return false, err
+	}
+	defer s.pool.Close()
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `select to_regclass($1) is not null`, s.schema+"meta").Scan(&there)
+	})
+	return there, err
+}
 
 // Create makes the store's schema, with its tables, in one transaction. It fails with
 // fs.ErrExist where the schema has them already.
@@ -96,4 +110,7 @@ func (s *Store) lockNumber(which int64) int64 {
 	return h<<4 | which
 }
 
-var errStandby = fmt.Errorf("%w: no standby confirms what is claimed, and store.synchronous wants one", store.ErrBusy)
+var errStandby = &store.ConfigError{
+	Why:  "no standby confirms what is claimed: synchronous_standby_names of the database is empty, and store.synchronous wants one",
+	Hint: "set synchronous_standby_names, as the administrator of the database, or take store.synchronous out: then a failover is taken for a restored copy",
+}

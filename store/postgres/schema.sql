@@ -6,6 +6,7 @@ CREATE TABLE @meta (
 	format       integer NOT NULL,
 	readable_by  integer NOT NULL,
 	key_check    bytea NOT NULL,           -- tells whether a key is this store's
+	settings     bytea,                     -- JSON with a checksum; null: none yet
 	next_number  bigint NOT NULL DEFAULT 1, -- of the next payout
 	next_batch   bigint NOT NULL DEFAULT 1,
 	generation   bigint NOT NULL DEFAULT 0, -- rises with every claim

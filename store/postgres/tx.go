@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -28,10 +27,10 @@ type tx struct {
 type unsureError struct{ why string }
 
 func (e *unsureError) Error() string {
-	return fmt.Sprintf("%v: it is not known whether a change was made (%s)", store.ErrBusy, e.why)
+	return "the database did not confirm a change (" + e.why + ")"
 }
 
-func (e *unsureError) Is(err error) bool { return err == store.ErrBusy }
+func (e *unsureError) Unwrap() error { return store.ErrBusy }
 
 // A transaction lets go of its rows when its process is suspended, and does not wait long
 // for those of others. It is durable on the disk, and where the database replicates
@@ -117,7 +116,7 @@ func (t *tx) commit(ctx context.Context, b *pgx.Batch) error {
 	case err != nil:
 		return &unsureError{plainText(err)}
 	case tag.String() != "COMMIT":
-		return fmt.Errorf("%w: the database rolled a change back", store.ErrBusy)
+		return &store.DatabaseError{Why: "rolled a change back"}
 	}
 	if text, is := t.c.PgConn().CustomData()[warned].(string); is {
 		return &unsureError{text} // "canceling wait for synchronous replication": not on the standby
