@@ -14,7 +14,7 @@ import (
 
 // validate says what is wrong with where the store is.
 func (s *storeConfig) validate() (problems []string) {
-	bad := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
+	bad := func(text string) { problems = append(problems, text) }
 	switch {
 	case s.Path == "" && s.URL == "":
 		bad("store.path is missing")

@@ -18,17 +18,19 @@ import (
 
 	"masspay/batch/result"
 	"masspay/gate/gatesim"
+	"masspay/store/postgres/pgtest"
 )
 
 // night is a folder in which the real program runs against a simulator that
 // pays every POST.
 type night struct {
-	t      *testing.T
-	folder string
-	store  string // path
-	sim    *gatesim.Sim
-	said   lockedBuffer // what all its commands printed to stderr
-	pings  int          // requests that the gate had seen before the night began
+	t       *testing.T
+	folder  string
+	store   string          // path
+	cluster *pgtest.Cluster // that the store is in a database of; nil: it is a file
+	sim     *gatesim.Sim
+	said    lockedBuffer // what all its commands printed to stderr
+	pings   int          // requests that the gate had seen before the night began
 
 	strange bool // the gate tells of other payments and of strange words, which leaves rows for a person
 }
@@ -164,10 +166,16 @@ func (n *night) keepsSecrets() {
 	if !filepath.IsAbs(store) {
 		store = filepath.Join(n.folder, store)
 	}
-	paths, err := filepath.Glob(store + "*")
-	require.NoError(n.t, err)
-	require.NotEmpty(n.t, paths)
-	texts := map[string][]byte{"what was printed": []byte(n.said.String())}
+	texts, paths := map[string][]byte{}, []string(nil)
+	if n.cluster != nil {
+		texts = n.cluster.Files()
+	} else {
+		var err error
+		paths, err = filepath.Glob(store + "*")
+		require.NoError(n.t, err)
+	}
+	require.NotEmpty(n.t, len(paths)+len(texts))
+	texts["what was printed"] = []byte(n.said.String())
 	for _, p := range paths {
 		b, err := os.ReadFile(p)
 		require.NoError(n.t, err)

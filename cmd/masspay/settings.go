@@ -33,7 +33,7 @@ func (c *config) agree(ctx context.Context, s store.Settled) error {
 	return &failure{
 		code: exitConfig, lines: differ,
 		err:  fmt.Errorf("%s is not what the store at %s was set up with; nothing was sent", c.file, c.Store.name()),
-		hint: "make this file say the same as those of the other machines; to change it for all: change it on all, stop masspay everywhere, then masspay init --settings on one",
+		hint: "make this file say the same as those of the other machines; to change it for all: change it on all, stop every process of masspay, then masspay init --settings on one",
 	}
 }
 

@@ -67,7 +67,7 @@ func (s *Store) readBatches(ctx context.Context, q querier, where string, args .
 		if at := since(changed); at.After(b.ChangedAt) {
 			b.ChangedAt = at
 		}
-		c := store.Count{State: payout.State(*state), N: int(*n), Check: int(*checks), Minor: *aside, Stuck: int(*stuck), Amount: payout.Amount{Minor: *minor, Currency: *currency}} //nolint:gosec // few states
+		c := store.Count{State: payout.State(*state), N: int(*n), Check: int(*checks), Minor: *aside, Stuck: int(*stuck), Amount: payout.Amount{Minor: *minor, Currency: *currency}}
 		if c.N != 0 || c.Amount.Minor != 0 || c.Check != 0 || c.Minor != 0 || c.Stuck != 0 {
 			b.Counts = append(b.Counts, c)
 		}

@@ -55,7 +55,7 @@ func (s *Store) dueFrom(ctx context.Context, w wanted, d store.Due, n int, from 
 		read := 0
 		err = eachRecord(rows, func(r codec.Record) error {
 			read++
-			at, last = r.PollAt, int64(r.Number) //nolint:gosec // it was one
+			at, last = r.PollAt, int64(r.Number)
 			if !w.has(&r.Payout) || w.batch != 0 && !isIn(&r.Payout, w.batch) {
 				return nil
 			}

@@ -43,7 +43,7 @@ func (w *writer) keepEarly(b *pgx.Batch, id payout.Digest, e payout.Event) (stor
 	if len(all) >= keptOfOneID {
 		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
-	seq := uint32(len(all)) //nolint:gosec // few
+	seq := uint32(len(all))
 	key := earlyKey(id, seq)
 	// No other process keeps one meanwhile: this one holds lockEarly.
 	b.Queue(w.s.sql(`insert into @early (id, seq, at, event) values ($1, $2, $3, $4)`), [16]byte(id), int32(seq), e.At, codec.EncodeEarly(key, e, w.s.sealer.SealReport(key, e)))
@@ -79,7 +79,7 @@ func (s *Store) scanEarly(rows pgx.Rows) (e early, err error) {
 	if err := rows.Scan(&e.id, &e.seq, &value); err != nil {
 		return e, err
 	}
-	key := earlyKey(e.id, uint32(e.seq)) //nolint:gosec // it was one
+	key := earlyKey(e.id, uint32(e.seq))
 	event, sealed, err := codec.DecodeEarly(key, value)
 	if err != nil {
 		return e, err

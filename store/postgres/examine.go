@@ -112,8 +112,8 @@ func (x *examining) batches(ctx context.Context) error {
 	}
 	var number, cursor, rows int64
 	return x.each(ctx, `select number, cursor, rows from @batches`, []any{&number, &cursor, &rows}, func() error {
-		b := x.batch[uint32(number)]                                         //nolint:gosec // it was 32 bits
-		if b == nil || b.Number != uint32(number) || int64(b.Rows) != rows { //nolint:gosec // the same
+		b := x.batch[uint32(number)]
+		if b == nil || b.Number != uint32(number) || int64(b.Rows) != rows {
 			x.Add("batch number %d is not what its header says", number)
 			return nil
 		}
@@ -129,7 +129,7 @@ func (x *examining) lines(ctx context.Context) error {
 	var r row
 	err := x.each(ctx, `select l.batch, l.idx, l.payout, l.sealed, coalesce(p.number, 0), coalesce(p.state, ''), coalesce(p.owner, 0), p.poll_at, p.record
 		from @lines l left join @payouts p on p.number = l.payout order by l.batch, l.idx`, append([]any{&batch, &index, &number, &sealed}, r.into()...), func() error {
-		b := x.batch[uint32(batch)] //nolint:gosec // it was 32 bits
+		b := x.batch[uint32(batch)]
 		if b == nil {
 			x.Add("row %d is of batch number %d, which is not there", index+1, batch)
 			return nil
@@ -150,13 +150,13 @@ func (x *examining) lines(ctx context.Context) error {
 				x.Add("%v", err)
 				return nil
 			}
-			if !slices.Contains(rec.Places, payout.Place{Batch: uint32(batch), Index: uint32(index)}) { //nolint:gosec // they were 32 bits
+			if !slices.Contains(rec.Places, payout.Place{Batch: uint32(batch), Index: uint32(index)}) {
 				x.Add("payout %s does not know of row %d of batch number %d", rec.Key, index+1, batch)
 			}
 			w := writer{counts: b.counted}
-			w.count(uint32(batch), &rec.Payout, +1) //nolint:gosec // it was 32 bits
+			w.count(uint32(batch), &rec.Payout, +1)
 		}
-		if _, err := x.s.sealer.Open(sealed, rec.Key, uint32(batch), uint32(index)); err != nil { //nolint:gosec // they were 32 bits
+		if _, err := x.s.sealer.Open(sealed, rec.Key, uint32(batch), uint32(index)); err != nil {
 			x.Add("%v", err)
 		}
 		return nil
@@ -196,7 +196,7 @@ func (x *examining) payouts(ctx context.Context) error {
 		if rec.Number >= x.meta.nextNumber {
 			x.Add("payout %s has a number that is not given out yet", rec.Key)
 		}
-		if (payout.Key{ProjectID: uint32(project), PaymentID: id}) != p.Key || method != p.Method || minor != p.Amount.Minor || currency != p.Amount.Currency || //nolint:gosec // it was 32 bits
+		if (payout.Key{ProjectID: uint32(project), PaymentID: id}) != p.Key || method != p.Method || minor != p.Amount.Minor || currency != p.Amount.Currency ||
 			destination != text(p.Masked) || check != p.NeedsCheck() || attempts != p.Attempt || status != text(p.Reported.Status) || code != text(p.Reported.Code) || !since(final).Equal(p.FinalAt.Truncate(time.Microsecond)) {
 			x.Add("the columns of payout %s were changed, and its record was not", rec.Key)
 		}
@@ -227,11 +227,6 @@ func (x *examining) payouts(ctx context.Context) error {
 
 // found makes sure that each payout's id leads to it, or to the one that took the id over.
 func (x *examining) found(ctx context.Context) error {
-	type entry struct {
-		number uint64
-		prev   uint64
-		key    payout.Key
-	}
 	taken := map[uint64]bool{} // payouts whose ids others took over
 	var r row
 	err := x.each(ctx, `select `+payoutColumns+` from @payouts p where exists (select 1 from @ids i where i.payout = p.number) order by p.number desc`, r.into(), func() error {
@@ -239,7 +234,7 @@ func (x *examining) found(ctx context.Context) error {
 		if err == nil && rec.Prev != 0 {
 			taken[rec.Prev] = true
 		}
-		return nil //nolint:nilerr // payouts has told of it
+		return nil
 	})
 	if err != nil {
 		return err
@@ -274,7 +269,7 @@ func (x *examining) indexes(ctx context.Context) error {
 			if err == nil && x.s.sealer.DigestID(rec.Key) != id {
 				x.Add("the index of ids leads to payout number %d wrongly", to)
 			}
-			return nil //nolint:nilerr // payouts has told of it
+			return nil
 		})
 	if err != nil {
 		return err
@@ -296,7 +291,7 @@ func (x *examining) indexes(ctx context.Context) error {
 		if err == nil && !rec.OfAnother() {
 			x.Add("payout %s is not sent yet, and no run will find it", rec.Key)
 		}
-		return nil //nolint:nilerr // payouts has told of it
+		return nil
 	}, payout.StateNew.String())
 	if err != nil {
 		return err

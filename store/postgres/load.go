@@ -107,7 +107,7 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 	if there {
 		return store.ErrLoaded
 	}
-	l.base, l.b.Number = m.nextNumber, uint32(m.nextBatch) //nolint:gosec // batches are few
+	l.base, l.b.Number = m.nextNumber, uint32(m.nextBatch)
 	if err := l.copy(ctx, t, rows); err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (l *load) prepare(next func() (store.Row, error, bool), into []incomingRow)
 }
 
 func (l *load) seal(r *incomingRow) {
-	index := uint32(r.index) //nolint:gosec // was looked at
+	index := uint32(r.index)
 	r.sealed = l.s.sealer.Seal(r.row.Cells, r.row.Key, l.b.Number, index)
 	if r.row.Skip != "" {
 		return

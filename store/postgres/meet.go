@@ -39,12 +39,12 @@ func (a *arriving) into() []any {
 }
 
 func (a *arriving) key() payout.Key {
-	return payout.Key{ProjectID: uint32(a.project), PaymentID: a.paymentID} //nolint:gosec // it was 32 bits
+	return payout.Key{ProjectID: uint32(a.project), PaymentID: a.paymentID}
 }
 
 // row is the row as it came, but for what it will be signed over.
 func (l *load) row(a *arriving) (store.Row, error) {
-	cells, err := l.s.sealer.Open(a.sealed, a.key(), l.b.Number, uint32(a.index)) //nolint:gosec // it was 32 bits
+	cells, err := l.s.sealer.Open(a.sealed, a.key(), l.b.Number, uint32(a.index))
 	return store.Row{
 		Line: int(a.line), Key: a.key(), Method: a.method, Amount: payout.Amount{Minor: a.minor, Currency: a.currency}, Masked: a.destinationShown, Cells: cells,
 	}, err
@@ -109,7 +109,7 @@ func (l *load) known1(w *writer, a *arriving, r *codec.Record, m *met, starting 
 	if r.Key != a.key() {
 		return fmt.Errorf("%w: the id of %s leads to another payout", store.ErrDamaged, a.key())
 	}
-	at := payout.Place{Batch: l.b.Number, Index: uint32(a.index)} //nolint:gosec // it was 32 bits
+	at := payout.Place{Batch: l.b.Number, Index: uint32(a.index)}
 	m.rows = append(m.rows, a.index)
 	if r.FreesID() {
 		if starting[r.Number] {
@@ -183,7 +183,7 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 	b.Queue(l.s.sql(`update @ids i set payout = n.number from incoming n where n.payout = n.number and n.number <> 0 and i.id = n.id`))
 	b.Queue(l.s.sql(insertPayouts), payout.StateNew.String())
 	b.Queue(l.s.sql(`insert into @lines (batch, idx, payout, line, skip, sealed) select $1, idx, coalesce(payout, number), line, skip, sealed from incoming order by idx`), int64(l.b.Number))
-	b.Queue(l.s.sql(`update @meta set next_number = $1, next_batch = $2`), int64(l.base)+int64(l.b.Rows), int64(l.b.Number)+1) //nolint:gosec // no store has so many
+	b.Queue(l.s.sql(`update @meta set next_number = $1, next_batch = $2`), int64(l.base)+int64(l.b.Rows), int64(l.b.Number)+1)
 	b.Queue(`select currency, count(*), sum(minor)::bigint from incoming where payout is null or payout = number and number <> 0 group by 1`).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			var currency string

@@ -304,7 +304,7 @@ func (s *Store) leave() error {
 	b.Queue(s.sql(`update @probe set token = 0 where owner = $1`), w.id)
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return nil //nolint:nilerr // the others find it silent
+		return nil
 	}
 	defer c.Release()
 	_ = c.SendBatch(ctx, b).Close() // the same

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -150,17 +149,8 @@ func (w *world) Files(t testing.TB) (files [][]byte) {
 		t.Skip("not a cluster of the tests' own")
 	}
 	w.sql(t, `checkpoint`)
-	for _, folder := range []string{"base", "pg_wal"} {
-		require.NoError(t, filepath.WalkDir(filepath.Join(c.Dir, folder), func(path string, d os.DirEntry, err error) error {
-			if err != nil || d.IsDir() {
-				return nil //nolint:nilerr // other tests remove theirs
-			}
-			b, err := os.ReadFile(path)
-			if err == nil {
-				files = append(files, b)
-			}
-			return nil //nolint:nilerr // the same
-		}))
+	for _, b := range c.Files() {
+		files = append(files, b)
 	}
 	require.NotEmpty(t, files)
 	return files

@@ -301,7 +301,7 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) (o
 		return nil, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+len(out)+1, header.Short())
 	}
 	for i := range out {
-		out[i].Cells, err = s.sealer.Open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index)) //nolint:gosec // it was 32 bits
+		out[i].Cells, err = s.sealer.Open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index))
 		if err != nil {
 			return nil, err
 		}

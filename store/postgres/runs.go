@@ -73,7 +73,7 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 			return err
 		}
 		b := &pgx.Batch{}
-		b.Queue(s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value) //nolint:gosec // it was one
+		b.Queue(s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
 		return t.commit(ctx, b)
 	})
 	if err != nil {
@@ -87,14 +87,14 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) error {
 	return s.write(ctx, nil, func(ctx context.Context, t *tx) error {
 		var value []byte
-		err := t.c.QueryRow(ctx, s.sql(`select run from @runs where number = $1 for update`), int64(number)).Scan(&value) //nolint:gosec // it was one
+		err := t.c.QueryRow(ctx, s.sql(`select run from @runs where number = $1 for update`), int64(number)).Scan(&value)
 		if errors.Is(err, pgx.ErrNoRows) {
 			err = fmt.Errorf("%w: run %d is missing", store.ErrDamaged, number)
 		}
 		if err != nil {
 			return err
 		}
-		r, err := decodeRun(int64(number), value) //nolint:gosec // it was one
+		r, err := decodeRun(int64(number), value)
 		if err != nil {
 			return err
 		}
@@ -103,7 +103,7 @@ func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) err
 			return err
 		}
 		b := &pgx.Batch{}
-		b.Queue(s.sql(`update @runs set run = $2 where number = $1`), int64(number), value) //nolint:gosec // it was one
+		b.Queue(s.sql(`update @runs set run = $2 where number = $1`), int64(number), value)
 		return t.commit(ctx, b)
 	})
 }

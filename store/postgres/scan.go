@@ -51,7 +51,7 @@ func (s *claimScan) run(ctx context.Context) (more bool, err error) {
 				return false, err
 			}
 			if keep {
-				s.w.freed[payout.Place{Batch: s.header.Number, Index: uint32(l.index)}] = true //nolint:gosec // it was 32 bits
+				s.w.freed[payout.Place{Batch: s.header.Number, Index: uint32(l.index)}] = true
 			}
 		}
 		s.read += int(to - s.cursor)
@@ -127,7 +127,7 @@ func (s *claimScan) take(ctx context.Context, l *lineRow) (keep bool, err error)
 	} else {
 		e.Kind, e.Attempt, e.Owner, e.Batch = payout.Claimed, r.Attempt+1, uint64(s.s.owner.id), s.header.Number
 	}
-	cells, err := s.s.sealer.Open(l.sealed, r.Key, s.header.Number, uint32(l.index)) //nolint:gosec // it was 32 bits
+	cells, err := s.s.sealer.Open(l.sealed, r.Key, s.header.Number, uint32(l.index))
 	if err != nil {
 		return false, err
 	}
@@ -156,7 +156,7 @@ func (s *claimScan) take(ctx context.Context, l *lineRow) (keep bool, err error)
 // flush adds what writes the claim with its number.
 func (s *claimScan) flush(b *pgx.Batch, n int64) error {
 	for _, index := range s.gone {
-		delete(s.w.freed, payout.Place{Batch: s.header.Number, Index: uint32(index)}) //nolint:gosec // it was 32 bits
+		delete(s.w.freed, payout.Place{Batch: s.header.Number, Index: uint32(index)})
 	}
 	if len(s.gone) > 0 {
 		b.Queue(s.s.sql(`delete from @freed where batch = $1 and idx = any($2)`), int64(s.header.Number), s.gone)

@@ -199,7 +199,7 @@ func (w *writer) flushPayouts(b *pgx.Batch) error {
 		r := w.records[uint64(number)]
 		p := &r.Payout
 		p.PollAt = p.PollAt.Truncate(time.Microsecond)
-		states, checks, attempts = append(states, p.State.String()), append(checks, p.NeedsCheck()), append(attempts, int32(p.Attempt)) //nolint:gosec // attempts are few
+		states, checks, attempts = append(states, p.State.String()), append(checks, p.NeedsCheck()), append(attempts, int32(p.Attempt))
 		statuses, codes = append(statuses, text(p.Reported.Status)), append(codes, text(p.Reported.Code))
 		finals, polls = append(finals, timestamp(p.FinalAt)), append(polls, timestamp(p.PollAt))
 		owners, records = append(owners, int64(p.Owner)), append(records, r.Encode(be64(r.Number)))
@@ -241,7 +241,7 @@ func (w *writer) flushCounts(b *pgx.Batch, changedAt *time.Time) {
 			for i, v := range []int64{int64(k.batch), c.n, c.minor, c.checks, c.aside, c.stuck} {
 				cols[i] = append(cols[i], v)
 			}
-			states, currencies = append(states, int16(k.state)), append(currencies, k.currency) //nolint:gosec // few states
+			states, currencies = append(states, int16(k.state)), append(currencies, k.currency)
 		}
 		b.Queue(w.s.sql(upsertCounts), cols[0], states, w.s.slot, currencies, cols[1], cols[2], cols[3], cols[4], cols[5], changedAt)
 	}
@@ -319,7 +319,7 @@ func (w *writer) readCells(places []payout.Place) error {
 		if err := got.Scan(&batch, &row, &sealed); err != nil {
 			return err
 		}
-		w.cells[payout.Place{Batch: uint32(batch), Index: uint32(row)}] = sealed //nolint:gosec // they were 32 bits
+		w.cells[payout.Place{Batch: uint32(batch), Index: uint32(row)}] = sealed
 	}
 	return got.Err()
 }

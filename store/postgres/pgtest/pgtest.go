@@ -122,7 +122,7 @@ func Start(dir string) (*Cluster, error) {
 		uid, _ := strconv.ParseUint(of.Uid, 10, 32)
 		gid, _ := strconv.ParseUint(of.Gid, 10, 32)
 		c.as = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
-		if err := os.Chown(dir, int(uid), int(gid)); err != nil { //nolint:gosec // ids are small
+		if err := os.Chown(dir, int(uid), int(gid)); err != nil {
 			return nil, err
 		}
 	}
@@ -173,4 +173,22 @@ func (c *Cluster) run(program string, args ...string) error {
 		return fmt.Errorf("%s: %w: %s", program, err, text)
 	}
 	return nil
+}
+
+// Files reads everything that the server has written, its write-ahead log among it. What
+// goes away meanwhile is left out.
+func (c *Cluster) Files() (files map[string][]byte) {
+	files = map[string][]byte{}
+	for _, folder := range []string{"base", "global", "pg_wal"} {
+		_ = filepath.WalkDir(filepath.Join(c.Dir, folder), func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return nil //nolint:nilerr // it is gone
+			}
+			if b, err := os.ReadFile(path); err == nil { //nolint:gosec // of the tests' own cluster
+				files[path] = b
+			}
+			return nil
+		})
+	}
+	return files
 }
