@@ -9,7 +9,6 @@ import (
 	"math"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -93,7 +92,7 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 	b := &pgx.Batch{}
 	b.Queue(`select set_config('lock_timeout', '0', true)`)
 	b.Queue(lockAlone, l.s.lockNumber(lockLoad))
-	b.Queue(`select set_config('lock_timeout', $1, true)`, strconv.Itoa(int(time.Minute.Milliseconds()))+"ms")
+	b.Queue(`select set_config('lock_timeout', $1, true)`, milliseconds(time.Minute))
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}

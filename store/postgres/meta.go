@@ -100,11 +100,10 @@ func (s *Store) checkStore(ctx context.Context) error {
 		if err := c.SendBatch(ctx, b).Close(); err != nil {
 			return err
 		}
+		if err := m.usable(); err != nil {
+			return err
+		}
 		switch {
-		case m.readableBy > format:
-			return fmt.Errorf("%w (its tables have format %d, this masspay knows %d)", store.ErrNewer, m.format, format)
-		case m.format < format:
-			return fmt.Errorf("%w (its tables have format %d, this masspay wants %d)", store.ErrOlder, m.format, format)
 		case m.check != s.sealer.Check():
 			return fmt.Errorf("schema %s: %w", s.o.Schema, store.ErrKey)
 		case fsync != "on":
@@ -116,6 +115,17 @@ func (s *Store) checkStore(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// usable says what a masspay can do with tables of a format.
+func (m *meta) usable() error {
+	switch {
+	case m.readableBy > format:
+		return fmt.Errorf("%w (its tables have format %d, this masspay knows %d)", store.ErrNewer, m.format, format)
+	case m.format < format:
+		return fmt.Errorf("%w (its tables have format %d, this masspay wants %d)", store.ErrOlder, m.format, format)
+	}
+	return nil
 }
 
 func unsafe(setting string) error {

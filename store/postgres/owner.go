@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -35,11 +36,12 @@ const (
 
 // owner is this process as the store knows it.
 type owner struct {
-	id      int64 // in owners, once it has claimed; also the clock's keeper
-	process process
-	silence time.Duration
-	every   time.Duration
-	started time.Time // of this store, for monotonic times
+	id           int64 // in owners, once it has claimed; also the clock's keeper
+	process      process
+	silence      time.Duration
+	confirmedFor time.Duration
+	every        time.Duration
+	started      time.Time // of this store, for monotonic times
 
 	mu        sync.Mutex
 	known     bool          // it is in owners
@@ -62,12 +64,15 @@ type watch struct {
 
 func (w *owner) init(o Options) {
 	w.id = rand.Int64() | 1<<32 //nolint:gosec // to tell processes apart, not secret
-	w.process, w.silence, w.every, w.started = thisProcess(), silence, beatEvery, time.Now()
+	w.process, w.silence, w.confirmedFor, w.every, w.started = thisProcess(), silence, confirmedFor, beatEvery, time.Now()
 	if o.process != nil {
 		w.process = *o.process
 	}
 	if o.silence > 0 {
 		w.silence = o.silence
+	}
+	if o.confirmed > 0 {
+		w.confirmedFor = o.confirmed
 	}
 	if o.every > 0 {
 		w.every = o.every
@@ -262,13 +267,10 @@ func (s *Store) MaySend(ctx context.Context, dialled bool) error {
 		return w.error("others have taken it for dead")
 	case !known:
 		return w.error("it holds no claim")
-	case age < confirmedFor && !dialled:
+	case age < w.confirmedFor && !dialled:
 		return nil
 	}
-	begun := sinceBoot()
-	b := &pgx.Batch{}
-	s.confirm(b, begun, false)
-	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.SendBatch(ctx, b).Close() })
+	err := s.askConfirmed(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch age = sinceBoot() - w.confirmed; {
@@ -276,10 +278,30 @@ func (s *Store) MaySend(ctx context.Context, dialled bool) error {
 		return w.error("others have taken it for dead")
 	case err != nil:
 		return fmt.Errorf("%w: the database has not confirmed for %.1f s that it lives: %w", store.ErrFenced, age.Seconds(), err)
-	case age >= confirmedFor:
+	case age >= w.confirmedFor:
 		return w.error(fmt.Sprintf("the database has not confirmed for %.1f s that it lives", age.Seconds()))
 	}
 	return nil
+}
+
+// askConfirmed asks the database whether this process is fenced, for as long as one that
+// is away is waited for.
+func (s *Store) askConfirmed(ctx context.Context) error {
+	for end := time.Now().Add(s.o.wait()); ; {
+		b := &pgx.Batch{}
+		s.confirm(b, sinceBoot(), false)
+		err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.SendBatch(ctx, b).Close() })
+		if !errors.Is(err, store.ErrBusy) || time.Now().After(end) {
+			return err
+		}
+		t := time.NewTimer(tryAgain)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // leave ends the beating and gives up this process's place.
@@ -309,4 +331,10 @@ func (s *Store) leave() error {
 	defer c.Release()
 	_ = c.SendBatch(ctx, b).Close() // the same
 	return nil
+}
+
+func (w *owner) isFenced() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fenced
 }

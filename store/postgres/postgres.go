@@ -47,9 +47,11 @@ type Options struct {
 	// nil: time.Now.
 	Now func() time.Time
 
-	process *process      // this one; tests let others look dead
-	silence time.Duration // after which an owner is fenced; 0: 30 s
-	every   time.Duration // between beats; 0: 2 s
+	process   *process      // this one; tests let others look dead
+	silence   time.Duration // after which an owner is fenced; 0: 30 s
+	confirmed time.Duration // for which a confirmation counts; 0: 10 s
+	every     time.Duration // between beats; 0: 2 s
+	idle      time.Duration // that a transaction may take between two statements; 0: 10 s
 }
 
 // DefaultSchema is the schema that masspay's tables are in.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -35,9 +36,14 @@ func (e *unsureError) Unwrap() error { return store.ErrBusy }
 // A transaction lets go of its rows when its process is suspended, and does not wait long
 // for those of others. It is durable on the disk, and where the database replicates
 // synchronously on the standby, when its commit returns.
-const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', '10s', true)`
+const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
 
-const lockTimeout = 5 * time.Second
+const (
+	lockTimeout = 5 * time.Second
+	idleTimeout = 10 * time.Second
+)
+
+func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
 
 // write runs a function in a transaction, with the statements of first already sent with
 // its beginning. What the function did not commit is rolled back.
@@ -57,7 +63,7 @@ func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b 
 	t := &tx{s: s, c: conn.Conn()}
 	b := &pgx.Batch{}
 	b.Queue("begin")
-	b.Queue(begin, strconv.FormatInt(locks.Milliseconds(), 10)+"ms")
+	b.Queue(begin, milliseconds(locks), milliseconds(cmp.Or(s.o.idle, idleTimeout)))
 	t.readClock(b)
 	if first != nil {
 		first(b)
@@ -76,15 +82,17 @@ func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b 
 	return err
 }
 
-// readClock adds a look at the store's clock.
+// readClock adds a look at the store's clock, and at the format of its tables: they may be
+// brought to a later one while a process has them open.
 func (t *tx) readClock(b *pgx.Batch) {
-	b.Queue(t.s.sql(`select boot, at from @clock`)).QueryRow(func(row pgx.Row) error {
+	b.Queue(t.s.sql(`select c.boot, c.at, m.format, m.readable_by from @clock c, @meta m`)).QueryRow(func(row pgx.Row) error {
 		var boot, at int64
-		if err := row.Scan(&boot, &at); err != nil {
+		var m meta
+		if err := row.Scan(&boot, &at, &m.format, &m.readableBy); err != nil {
 			return err
 		}
 		t.tick = t.s.clock.saw(boot, at)
-		return nil
+		return m.usable()
 	})
 }
 

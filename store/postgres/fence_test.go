@@ -1,0 +1,240 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/postgres/pgtest"
+	"masspay/store/storetest"
+)
+
+// link is a way to the database that can be cut.
+type link struct {
+	dir    string
+	to     string
+	mu     sync.Mutex
+	broken bool
+	conns  map[net.Conn]bool
+}
+
+// newLink makes a way to the cluster of the tests, as a socket in a folder of its own.
+func newLink(t testing.TB) *link {
+	t.Helper()
+	pgtest.URL(t)
+	c := pgtest.Shared()
+	if c == nil {
+		t.Skip("not a cluster of the tests' own")
+	}
+	dir, err := os.MkdirTemp("", "masspay-link-") // a short name: it is that of a socket
+	require.NoError(t, err)
+	l := &link{dir: dir, to: filepath.Join(c.Socket, ".s.PGSQL.5432"), conns: map[net.Conn]bool{}}
+	listener, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		l.cut()
+		_ = os.RemoveAll(dir)
+	})
+	go func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go l.carry(c)
+		}
+	}()
+	return l
+}
+
+func (l *link) url() string { return "postgres://masspay@/postgres?host=" + l.dir }
+
+func (l *link) carry(c net.Conn) {
+	server, err := net.Dial("unix", l.to)
+	l.mu.Lock()
+	if err != nil || l.broken {
+		l.mu.Unlock()
+		_ = c.Close()
+		return
+	}
+	l.conns[c], l.conns[server] = true, true
+	l.mu.Unlock()
+	go func() { _, _ = io.Copy(server, c); _ = server.Close() }()
+	_, _ = io.Copy(c, server)
+	_ = c.Close()
+}
+
+// cut ends what goes through the link, and lets nothing through any more.
+func (l *link) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = true
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	clear(l.conns)
+}
+
+func (l *link) mend() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.broken = false
+}
+
+// A machine whose link to the database is cut stops sending before others take it for
+// dead, and sends nothing when the link is back; what it heard is still applied.
+func TestAMachineThatIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	l := newLink(t)
+	o := w.options()
+	o.URL, o.every, o.confirmed, o.silence, o.Wait = l.url(), 20*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond, 200*time.Millisecond
+	cutOff, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, cutOff.Close()) }()
+	o = w.options()
+	o.every, o.silence = 20*time.Millisecond, 900*time.Millisecond
+	other, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close()) }()
+	b := storetest.Load(t, other, "a", storetest.Rows("a", 6))
+	c := storetest.Claim(t, cutOff, b, 3)
+	require.Len(t, c, 3)
+	require.NoError(t, cutOff.MaySend(t.Context(), false))
+	require.NoError(t, cutOff.MaySend(t.Context(), true))
+	storetest.Claim(t, other, b, 1) // it beats, and watches
+
+	l.cut()
+	begun := time.Now()
+	require.ErrorIs(t, cutOff.MaySend(t.Context(), true), store.ErrFenced, "a connection that is new asks the database")
+	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), false) != nil }, 5*time.Second, time.Millisecond)
+	stopped := time.Since(begun)
+	recovered := 0
+	require.Eventually(t, func() bool {
+		n, err := other.Recover(t.Context())
+		recovered += n
+		return err == nil && recovered == 3
+	}, 10*time.Second, 10*time.Millisecond)
+	require.Less(t, stopped, time.Since(begun), "it stops sending before it is taken for dead")
+	require.GreaterOrEqual(t, time.Since(begun), 800*time.Millisecond)
+
+	l.mend()
+	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), true) != nil && cutOff.owner.isFenced() }, 5*time.Second, 10*time.Millisecond)
+	_, err = cutOff.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "gate.example"})
+	require.ErrorIs(t, err, store.ErrFenced)
+	changes, err := cutOff.Apply(t.Context(), payout.Event{
+		Key: c[0].Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example", At: time.Now(),
+	})
+	require.NoError(t, err)
+	require.Equal(t, payout.StateAccepted, changes[0].After.State, "what it heard counts")
+	require.NotZero(t, changes[0].After.Flags&payout.WasDoubted)
+}
+
+// A watcher that was without the database itself does not take the others' silence for
+// death.
+func TestAWatcherThatWasBlind(t *testing.T) {
+	t.Parallel()
+	w := &owner{silence: time.Second, watch: map[int64]watch{}, process: process{}}
+	others := []living{{id: 1, beats: 5}}
+	require.Empty(t, w.silent(others, 10*time.Second))
+	require.Empty(t, w.silent(others, 10*time.Second+900*time.Millisecond))
+	require.Len(t, w.silent(others, 11*time.Second), 1)
+	w.watch = map[int64]watch{}
+	require.Empty(t, w.silent(others, 12*time.Second))
+	require.Empty(t, w.silent(others, 12*time.Second+watched+time.Millisecond), "it has not looked for too long: the watch begins anew")
+	others[0].beats++
+	require.Empty(t, w.silent(others, 20*time.Second))
+}
+
+// The store's clock is kept by one process at a time, goes on when that is gone, and never
+// runs faster than real time.
+func TestTheClockHasAKeeper(t *testing.T) {
+	t.Parallel()
+	c := &storeClock{}
+	_ = c
+	w := newWorld(t)
+	open := func() *Store {
+		o := w.options()
+		o.every = 10 * time.Millisecond
+		s, err := Open(t.Context(), o)
+		require.NoError(t, err)
+		s.live()
+		return s
+	}
+	begun := time.Now()
+	all := []*Store{open(), open(), open()}
+	first := all[0].Tick()
+	keeper := func() (n int) {
+		for i, s := range all {
+			s.clock.mu.Lock()
+			if s.clock.keeping {
+				n += 1 << i
+			}
+			s.clock.mu.Unlock()
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return keeper() != 0 }, 20*time.Second, 10*time.Millisecond, "after it has stood still for a while, one takes over")
+	k := keeper()
+	require.Zero(t, k&(k-1), "one keeper")
+	require.Eventually(t, func() bool {
+		d, ok := all[0].Tick().Since(first)
+		return ok && d > 200*time.Millisecond
+	}, 10*time.Second, 10*time.Millisecond, "it goes")
+	for _, s := range all {
+		d, ok := s.Tick().Since(first)
+		require.True(t, ok)
+		require.LessOrEqual(t, d, time.Since(begun))
+	}
+	for _, s := range all {
+		require.NoError(t, s.Close())
+	}
+}
+
+// A process that is suspended between its locks and its commit does not keep the others.
+func TestSuspendedInsideATransaction(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options()
+	o.idle = 100 * time.Millisecond
+	suspended, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, suspended.Close()) }()
+	other := w.Open(t)
+	b := storetest.Load(t, other, "a", storetest.Rows("a", 3))
+	err = suspended.write(t.Context(), nil, func(ctx context.Context, t *tx) error {
+		if _, err := t.c.Exec(ctx, suspended.sql(`select 1 from @batches where number = $1 for update`), int64(b.Number)); err != nil {
+			return err
+		}
+		<-time.After(500 * time.Millisecond) // as SIGSTOP would
+		return t.commit(ctx, nil)
+	})
+	require.ErrorIs(t, err, store.ErrBusy)
+	require.Len(t, storetest.Claim(t, other, b, 3), 3)
+}
+
+// A store whose tables a newer masspay has changed is not written by this one, also where
+// it had it open before.
+func TestANewerSchema(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 1))
+	w.sql(t, fmt.Sprintf(`update %s.meta set format = 9, readable_by = 9`, w.o.Schema))
+	_, err := Open(t.Context(), w.options())
+	require.ErrorIs(t, err, store.ErrNewer)
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
+	require.ErrorIs(t, err, store.ErrNewer)
+	w.sql(t, fmt.Sprintf(`update %s.meta set format = 1, readable_by = 1`, w.o.Schema))
+}
