@@ -24,9 +24,10 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 // world is a store in a schema of its own.
 type world struct {
-	o     Options
-	admin *pgx.Conn
-	mu    sync.Mutex // admin is for one at a time
+	o       Options
+	admin   *pgx.Conn
+	cluster *pgtest.Cluster // nil: not the tests' own
+	mu      sync.Mutex      // admin is for one at a time
 
 	pids sync.Mutex
 	next int64
@@ -37,6 +38,12 @@ func fresh(t testing.TB) storetest.World { return newWorld(t) }
 
 func newWorld(t testing.TB) *world {
 	url := pgtest.URL(t)
+	w := newWorldAt(t, url)
+	w.cluster = pgtest.Shared()
+	return w
+}
+
+func newWorldAt(t testing.TB, url string) *world {
 	var b [6]byte
 	_, _ = rand.Read(b[:])
 	w := &world{dead: map[int64]bool{}, o: Options{
@@ -144,7 +151,7 @@ func (w *world) Damage(t testing.TB, key payout.Key) (mend func()) {
 
 // Files are those of the whole cluster, its write-ahead log among them.
 func (w *world) Files(t testing.TB) (files [][]byte) {
-	c := pgtest.Shared()
+	c := w.cluster
 	if c == nil {
 		t.Skip("not a cluster of the tests' own")
 	}

@@ -27,6 +27,8 @@ type Cluster struct {
 	Socket string // folder of its socket
 	bin    string
 	as     *syscall.Credential // nil: as the tests
+
+	bouncer *exec.Cmd // nil: none
 }
 
 // URL is the address of a database of the cluster.
@@ -87,7 +89,9 @@ func Main(m *testing.M) {
 // binaries is the folder of initdb and its like.
 func binaries() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		if path, err = filepath.EvalSymlinks(path); err == nil && exists(filepath.Join(filepath.Dir(path), "pg_basebackup")) {
+			return filepath.Dir(path), nil
+		}
 	}
 	if out, err := exec.CommandContext(context.Background(), "pg_config", "--bindir").Output(); err == nil {
 		if dir := strings.TrimSpace(string(out)); exists(filepath.Join(dir, "initdb")) {
@@ -148,6 +152,10 @@ func (c *Cluster) Down(mode string) error {
 
 // Remove stops the server, and removes its files.
 func (c *Cluster) Remove() {
+	if c.bouncer != nil {
+		_ = c.bouncer.Process.Kill()
+		_ = c.bouncer.Wait()
+	}
 	_ = c.Down("immediate")
 	_ = os.RemoveAll(c.Socket)
 }
@@ -191,4 +199,77 @@ func (c *Cluster) Files() (files map[string][]byte) {
 		})
 	}
 	return files
+}
+
+// Mkdir makes a folder that belongs to the server's user.
+func (c *Cluster) Mkdir(path string) error {
+	if err := os.Mkdir(path, 0o700); err != nil || c.as == nil {
+		return err
+	}
+	return os.Chown(path, int(c.as.Uid), int(c.as.Gid))
+}
+
+// Copy makes a base backup of the server, as a cluster that is not started.
+func (c *Cluster) Copy() (*Cluster, error) {
+	dir, err := os.MkdirTemp(os.TempDir(), "masspay-pg-")
+	if err != nil {
+		return nil, err
+	}
+	if c.as != nil {
+		if err := os.Chown(dir, int(c.as.Uid), int(c.as.Gid)); err != nil {
+			return nil, err
+		}
+	}
+	to := &Cluster{Dir: filepath.Join(dir, "data"), Socket: dir, bin: c.bin, as: c.as}
+	return to, c.run("pg_basebackup", "-h", c.Socket, "-U", "masspay", "-D", to.Dir, "-c", "fast", "-X", "stream")
+}
+
+// Standby makes a copy a standby without a primary.
+func (c *Cluster) Standby() error { return c.signal("standby.signal") }
+
+// Recover makes a copy recover with settings when it is started.
+func (c *Cluster) Recover(settings ...string) error {
+	file := filepath.Join(c.Dir, "postgresql.auto.conf")
+	text, err := os.ReadFile(file) //nolint:gosec // of the tests' own cluster
+	if err != nil {
+		return err
+	}
+	text = append(text, []byte(strings.Join(settings, "\n")+"\n")...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return err
+	}
+	return c.signal("recovery.signal")
+}
+
+func (c *Cluster) signal(name string) error {
+	path := filepath.Join(c.Dir, name)
+	if err := os.WriteFile(path, nil, 0o600); err != nil || c.as == nil {
+		return err
+	}
+	return os.Chown(path, int(c.as.Uid), int(c.as.Gid))
+}
+
+// Bouncer starts a PgBouncer in transaction mode before the server, and returns the address
+// of the same database through it. It ends with the cluster.
+func (c *Cluster) Bouncer(program string) (url string, err error) {
+	config := filepath.Join(c.Socket, "bouncer.ini")
+	text := "[databases]\npostgres = host=" + c.Socket + " port=5432 dbname=postgres user=masspay\n" +
+		"[pgbouncer]\nlisten_addr =\nlisten_port = 6432\nunix_socket_dir = " + c.Socket + "\nauth_type = any\npool_mode = transaction\nmax_client_conn = 1000\ndefault_pool_size = 100\n" +
+		"logfile = " + c.Socket + "/bouncer.log\npidfile = " + c.Socket + "/bouncer.pid\nunix_socket_mode = 0777\n"
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil { //nolint:gosec // it holds no secret
+		return "", err
+	}
+	cmd := exec.CommandContext(context.Background(), program, config) //nolint:gosec // PgBouncer
+	cmd.Dir, cmd.SysProcAttr = "/", &syscall.SysProcAttr{Credential: c.as}
+	if err := cmd.Start(); err != nil {
+		return "", err
+	}
+	c.bouncer = cmd
+	for range 200 {
+		if exists(filepath.Join(c.Socket, ".s.PGSQL.6432")) {
+			return "postgres://masspay@/postgres?host=" + c.Socket + "&port=6432", nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return "", errors.New("pgbouncer does not listen")
 }
