@@ -22,6 +22,7 @@ type config struct {
 	Store     storeConfig     `yaml:"store"`
 	Callbacks callbacksConfig `yaml:"callbacks"`
 	Admin     adminConfig     `yaml:"admin"`
+	Work      workConfig      `yaml:"work"`
 
 	file     string            // where it was read
 	settling bool              // what is said otherwise in the store is about to be changed
@@ -97,6 +98,11 @@ type callbacksConfig struct {
 	TrustedProxies []string `yaml:"trusted_proxies"`
 }
 
+// workConfig is for masspay work.
+type workConfig struct {
+	Shares int `yaml:"shares"`
+}
+
 type adminConfig struct {
 	Listen string `yaml:"listen"`
 }
@@ -108,6 +114,7 @@ func defaultConfig() config {
 			StatusAfter: payout.DefaultStatusAfter, QuietPeriod: payout.DefaultQuietPeriod, MaxRefusals: 20,
 		},
 		Result:    resultConfig{Mode: "0640"},
+		Work:      workConfig{Shares: 2},
 		Callbacks: callbacksConfig{Listen: "127.0.0.1:8080", Path: "/callbacks"},
 	}
 }

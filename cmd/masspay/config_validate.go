@@ -91,6 +91,9 @@ func (c *config) validate() (problems []string) {
 			bad("limits.run_total %s: want an amount with its currency, as in 5000000.00KGS", said(c.Limits.RunTotal))
 		}
 	}
+	if c.Work.Shares < 1 || c.Work.Shares > 64 {
+		bad("work.shares %d: want 1 to 64", c.Work.Shares)
+	}
 	problems = append(problems, c.Callbacks.validate()...)
 	if c.Admin.Listen != "" {
 		if wrong := wrongListen("admin.listen", c.Admin.Listen); wrong != "" {

@@ -145,6 +145,9 @@ func (a *app) initDatabase(ctx context.Context, c *config) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
+	if err := prepareStore(ctx, s); err != nil {
+		return err
+	}
 	if settled, ok := s.(store.Settled); ok {
 		if err := settled.Settle(ctx, c.settings()); err != nil {
 			return err
@@ -221,6 +224,9 @@ func (a *app) initStore(ctx context.Context, c *config) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
+	if err := prepareStore(ctx, s); err != nil {
+		return err
+	}
 	mended, err := mendStore(ctx, s)
 	switch {
 	case err != nil:

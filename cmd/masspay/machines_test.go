@@ -199,3 +199,59 @@ func TestADatabaseThatIsNotThere(t *testing.T) {
 	require.Contains(t, n.said.String(), "nothing was sent by this run")
 	require.Zero(t, n.requests())
 }
+
+// Three machines that work, one run that only loads, and disasters: a machine is killed,
+// the database stopped, River's jobs thrown away. What is left finishes the batch.
+func TestWorkers(t *testing.T) {
+	t.Parallel()
+	n := newMachinesNight(t, 40, gatesim.Config{
+		OutcomeAfter: 50 * time.Millisecond, StatusLag: 200 * time.Millisecond, Rates: map[gatesim.Fault]float64{gatesim.CutAfter: 0.03, gatesim.CutBefore: 0.03},
+	})
+	n.file("payouts.csv", 120)
+	serve := n.serving()
+	defer func() { serve.kill() }()
+	var workers []*exec.Cmd
+	work := func() {
+		cmd := n.command("work")
+		require.NoError(t, cmd.Start())
+		workers = append(workers, cmd)
+	}
+	for range 3 {
+		work()
+	}
+	require.Equal(t, exitOpen, n.masspay("run", "payouts.csv", "--detach"))
+	n.after(20)
+	require.NoError(t, workers[0].Process.Kill())
+	_ = workers[0].Wait()
+	n.after(40)
+	require.NoError(t, n.cluster.Down("immediate"))
+	pause(time.Second)
+	require.NoError(t, n.cluster.Up())
+	n.after(60)
+	require.NoError(t, n.cluster.Run("psql", "-h", n.cluster.Socket, "-U", "masspay", "-c", "truncate river.river_job", "postgres"))
+	work() // it looks at once for batches that have no turns
+	code := n.masspay("status", "--watch", "payouts.csv")
+	for tries := 0; code == exitBusy && tries < 10; tries++ {
+		code = n.masspay("status", "--watch", "payouts.csv")
+	}
+	for _, w := range workers[1:] {
+		require.NoError(t, w.Process.Signal(syscall.SIGTERM))
+	}
+	for _, w := range workers[1:] {
+		require.NoError(t, w.Wait(), "it drains, and ends well")
+	}
+	require.Equal(t, exitDone, code, "%s", n.said.String())
+	require.Equal(t, exitDone, n.masspay("report", "payouts.csv", "-o", "result.csv"))
+	n.check("payouts.csv", "result.csv")
+}
+
+// What one machine sends needs no database, and what many need says so.
+func TestOneMachineHasNoWorkers(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 40, gatesim.Config{})
+	n.file("payouts.csv", 3)
+	require.Equal(t, exitConfig, n.masspay("work"))
+	require.Equal(t, exitConfig, n.masspay("run", "payouts.csv", "--detach"))
+	require.Contains(t, n.said.String(), "store.url")
+	require.Zero(t, n.requests())
+}

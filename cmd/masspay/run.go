@@ -12,6 +12,7 @@ import (
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
+	"masspay/work"
 )
 
 // runFlags are the flags of run.
@@ -25,6 +26,7 @@ type runFlags struct {
 	dryRun   bool
 	skip     bool
 	askFirst bool
+	detach   bool
 	json     bool
 	yes      bool
 
@@ -68,6 +70,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl.BoolVar(&f.skip, "skip-invalid", false, "leave out rows with problems of their own; exit at least 3")
 	fl.BoolVar(&f.askFirst, "ask-first", false, "the store is a restored copy: ask the gate about each payout before sending it")
 	fl.BoolVar(&f.yes, "yes", false, "do not ask before sending, on a terminal")
+	fl.BoolVar(&f.detach, "detach", false, "load the file and leave it to the machines that run masspay work (needs store.url)")
 	fl.BoolVar(&f.json, "json", false, "print the summary as JSON (needs -o)")
 	return c
 }
@@ -78,6 +81,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		return err
 	}
 	defer func() { _ = s.Close() }()
+	if _, shared := distribution(s); f.detach && !shared {
+		return forOne("--detach")
+	}
 	if f.rateSet {
 		if err := c.higher(f.rate); err != nil {
 			return err
@@ -131,6 +137,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err := a.record(ctx, c, s, "run"+map[bool]string{true: " --batch"}[f.batch != ""], typed, b.ID); err != nil {
 		return err
 	}
+	if f.detach {
+		return a.detach(ctx, c, s, b)
+	}
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
@@ -150,6 +159,25 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		err = a.finish(ctx, s, b, f, o, out)
 	}
 	return a.afterSending(err, b, out.Sent)
+}
+
+// detach leaves a batch to the machines that work.
+func (a *app) detach(ctx context.Context, c *config, s store.Store, b store.Batch) error {
+	o, ok := distribution(s)
+	if !ok {
+		return forOne("--detach")
+	}
+	o.Shares = c.Work.Shares
+	if _, err := s.LetGo(ctx, b.ID, store.HeldByRun); err != nil {
+		return err
+	}
+	if err := work.Hand(ctx, o, b.ID); err != nil {
+		return fmt.Errorf("the batch is loaded, and its turns were not handed on (the machines find it within a minute): %w", err)
+	}
+	a.say("masspay: %s left to the machines that run masspay work; nothing was sent by this one", count(b.Waiting(), "payout"))
+	a.say("hint: to follow it: masspay status --watch %s", b.Short())
+	a.say("hint: when it is through: masspay report %s -o %s", b.Short(), shellWord(suggested(b.Name, "result")))
+	return endWith(outcomeCode(b, false))
 }
 
 // afterSending keeps the errors of a run that has sent something from being

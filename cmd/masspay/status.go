@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 func (a *app) statusCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, watch bool
 	c := &cobra.Command{
 		Use:   "status [BATCH]",
 		Short: "Show where every payout is",
@@ -26,13 +27,19 @@ func (a *app) statusCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = s.Close() }()
-			if len(args) == 1 {
+			switch {
+			case watch && (len(args) == 0 || asJSON):
+				return failf(exitConfig, "masspay status lists the batches", "--watch follows one batch, for people; nothing was sent")
+			case watch:
+				return a.watch(cmd.Context(), s, args[0])
+			case len(args) == 1:
 				return a.statusOf(cmd.Context(), s, args[0], asJSON)
 			}
 			return a.statusAll(cmd.Context(), s, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	c.Flags().BoolVar(&watch, "watch", false, "follow a batch until nothing of it waits any more, or Ctrl-C")
 	return c
 }
 
@@ -58,6 +65,60 @@ func (a *app) statusOf(ctx context.Context, s store.Store, id string, asJSON boo
 		(&app{w: w}).say("%s of the open ones can only be decided by a person (masspay resolve); masspay report %s --action %s tells which", count(n, "payout"), b.Short(), shellWord(result.ActionCheck))
 	}
 	return (&app{w: w}).sayCancelled(ctx, s, b)
+}
+
+// watch follows a batch: a line whenever something has changed.
+func (a *app) watch(ctx context.Context, s store.Store, id string) error {
+	b, err := a.batch(ctx, s, id)
+	if err != nil {
+		return err
+	}
+	for last := ""; ; {
+		if b, err = s.Batch(ctx, b.ID); err != nil && !errors.Is(err, store.ErrBusy) {
+			return err
+		}
+		if now := inWords(tally(b)); err == nil && now != last {
+			last = now
+			_, _ = fmt.Fprintf(a.w.stdout, "%s  %s\n", time.Now().Format(time.TimeOnly), now)
+		}
+		if err == nil && (b.Waiting() <= 0 || b.Held != nil) {
+			if text := holdText(b.Held); text != "" {
+				_, _ = fmt.Fprintln(a.w.stdout, text)
+			}
+			return endWith(outcomeCode(b, false))
+		}
+		t := time.NewTimer(watchEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return endWith(outcomeCode(b, false))
+		}
+	}
+}
+
+// watchEvery is how often a batch that is followed is looked at.
+const watchEvery = time.Second
+
+// processes lists who works on a store that many machines share.
+func (a *app) processes(ctx context.Context, s store.Store) error {
+	peopled, ok := s.(store.Peopled)
+	if !ok {
+		return nil
+	}
+	all, err := peopled.Processes(ctx)
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	_, _ = fmt.Fprintln(a.w.stdout, "processes:")
+	for _, p := range all {
+		state := fmt.Sprintf("sending %s, last heard %s", count(p.Held, "payout"), p.Seen.Format(time.RFC3339))
+		if p.Fenced {
+			state = "taken for dead; last heard " + p.Seen.Format(time.RFC3339)
+		}
+		_, _ = fmt.Fprintf(a.w.stdout, "    %s, process %d, version %s, since %s: %s\n", printable(p.Host), p.PID, printable(p.Version), p.Since.Format(time.RFC3339), state)
+	}
+	return nil
 }
 
 // holdText says why no run sends a batch's payouts, and what lifts that.
@@ -124,7 +185,7 @@ func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
 	if !listed {
 		a.say("no batches yet; masspay run FILE -o RESULT.csv makes one")
 	}
-	return nil
+	return a.processes(ctx, s)
 }
 
 // inWords is a batch in a line: how many rows are in which state. What was not sent

@@ -11,6 +11,7 @@ import (
 	"masspay/store"
 	"masspay/store/bolt"
 	"masspay/store/postgres"
+	"masspay/work"
 )
 
 // This file is the only one that knows which store a configuration names.
@@ -184,6 +185,25 @@ func (c *config) passwordOptions() (postgres.Options, error) {
 	return postgres.Options{
 		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous,
 	}, err
+}
+
+// distribution is how the turns of batches are handed to the machines of a store; false: it
+// is for one machine.
+func distribution(s store.Store) (o work.Options, ok bool) {
+	shared, ok := s.(*postgres.Store)
+	if !ok {
+		return o, false
+	}
+	return work.Options{Pool: shared.Pool()}, true
+}
+
+// prepareStore makes what lies beside a store's own tables, and is made again by every init.
+func prepareStore(ctx context.Context, s store.Store) error {
+	o, ok := distribution(s)
+	if !ok {
+		return nil
+	}
+	return work.Prepare(ctx, o.Pool, o.Schema)
 }
 
 // realStorePath is where a store really lies, whatever links lead to it.

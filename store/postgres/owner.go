@@ -98,8 +98,11 @@ func (s *Store) live() {
 		defer close(w.done)
 		t := time.NewTicker(w.every)
 		defer t.Stop()
-		for {
+		for n := 1; ; n++ {
 			_ = s.beat(ctx) // a database that is away is met by whoever needs it
+			if n%pruneEvery == 0 {
+				_ = s.prune(ctx)
+			}
 			select {
 			case <-ctx.Done():
 				return

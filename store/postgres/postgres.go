@@ -59,7 +59,7 @@ const DefaultSchema = "masspay"
 
 const (
 	defaultWait = 10 * time.Second
-	connections = 8 // of one process at the most
+	connections = 16 // of one process at the most
 )
 
 func (o Options) now() time.Time {
@@ -99,6 +99,7 @@ type Store struct {
 var (
 	_ store.Store   = (*Store)(nil)
 	_ store.Settled = (*Store)(nil)
+	_ store.Peopled = (*Store)(nil)
 )
 
 // slots are how many rows a count is kept in.
@@ -222,3 +223,6 @@ func (s *Store) read(ctx context.Context, do func(ctx context.Context, c *pgxpoo
 	defer c.Release()
 	return s.plain(ctx, do(ctx, c))
 }
+
+// Pool is the store's connections, for what lies beside it in the same database.
+func (s *Store) Pool() *pgxpool.Pool { return s.pool }

@@ -269,7 +269,7 @@ func (c *Cluster) Bouncer(program string) (url string, err error) {
 		if exists(filepath.Join(c.Socket, ".s.PGSQL.6432")) {
 			return "postgres://masspay@/postgres?host=" + c.Socket + "&port=6432", nil
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 	return "", errors.New("pgbouncer does not listen")
 }

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"masspay/batch"
+	"masspay/gate"
+	"masspay/store"
+	"masspay/work"
+)
+
+func (a *app) workCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "work",
+		Short: "Send what other machines have loaded, as one of many (needs store.url)",
+		Long: `Work on every batch of a store that many machines share, together with all other
+machines that do: a minute of a batch at a time. Stop it with SIGTERM or Ctrl-C: it
+waits for the answers to what it has sent. It never goes on with a batch that was
+stopped or is held: masspay run does. A machine that others have taken for dead
+exits with 1, to be started anew.`,
+		Args: args(0, 0, "no arguments"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.work(cmd.Context()) },
+	}
+}
+
+// forOne refuses what needs a store that many machines share.
+func forOne(what string) error {
+	return failf(exitConfig, "masspay run sends by itself; docs/machines.md says when many machines are worth a database", "%s needs a store that many machines share (store.url); nothing was sent", what)
+}
+
+func (a *app) work(ctx context.Context) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := c.noExample(); err != nil {
+		return err
+	}
+	o, ok := distribution(s)
+	if !ok {
+		return forOne("masspay work")
+	}
+	client, closeGate, err := c.gateClient(s)
+	if err != nil {
+		return err
+	}
+	defer closeGate()
+	if err := mayRun(ctx, s, false); err != nil {
+		return err
+	}
+	if err := a.record(ctx, c, s, "work", "", ""); err != nil {
+		return err
+	}
+	if peopled, ok := s.(store.Peopled); ok {
+		if err := peopled.Join(ctx); err != nil {
+			return err
+		}
+	}
+	w := &worker{c: c, s: a.engine(s), client: client, log: a.log()}
+	o.Shares, o.Drain, o.Turn, o.Open, o.Log = c.Work.Shares, c.Gate.Timeout+5*time.Second, w.turn, w.open, quieter(w.log)
+	w.log.Info("working", "store", c.Store.name(), "gate", client.Identity(), "shares", c.Work.Shares, "version", version)
+	err = work.Run(ctx, o)
+	w.log.Info("stopped; what was sent is recorded")
+	return err
+}
+
+// quieter leaves out what River says of its own life.
+func quieter(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+
+// warnings hands on warnings and errors only, and what masspay itself says.
+type warnings struct{ slog.Handler }
+
+// Enabled reports whether a record is handed on.
+func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
+}
+
+// worker works on turns.
+type worker struct {
+	c      *config
+	s      store.Store
+	client *gate.Client
+	log    *slog.Logger
+}
+
+// How long a turn stays for outcomes when it has nothing to send, and how soon and how late
+// it is taken up again.
+const (
+	turnWait    = 5 * time.Second
+	soonestTurn = time.Second
+	latestTurn  = time.Minute
+)
+
+// open lists what has something to send or to wait for, and is not held.
+func (w *worker) open(ctx context.Context) (ids []string, err error) {
+	for b, err := range w.s.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if b.Waiting() > 0 && b.Held == nil {
+			ids = append(ids, b.ID)
+		}
+	}
+	return ids, nil
+}
+
+// turn works on a batch until the context ends, or there is nothing to do for a while.
+func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done bool, err error) {
+	b, err := w.s.Batch(ctx, id)
+	if err != nil || b.Held != nil || b.Waiting() <= 0 {
+		return 0, err == nil, err
+	}
+	g := w.c.Gate
+	log := w.log.With("batch", b.Short())
+	runner := &batch.Runner{
+		Store: w.s, Gate: w.client, Rate: g.Rate, Workers: g.Workers, Timeout: g.Timeout, Attempts: g.Attempts, MaxRefusals: g.MaxRefusals,
+		StatusAfter: g.StatusAfter, Wait: turnWait, Aliases: w.c.aliases(), Others: w.c.otherGate(w.s), By: person(), KeepHold: true,
+		Notify: func(text string) { log.Warn(text) },
+	}
+	out, err := runner.Run(ctx, id)
+	if out.Sent > 0 || out.Polled > 0 {
+		log.Info("turn", "requests", out.Sent, "polled", out.Polled)
+	}
+	switch {
+	case errors.Is(err, store.ErrFenced), out.Fenced != "":
+		return 0, false, errors.Join(store.ErrFenced, err)
+	case err != nil || out.Interrupted:
+		return 0, false, err // the turn is over, and another one goes on
+	}
+	return w.after(context.WithoutCancel(ctx), id, out)
+}
+
+// after says how a batch goes on after a turn that had nothing more to do.
+func (w *worker) after(ctx context.Context, id string, out batch.Ending) (next time.Duration, done bool, err error) {
+	b, err := w.s.Batch(ctx, id)
+	if err != nil || b.Held != nil || b.Waiting() <= 0 {
+		return 0, err == nil, err
+	}
+	if unsent := b.Unsent() - out.ElsewhereNew; unsent > 0 && unsent == b.Waiting()-out.Elsewhere && out.Unreached == "" {
+		// Each of them was turned away as often as a run allows: a person should know.
+		hold := store.Hold{
+			Kind: store.HeldByRun, By: person(), At: time.Now().UTC(),
+			Reason: fmt.Sprintf("%s not sent after %s each", count(unsent, "payout"), count(w.c.Gate.Attempts, "attempt")),
+		}
+		w.log.Warn("batch stopped", "batch", b.Short(), "reason", hold.Reason)
+		return 0, true, w.s.Hold(ctx, id, hold)
+	}
+	due, err := w.s.NextDue(ctx)
+	if err != nil {
+		return 0, false, err
+	}
+	return min(max(time.Until(due), soonestTurn), latestTurn), false, nil
+}

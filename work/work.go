@@ -1,0 +1,153 @@
+// Package work hands the turns of batches to many machines. River distributes them: it
+// knows which machine takes which turn, tries again, and cleans up. It decides nothing
+// about money: whether a payout may be sent, whether a process is dead, the rate and the
+// order are the store's, and a turn that is run twice at once, or not at all, changes only
+// how long things take. What River keeps may be emptied at any moment.
+//
+// It is the only package that imports River.
+package work
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riverpgxv5"
+	"github.com/riverqueue/river/rivermigrate"
+
+	"masspay/store"
+)
+
+// Schema is the schema of River's tables.
+const Schema = "river"
+
+// A turn is a minute of a batch's work at the most. What River allows it is longer, so that
+// it never cuts one off: that would only be met again by the next one, but late.
+const (
+	turnLength  = time.Minute
+	turnTimeout = 2 * time.Minute
+	rescueAfter = 3 * time.Minute // of a machine that died in a turn
+	retryAfter  = 10 * time.Second
+	sweepEvery  = time.Minute
+	manyTimes   = 30_000 // attempts: a turn is never given up
+)
+
+// Options are what a machine works with.
+type Options struct {
+	Pool   *pgxpool.Pool
+	Schema string        // empty: Schema
+	Shares int           // turns of one batch at once, over all machines
+	Drain  time.Duration // how long requests under way are waited for in the end
+
+	// Turn works on a batch until the context ends, or there is nothing to do for a while:
+	// until it says when to go on, or that the batch is done. Its ErrFenced ends Run.
+	Turn func(ctx context.Context, batch string) (next time.Duration, done bool, err error)
+
+	// Open lists the batches, by their ids, that have something to send or to wait for.
+	Open func(ctx context.Context) ([]string, error)
+
+	Log *slog.Logger
+}
+
+// Prepare makes or migrates River's tables, in a schema of their own.
+func Prepare(ctx context.Context, pool *pgxpool.Pool, schema string) error {
+	if schema == "" {
+		schema = Schema
+	}
+	if _, err := pool.Exec(ctx, `create schema if not exists `+pgx.Identifier{schema}.Sanitize()); err != nil {
+		return fmt.Errorf("schema %s: %w", schema, err)
+	}
+	m, err := rivermigrate.New(riverpgxv5.New(pool), &rivermigrate.Config{Schema: schema, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	_, err = m.Migrate(ctx, rivermigrate.DirectionUp, nil)
+	return err
+}
+
+// Hand inserts the turns of batches where they are missing, for whichever machine takes
+// them.
+func Hand(ctx context.Context, o Options, batches ...string) error {
+	if len(batches) == 0 {
+		return nil
+	}
+	c, err := river.NewClient(riverpgxv5.New(o.Pool), &river.Config{Schema: o.schema(), Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return err
+	}
+	_, err = c.InsertMany(ctx, turns(batches, o.Shares))
+	return err
+}
+
+func (o Options) schema() string {
+	if o.Schema == "" {
+		return Schema
+	}
+	return o.Schema
+}
+
+func turns(batches []string, shares int) (all []river.InsertManyParams) {
+	for _, b := range batches {
+		for share := range max(shares, 1) {
+			all = append(all, river.InsertManyParams{Args: turnArgs{Batch: b, Share: share}})
+		}
+	}
+	return all
+}
+
+// Run works until the context ends, and waits then for the requests that are under way. A
+// machine that is taken for dead ends with store.ErrFenced, and must be started anew.
+func Run(ctx context.Context, o Options) error {
+	ctx, fenced := context.WithCancelCause(ctx)
+	defer fenced(nil)
+	workers := river.NewWorkers()
+	river.AddWorker(workers, &turnWorker{o: o, fenced: fenced})
+	river.AddWorker(workers, &sweepWorker{o: o})
+	c, err := river.NewClient(riverpgxv5.New(o.Pool), &river.Config{
+		Schema: o.schema(), Workers: workers, Logger: o.Log, PollOnly: true, // nothing hangs on a session
+		Queues:     map[string]river.QueueConfig{queueSend: {MaxWorkers: 4}, queueSide: {MaxWorkers: 1}},
+		JobTimeout: turnTimeout, RescueStuckJobsAfter: rescueAfter, MaxAttempts: manyTimes,
+		PeriodicJobs: []*river.PeriodicJob{river.NewPeriodicJob(river.PeriodicInterval(sweepEvery), func() (river.JobArgs, *river.InsertOpts) {
+			return sweepArgs{}, nil
+		}, &river.PeriodicJobOpts{RunOnStart: true})},
+	})
+	if err != nil {
+		return err
+	}
+	if err := c.Start(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	open, err := o.Open(ctx)
+	if err == nil {
+		_, err = insert(ctx, c, open, o.Shares)
+	}
+	if err != nil && ctx.Err() == nil {
+		o.Log.Warn("turns not inserted; the next sweep does it", "reason", err.Error())
+	}
+	<-ctx.Done()
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.Drain)
+	defer cancel()
+	err = c.StopAndCancel(drain)
+	if cause := context.Cause(ctx); errors.Is(cause, store.ErrFenced) {
+		return cause
+	}
+	return err
+}
+
+func insert(ctx context.Context, c *river.Client[pgx.Tx], batches []string, shares int) (n int, err error) {
+	if len(batches) == 0 {
+		return 0, nil
+	}
+	results, err := c.InsertMany(ctx, turns(batches, shares))
+	for _, r := range results {
+		if !r.UniqueSkippedAsDuplicate {
+			n++
+		}
+	}
+	return n, err
+}
