@@ -46,6 +46,9 @@ var (
 	// ErrTooManyReports: of an id that no file has brought yet, so many different reports
 	// are kept that one more is not. It was not written.
 	ErrTooManyReports = errors.New("too many different reports about an id that no file has brought")
+	// ErrMoved: everything in the store was moved to another one, and nothing is sent from
+	// this one any more.
+	ErrMoved = errors.New("the store was moved to another one")
 	// ErrNoPayout: no payout has that key.
 	ErrNoPayout = errors.New("no such payout")
 )

@@ -87,6 +87,9 @@ func explain(err error) *failure {
 	case errors.Is(err, store.ErrLocks):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w: they were removed, or the store is there under a second name whose processes use others; nothing was sent", err),
 			hint: "stop every masspay that uses the store under another name, then masspay init, which gives it new lock files"}
+	case errors.Is(err, store.ErrMoved):
+		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
+			hint: "use the configuration with the store.url that it was moved to; this file is only kept to look at"}
 	case errors.Is(err, store.ErrOlder):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
 			hint: "stop every masspay that uses the store, keep a copy of it, then masspay init, which brings it to this masspay's format"}

@@ -10,6 +10,7 @@ import (
 
 	"masspay/store"
 	"masspay/store/bolt"
+	"masspay/store/codec"
 	"masspay/store/postgres"
 	"masspay/work"
 )
@@ -185,6 +186,25 @@ func (c *config) passwordOptions() (postgres.Options, error) {
 	return postgres.Options{
 		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous,
 	}, err
+}
+
+// moveStore moves a store that is a file into the database of the configuration.
+func (c *config) moveStore(ctx context.Context, file string) (moved codec.MovedCounts, err error) {
+	o, err := c.databaseOptions()
+	if err != nil {
+		return moved, err
+	}
+	s, err := postgres.Open(ctx, o)
+	if err != nil {
+		return moved, err
+	}
+	defer func() { _ = s.Close() }()
+	from := bolt.Options{Path: file, Key: o.Key, Rules: c.rules(), AnyFileSystem: true}
+	err = bolt.Move(ctx, from, c.Store.name(), func(ctx context.Context, i *codec.Image) (err error) {
+		moved, err = s.TakeOver(ctx, i)
+		return err
+	})
+	return moved, err
 }
 
 // distribution is how the turns of batches are handed to the machines of a store; false: it

@@ -55,6 +55,9 @@ func (s *Store) known(b *bbolt.Bucket) error {
 	if b == nil || len(b.Get(metaFormat)) != 8 {
 		return fmt.Errorf("%s: %w: not a store of masspay", s.o.Path, store.ErrDamaged)
 	}
+	if to := b.Get(metaMoved); to != nil {
+		return fmt.Errorf("%s: %w (to %s)", s.o.Path, store.ErrMoved, to)
+	}
 	f, readable := number(b.Get(metaFormat)), number(b.Get(metaReadable))
 	if readable == 0 {
 		readable = f // as before format 4
