@@ -1,4 +1,5 @@
 # make demo   the whole story against a simulator
+# make demo-machines   the same with three machines on one database (needs PostgreSQL)
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
 # make vuln   known vulnerabilities in code that masspay reaches
@@ -7,6 +8,7 @@
 #
 # make storm SEEDS=10000               simulated nights
 # make crash KILLS=500 CUTS=200        real processes killed, power cut, disks failing
+# make storm-machines NIGHTS=100       nights of three machines on one database
 # make fuzz FUZZTIME=10m               every fuzz target
 # make bench-run                       whole processes, held against a load generator
 
@@ -21,6 +23,7 @@ KILLS    ?= 100
 CUTS     ?= 50
 FAULTS   ?= 50
 FLIPS    ?= 10000
+NIGHTS   ?= 100
 FUZZTIME ?= 1m
 RUNS     ?= 5
 BENCH     = $(GO) test -run '^$$' -bench . -benchmem ./gate/... ./store/... ./batch/... ./web
@@ -33,7 +36,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: all build demo test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
+.PHONY: all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
 
 all: build
 
@@ -42,6 +45,10 @@ build:
 
 demo: build
 	$(BIN)/masspay demo
+
+# Three machines on one database, as processes of this one; needs PostgreSQL.
+demo-machines: build
+	samples/demo-machines.sh $(BIN)
 
 test:
 	$(GO) test ./...
@@ -71,6 +78,10 @@ crash:
 	$(GO) test ./cmd/masspay -run '^(TestKills|TestPowerCuts|TestDiskFaults)$$' -v -timeout 0 \
 		-crash.kills=$(KILLS) -crash.cuts=$(CUTS) -crash.faults=$(FAULTS) | $(BRIEFLY)
 	$(GO) test ./store/bolt -run '^(TestFlippedBits|TestCutShort)$$' -v -timeout 0 -damage.flips=$(FLIPS) | $(BRIEFLY)
+
+# Nights of many machines on one database, in real time; needs PostgreSQL.
+storm-machines:
+	$(GO) test ./cmd/masspay -run '^(TestMachines|TestWorkers)$$' -v -timeout 0 -machines.nights=$(NIGHTS) | $(BRIEFLY)
 
 fuzz:
 	for target in $(FUZZ); do \

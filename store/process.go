@@ -23,4 +23,7 @@ type Peopled interface {
 	// Processes lists those that have not ended, and those that were taken for dead in the
 	// last day, the oldest first.
 	Processes(ctx context.Context) ([]Process, error)
+
+	// Deaths is how many processes were ever taken for dead.
+	Deaths(ctx context.Context) (int64, error)
 }

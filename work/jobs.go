@@ -3,6 +3,7 @@ package work
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,6 +29,10 @@ var unique = []rivertype.JobState{
 type turnArgs struct {
 	Batch string `json:"batch" river:"unique"` // id
 	Share int    `json:"share" river:"unique"`
+
+	// Deaths is how many machines had died when it was handed out. A turn of before the
+	// last death is not gone on with: all turns were handed out again then.
+	Deaths int64 `json:"deaths" river:"unique"`
 }
 
 // Kind is River's name of the job.
@@ -38,10 +43,34 @@ func (turnArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: queueSend, MaxAttempts: manyTimes, UniqueOpts: river.UniqueOpts{ByArgs: true, ByState: unique}}
 }
 
+// otherMachine is for how long a turn is left to other machines.
+const otherMachine = 2 * time.Second
+
 type turnWorker struct {
 	river.WorkerDefaults[turnArgs]
 	o      Options
 	fenced context.CancelCauseFunc
+
+	mu      sync.Mutex
+	working map[string]bool // batches that this machine has a turn of
+}
+
+// begin takes a batch for this machine: a second turn of it would not make it faster, and
+// is better taken by another machine.
+func (w *turnWorker) begin(batch string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.working[batch] {
+		return false
+	}
+	w.working[batch] = true
+	return true
+}
+
+func (w *turnWorker) end(batch string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.working, batch)
 }
 
 // Timeout is what River allows a turn.
@@ -52,6 +81,18 @@ func (w *turnWorker) NextRetry(*river.Job[turnArgs]) time.Time { return time.Now
 
 // Work is one turn.
 func (w *turnWorker) Work(ctx context.Context, job *river.Job[turnArgs]) error {
+	deaths, err := w.o.Deaths(ctx)
+	if err != nil {
+		return err
+	}
+	if job.Args.Deaths < deaths {
+		_, err := w.o.hand(ctx, river.ClientFromContext[pgx.Tx](ctx), deaths)
+		return err
+	}
+	if !w.begin(job.Args.Batch) {
+		return river.JobSnooze(otherMachine)
+	}
+	defer w.end(job.Args.Batch)
 	turn, cancel := context.WithTimeout(ctx, turnLength)
 	defer cancel()
 	next, done, err := w.o.Turn(turn, job.Args.Batch)
@@ -85,11 +126,11 @@ type sweepWorker struct {
 
 // Work inserts the turns that are missing.
 func (w *sweepWorker) Work(ctx context.Context, _ *river.Job[sweepArgs]) error {
-	open, err := w.o.Open(ctx)
+	deaths, err := w.o.Deaths(ctx)
 	if err != nil {
 		return err
 	}
-	n, err := insert(ctx, river.ClientFromContext[pgx.Tx](ctx), open, w.o.Shares)
+	n, err := w.o.hand(ctx, river.ClientFromContext[pgx.Tx](ctx), deaths)
 	if n > 0 {
 		w.o.Log.Info("batches handed to the machines", "turns", n)
 	}

@@ -48,6 +48,10 @@ type Options struct {
 	// until it says when to go on, or that the batch is done. Its ErrFenced ends Run.
 	Turn func(ctx context.Context, batch string) (next time.Duration, done bool, err error)
 
+	// Deaths is how many machines were ever taken for dead. When it rises, the turns of the
+	// dead are given to others: River itself would find out minutes later.
+	Deaths func(ctx context.Context) (int64, error)
+
 	// Open lists the batches, by their ids, that have something to send or to wait for.
 	Open func(ctx context.Context) ([]string, error)
 
@@ -80,7 +84,11 @@ func Hand(ctx context.Context, o Options, batches ...string) error {
 	if err != nil {
 		return err
 	}
-	_, err = c.InsertMany(ctx, turns(batches, o.Shares))
+	deaths, err := o.Deaths(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = c.InsertMany(ctx, turns(batches, o.Shares, deaths))
 	return err
 }
 
@@ -91,10 +99,10 @@ func (o Options) schema() string {
 	return o.Schema
 }
 
-func turns(batches []string, shares int) (all []river.InsertManyParams) {
+func turns(batches []string, shares int, deaths int64) (all []river.InsertManyParams) {
 	for _, b := range batches {
 		for share := range max(shares, 1) {
-			all = append(all, river.InsertManyParams{Args: turnArgs{Batch: b, Share: share}})
+			all = append(all, river.InsertManyParams{Args: turnArgs{Batch: b, Share: share, Deaths: deaths}})
 		}
 	}
 	return all
@@ -106,7 +114,7 @@ func Run(ctx context.Context, o Options) error {
 	ctx, fenced := context.WithCancelCause(ctx)
 	defer fenced(nil)
 	workers := river.NewWorkers()
-	river.AddWorker(workers, &turnWorker{o: o, fenced: fenced})
+	river.AddWorker(workers, &turnWorker{o: o, fenced: fenced, working: map[string]bool{}})
 	river.AddWorker(workers, &sweepWorker{o: o})
 	c, err := river.NewClient(riverpgxv5.New(o.Pool), &river.Config{
 		Schema: o.schema(), Workers: workers, Logger: o.Log, PollOnly: true, // nothing hangs on a session
@@ -122,14 +130,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := c.Start(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
-	open, err := o.Open(ctx)
-	if err == nil {
-		_, err = insert(ctx, c, open, o.Shares)
-	}
-	if err != nil && ctx.Err() == nil {
-		o.Log.Warn("turns not inserted; the next sweep does it", "reason", err.Error())
-	}
-	<-ctx.Done()
+	o.watch(ctx, c)
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.Drain)
 	defer cancel()
 	err = c.StopAndCancel(drain)
@@ -139,15 +140,62 @@ func Run(ctx context.Context, o Options) error {
 	return err
 }
 
-func insert(ctx context.Context, c *river.Client[pgx.Tx], batches []string, shares int) (n int, err error) {
-	if len(batches) == 0 {
-		return 0, nil
+// watchEvery is how often a machine looks whether another one has died.
+const watchEvery = 2 * time.Second
+
+// watch hands out turns when it begins and whenever a machine has died, until the context
+// ends.
+func (o Options) watch(ctx context.Context, c *river.Client[pgx.Tx]) {
+	known := int64(-1)
+	for {
+		deaths, err := o.Deaths(ctx)
+		if err == nil && deaths != known {
+			if _, err = o.hand(ctx, c, deaths); err == nil {
+				known = deaths
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			o.Log.Warn("turns not handed out; tried again", "reason", err.Error())
+		}
+		t := time.NewTimer(watchEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return
+		}
 	}
-	results, err := c.InsertMany(ctx, turns(batches, shares))
+}
+
+// hand inserts the turns of all open batches that are missing.
+func (o Options) hand(ctx context.Context, c *river.Client[pgx.Tx], deaths int64) (n int, err error) {
+	open, err := o.Open(ctx)
+	if err != nil || len(open) == 0 {
+		return 0, err
+	}
+	results, err := c.InsertMany(ctx, turns(open, o.Shares, deaths))
 	for _, r := range results {
 		if !r.UniqueSkippedAsDuplicate {
 			n++
 		}
 	}
 	return n, err
+}
+
+// Grant gives a role what Hand and Run need.
+func Grant(ctx context.Context, pool *pgxpool.Pool, schema, role string) error {
+	if schema == "" {
+		schema = Schema
+	}
+	in, name := pgx.Identifier{schema}.Sanitize(), pgx.Identifier{role}.Sanitize()
+	for _, statement := range []string{
+		`grant usage on schema ` + in + ` to ` + name,
+		`grant select, insert, update, delete, truncate on all tables in schema ` + in + ` to ` + name,
+		`grant usage, select on all sequences in schema ` + in + ` to ` + name,
+	} {
+		if _, err := pool.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("rights of %s in schema %s: %w", role, schema, err)
+		}
+	}
+	return nil
 }

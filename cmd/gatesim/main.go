@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -50,10 +51,14 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	bare := fl.Bool("bare", false, "answer at once and remember nothing, for load tests")
 	outcome := fl.Duration("outcome-after", time.Second, "from acceptance to outcome")
 	lag := fl.Duration("status-lag", 2*time.Second, "until the status endpoint knows of a payment")
+	judge := fl.String("judge", "", "hold the ledger of the gate at this management address against INPUT and RESULT, two files, and end")
 	fl.Var(&faults, "fault", "a fault and its rate, as cut-after=0.05; may be repeated")
 	fl.Var(&projects, "project", "a project and its secret, as 1234=secret; may be repeated")
 	if err := fl.Parse(args); err != nil {
 		return err
+	}
+	if *judge != "" {
+		return judged(ctx, *judge, fl.Args(), out)
 	}
 	cfg := gatesim.Config{
 		Seed: *seed, Callback: *callback, PayEvery: *payEvery, Bare: *bare,
@@ -84,6 +89,41 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 		return errors.New("no project: give one as -project 1234=secret")
 	}
 	return serve(ctx, gatesim.New(cfg), *listen, *manage, out)
+}
+
+// judged says what the ledger of a running gate says of a file and its result.
+func judged(ctx context.Context, manage string, files []string, out io.Writer) error {
+	if len(files) != 2 {
+		return errors.New("-judge wants an input and a result")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, manage+"/ledger", http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	var ledger []gatesim.Entry
+	if err := json.NewDecoder(res.Body).Decode(&ledger); err != nil {
+		return err
+	}
+	var texts [2][]byte
+	for i, name := range files {
+		if texts[i], err = os.ReadFile(name); err != nil { //nolint:gosec // the files that it was told
+			return err
+		}
+	}
+	j := gatesim.Judge(ledger, texts[0], texts[1], ';')
+	_, _ = fmt.Fprintf(out, "%d rows, %d payments in the gate's ledger: paid twice %d, lost %d, left open by the result %d\n", j.Rows, j.Paid, j.Twice, j.Lost, j.Open)
+	for _, f := range j.Faults {
+		_, _ = fmt.Fprintln(out, f)
+	}
+	if !j.OK() {
+		return errors.New("the result is not what the ledger says")
+	}
+	return nil
 }
 
 func serve(ctx context.Context, sim *gatesim.Sim, listen, manage string, out io.Writer) error {

@@ -56,6 +56,7 @@ func systemWide(file string) bool {
 
 func (a *app) initCommand() *cobra.Command {
 	var trust, settings, yes bool
+	var grant string
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write what the configuration names and is missing: masspay.yaml, the store, its key",
@@ -69,12 +70,15 @@ func (a *app) initCommand() *cobra.Command {
 				return a.trustStore(cmd.Context(), yes)
 			case settings:
 				return a.changeSettings(cmd.Context())
+			case grant != "":
+				return a.grant(cmd.Context(), grant)
 			}
 			return a.initialize(cmd.Context())
 		},
 	}
 	c.Flags().BoolVar(&trust, "trust-store", false, "declare that the store is the newest there is: payouts are sent without asking the gate first")
 	c.Flags().BoolVar(&settings, "settings", false, "write gate.base_url, aliases, rate, burst, status_after and quiet_period into a store that many machines share")
+	c.Flags().StringVar(&grant, "grant", "", "as the owner of the database's tables: give another `ROLE` what every command but init needs, and not more")
 	c.Flags().BoolVar(&yes, "yes", false, "with --trust-store: do not ask for a confirmation")
 	return c
 }
@@ -154,6 +158,25 @@ func (a *app) initDatabase(ctx context.Context, c *config) error {
 		}
 	}
 	a.say("every machine needs the same %s, and the same gate.rate, burst, status_after and quiet_period in its masspay.yaml", c.Store.KeyFile)
+	return nil
+}
+
+// grant lets a role of the database do everything but init.
+func (a *app) grant(ctx context.Context, role string) error {
+	c, err := a.config()
+	if err != nil {
+		return err
+	}
+	c.settling = true // it is about no payout
+	s, err := c.openStore(ctx, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	if err := grantStore(ctx, s, role); err != nil {
+		return err
+	}
+	a.say("%s may do everything in %s but init; it cannot delete what was paid", role, c.Store.name())
 	return nil
 }
 

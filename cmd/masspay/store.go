@@ -214,7 +214,7 @@ func distribution(s store.Store) (o work.Options, ok bool) {
 	if !ok {
 		return o, false
 	}
-	return work.Options{Pool: shared.Pool()}, true
+	return work.Options{Pool: shared.Pool(), Deaths: shared.Deaths}, true
 }
 
 // prepareStore makes what lies beside a store's own tables, and is made again by every init.
@@ -224,6 +224,18 @@ func prepareStore(ctx context.Context, s store.Store) error {
 		return nil
 	}
 	return work.Prepare(ctx, o.Pool, o.Schema)
+}
+
+// grantStore gives a role of the database what every command but init needs.
+func grantStore(ctx context.Context, s store.Store, role string) error {
+	shared, ok := s.(*postgres.Store)
+	if !ok {
+		return failf(exitConfig, "the file's owner has all rights", "a store that is a file has no roles; nothing was changed")
+	}
+	if err := shared.Grant(ctx, role); err != nil {
+		return err
+	}
+	return work.Grant(ctx, shared.Pool(), "", role)
 }
 
 // realStorePath is where a store really lies, whatever links lead to it.

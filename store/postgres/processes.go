@@ -35,6 +35,14 @@ func (s *Store) Join(ctx context.Context) error {
 	return err
 }
 
+// Deaths counts the processes that were fenced; see store.Peopled.
+func (s *Store) Deaths(ctx context.Context) (n int64, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, s.sql(`select count(*) from @owners where fenced_at is not null`)).Scan(&n)
+	})
+	return n, err
+}
+
 // pruneEvery is how many beats lie between two looks for claims of this process that are
 // through.
 const pruneEvery = 30

@@ -1,0 +1,34 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Grant gives a role what every command but init needs, and not more: nothing of what was
+// paid, or is known by its id, can be deleted by it.
+func (s *Store) Grant(ctx context.Context, role string) error {
+	name := pgx.Identifier{role}.Sanitize()
+	schema := pgx.Identifier{s.o.Schema}.Sanitize()
+	return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return pgx.BeginFunc(ctx, c, func(t pgx.Tx) error {
+			var database string
+			if err := t.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
+				return err
+			}
+			for _, statement := range []string{
+				`grant connect, temporary on database ` + pgx.Identifier{database}.Sanitize() + ` to ` + name,
+				`grant usage on schema ` + schema + ` to ` + name,
+				`grant select, insert, update on all tables in schema ` + schema + ` to ` + name,
+				`grant delete on @freed, @claims, @early to ` + name,
+			} {
+				if _, err := t.Exec(ctx, s.sql(statement)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	})
+}
