@@ -20,8 +20,8 @@ func (a *app) storeCommand() *cobra.Command {
 		Short: "Move a store that is a file into the empty database of store.url",
 		Long: `Take everything of a store that is a file into the database of store.url, which
 masspay init has made and which is empty: batches, rows, payouts with their histories,
-ids, runs. Counts on both sides. Then the file is marked, and no masspay sends from it
-again. Stop every masspay that uses the file first. Cut off, it is repeated.`,
+ids, runs. Counts on both sides. Then the file is marked, and nothing is sent from it
+again. Stop whatever uses the file first. Cut off, it is repeated.`,
 		Args: args(1, 1, "the file of the store"),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.moveStore(cmd.Context(), args[0], yes) },
 	}
@@ -38,7 +38,7 @@ func (a *app) moveStore(ctx context.Context, file string, yes bool) error {
 	if c.Store.URL == "" {
 		return failf(exitConfig, "docs/machines.md says how", "the configuration names no database (store.url) to move to; nothing was changed")
 	}
-	a.say("everything in %s goes to %s; after that no masspay sends from the file any more", file, c.Store.name())
+	a.say("everything in %s goes to %s; after that nothing is sent from the file any more", file, c.Store.name())
 	if err := a.confirm(ctx, yes, "to move the store", filepath.Base(file), "run the same command on a terminal, where it asks for the file's name; --yes in scripts"); err != nil {
 		return err
 	}

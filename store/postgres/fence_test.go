@@ -238,3 +238,55 @@ func TestANewerSchema(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNewer)
 	w.sql(t, fmt.Sprintf(`update %s.meta set format = 1, readable_by = 1`, w.o.Schema))
 }
+
+// A process that was fenced, and has not heard of it yet, claims nothing.
+func TestAFencedProcessClaimsNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options()
+	o.every = time.Hour // it hears of nothing
+	s, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 3))
+	storetest.Claim(t, s, b, 1)
+	w.sql(t, fmt.Sprintf(`update %s.owners set fenced_at = now()`, w.o.Schema))
+	require.NoError(t, s.MaySend(t.Context(), false), "for a while it does not know")
+	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "gate.example"})
+	require.ErrorIs(t, err, store.ErrFenced)
+	require.ErrorIs(t, s.MaySend(t.Context(), false), store.ErrFenced)
+	l, err := s.Limiter(100, 1)
+	require.NoError(t, err)
+	require.ErrorIs(t, l.Wait(t.Context(), time.Second), store.ErrFenced, "nor does it take slots of the rate")
+	is, err := s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Equal(t, 2, is.Unsent())
+}
+
+// A column that was changed by hand is damage, and not a second payment.
+func TestColumnsAreHeldAgainstTheRecord(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 3))
+	c := storetest.Claim(t, s, b, 1)
+	storetest.Apply(t, s, payout.Event{Key: c[0].Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example", At: time.Now()})
+	for column, value := range map[string]string{"state": "'New'", "owner": "7", "poll_at": "now()"} {
+		w.sql(t, fmt.Sprintf(`create table %s.kept as table %s.payouts`, w.o.Schema, w.o.Schema))
+		w.sql(t, fmt.Sprintf(`update %s.payouts set %s = %s where payment_id = $1`, w.o.Schema, column, value), c[0].Key.PaymentID)
+		_, err := s.Get(t.Context(), c[0].Key)
+		require.ErrorIs(t, err, store.ErrDamaged, column)
+		e, err := s.Examine(t.Context())
+		require.NoError(t, err)
+		require.NotEmpty(t, e.Wrong, column)
+		w.sql(t, fmt.Sprintf(`delete from %s.payouts`, w.o.Schema))
+		w.sql(t, fmt.Sprintf(`insert into %s.payouts select * from %s.kept`, w.o.Schema, w.o.Schema))
+		w.sql(t, fmt.Sprintf(`drop table %s.kept`, w.o.Schema))
+	}
+	// What people read, and nothing depends on, Examine finds.
+	w.sql(t, fmt.Sprintf(`update %s.payouts set minor = 1 where payment_id = $1`, w.o.Schema), c[0].Key.PaymentID)
+	e, err := s.Examine(t.Context())
+	require.NoError(t, err)
+	require.NotEmpty(t, e.Wrong)
+	w.sql(t, fmt.Sprintf(`update %s.payouts set minor = 1000 where payment_id = $1`, w.o.Schema), c[0].Key.PaymentID)
+}
