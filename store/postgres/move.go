@@ -47,7 +47,7 @@ func (s *Store) TakeOver(ctx context.Context, i *codec.Image) (moved codec.Moved
 		mover.w.flushCounts(b, nil)
 		m.generation, m.claimed, m.epoch, m.copied = i.Generation+1, i.Claimed, 0, time.Time{}
 		s.writeMeta(b, &m, is)
-		b.Queue(s.sql(`update @meta set next_number = $1, next_batch = $2`), int64(i.NextNumber), int64(i.NextBatch)) //nolint:gosec // no store has so many
+		b.Queue(s.sql(`update @meta set next_number = $1, next_batch = $2`), int64(i.NextNumber), int64(i.NextBatch))
 		if err := t.send(ctx, b); err != nil {
 			return err
 		}
@@ -161,7 +161,7 @@ func (m *mover) payouts(ctx context.Context, cursors map[uint32]uint32) error {
 			}
 		}
 		return []any{
-			int64(r.Number), int64(p.Key.ProjectID), text(p.Key.PaymentID), text(p.Method), p.Amount.Minor, p.Amount.Currency, text(p.Masked), p.State.String(), p.NeedsCheck(), //nolint:gosec // numbers are small
+			int64(r.Number), int64(p.Key.ProjectID), text(p.Key.PaymentID), text(p.Method), p.Amount.Minor, p.Amount.Currency, text(p.Masked), p.State.String(), p.NeedsCheck(),
 			int64(p.Attempt), text(p.Reported.Status), text(p.Reported.Code), timestamp(p.FinalAt), int64(0), timestamp(p.PollAt), r.Encode(be64(r.Number)),
 		}, nil
 	})
@@ -183,7 +183,7 @@ func (m *mover) payouts(ctx context.Context, cursors map[uint32]uint32) error {
 			}
 		}
 	}, func(r codec.Record) ([]any, error) {
-		return []any{[16]byte(m.s.sealer.DigestID(r.Key)), int64(r.Number)}, nil //nolint:gosec // numbers are small
+		return []any{[16]byte(m.s.sealer.DigestID(r.Key)), int64(r.Number)}, nil
 	})
 	if err != nil {
 		return err
@@ -200,7 +200,7 @@ func (m *mover) payouts(ctx context.Context, cursors map[uint32]uint32) error {
 
 func (m *mover) lines(ctx context.Context) error {
 	n, err := copied(ctx, m.t, "lines", []string{"batch", "idx", "payout", "line", "skip", "sealed"}, m.i.Lines, func(l codec.LineImage) ([]any, error) {
-		return []any{int64(l.Batch), int64(l.Index), int64(l.Payout), int64(l.Line), text(l.Skip), l.Sealed}, nil //nolint:gosec // numbers are small
+		return []any{int64(l.Batch), int64(l.Index), int64(l.Payout), int64(l.Line), text(l.Skip), l.Sealed}, nil
 	})
 	m.moved.Rows = n
 	return err
@@ -221,7 +221,7 @@ func (m *mover) rest(ctx context.Context) error {
 	seqs := map[payout.Digest]uint32{}
 	for _, r := range m.i.Reports {
 		key := earlyKey(r.ID, seqs[r.ID])
-		b.Queue(m.s.sql(`insert into @early (id, seq, at, event) values ($1, $2, $3, $4)`), [16]byte(r.ID), int32(seqs[r.ID]), r.Event.At, //nolint:gosec // few
+		b.Queue(m.s.sql(`insert into @early (id, seq, at, event) values ($1, $2, $3, $4)`), [16]byte(r.ID), int32(seqs[r.ID]), r.Event.At,
 			codec.EncodeEarly(key, r.Event, m.s.sealer.SealReport(key, r.Event)))
 		seqs[r.ID]++
 	}
@@ -234,7 +234,7 @@ func (m *mover) rest(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.Queue(m.s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value) //nolint:gosec // few
+		b.Queue(m.s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
 		m.moved.Runs++
 	}
 	return m.t.send(ctx, b)
