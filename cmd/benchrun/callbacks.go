@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 )
 
 // besides is how many payouts a second a run sends while callbacks come in.
@@ -26,14 +27,21 @@ func (b *bench) callbacks(ctx context.Context, rows int) error {
 	if err != nil {
 		return err
 	}
+	if err := b.callbacksIn(ctx, folder, accepted, other, rows); err != nil {
+		return err
+	}
+	if err := b.paid(ctx, folder, total); err != nil {
+		return err
+	}
+	return b.life(ctx, accepted, total)
+}
+
+// callbacksIn measures them with a store that is there.
+func (b *bench) callbacksIn(ctx context.Context, folder, accepted, other string, rows int) error {
 	if _, err := b.run(ctx, folder, "masspay", "run", "--wait", "0", accepted, "-o", "result.csv"); err != nil {
 		return err
 	}
-	slow, err := b.slower(folder, besides)
-	if err != nil {
-		return err
-	}
-	stop, _, err := b.start(ctx, folder, "sending", "masspay", "run", "--config", slow, "--wait", "0", other, "-o", "other-result.csv")
+	stop, _, err := b.start(ctx, folder, "sending", "masspay", "run", "--rate", strconv.Itoa(besides), "--wait", "0", other, "-o", "other-result.csv")
 	if err != nil {
 		return err
 	}
@@ -55,10 +63,7 @@ func (b *bench) callbacks(ctx context.Context, rows int) error {
 	}
 	b.add(fmt.Sprintf("callbacks while a run sends %d/s, 64 connections, callbacks/s", besides), "%.0f", speed)
 	b.add("the same, 99th percentile, ms", "%.0f", late)
-	if err := b.paid(ctx, folder, total); err != nil {
-		return err
-	}
-	return b.life(ctx, accepted, total)
+	return nil
 }
 
 // life measures a store whose payouts have all had a normal life.

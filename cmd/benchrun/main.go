@@ -58,7 +58,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
 	many := fl.Int("many", 1_000_000, "rows of the large file")
 	over := fl.Duration("over", time.Minute, "how long pacing and waiting are looked at")
-	only := fl.String("only", "", "one measurement: vegeta, callbacks, pacing, waiting, killed or large")
+	only := fl.String("only", "", "one measurement: vegeta, callbacks, pacing, waiting, killed, machines (needs PostgreSQL) or large")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +88,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		{"pacing", func(ctx context.Context) error { return b.pacing(ctx, *over) }},
 		{"waiting", func(ctx context.Context) error { return b.waiting(ctx, *many/10, *over) }},
 		{"killed", func(ctx context.Context) error { return b.killed(ctx, *many) }},
+		{"machines", func(ctx context.Context) error { return b.machines(ctx, *rows, *many, *over) }},
 		{"large", func(ctx context.Context) error { return b.large(ctx, *many) }},
 	} {
 		if *only != "" && *only != m.name {
@@ -201,6 +202,11 @@ func (b *bench) store(ctx context.Context, name string) (string, error) {
 }
 
 func (b *bench) storeAt(ctx context.Context, name, gate string, rate, burst int) (string, error) {
+	return b.storeIn(ctx, name, "path: masspay.db", gate, rate, burst)
+}
+
+// storeIn makes a store where a line of the configuration says.
+func (b *bench) storeIn(ctx context.Context, name, at, gate string, rate, burst int) (string, error) {
 	folder := filepath.Join(b.folder, name)
 	text := fmt.Sprintf(`gate:
   base_url: %s
@@ -211,11 +217,11 @@ projects:
   - id: 1234
     secret_file: secret
 store:
-  path: masspay.db
+  %s
   key_file: store.key
 callbacks:
   listen: 127.0.0.1:0
-`, gate, rate, burst)
+`, gate, rate, burst, at)
 	err := errors.Join(
 		os.MkdirAll(folder, 0o700),
 		os.WriteFile(filepath.Join(folder, "masspay.yaml"), []byte(text), 0o600),

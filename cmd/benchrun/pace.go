@@ -34,6 +34,11 @@ func (b *bench) pace(ctx context.Context, rate, processes int, over time.Duratio
 	if err != nil {
 		return err
 	}
+	return b.paceIn(ctx, folder, gate, rate, processes, over)
+}
+
+// paceIn measures it with a store that is there.
+func (b *bench) paceIn(ctx context.Context, folder string, gate *watched, rate, processes int, over time.Duration) error {
 	rows := rate*int(over/time.Second+30)/processes + 1
 	for n := range processes {
 		file := filepath.Join(folder, fmt.Sprintf("%d.csv", n))

@@ -13,10 +13,11 @@ import (
 
 // watched is a gate that accepts everything at once and remembers when payouts came.
 type watched struct {
-	base string
-	sim  *gatesim.Sim
-	mu   sync.Mutex
-	at   []time.Time
+	base    string
+	latency time.Duration // until it answers
+	sim     *gatesim.Sim
+	mu      sync.Mutex
+	at      []time.Time
 }
 
 func watch(ctx context.Context) (w *watched, stop func() error, err error) {
@@ -36,6 +37,9 @@ func (w *watched) ServeHTTP(res http.ResponseWriter, req *http.Request) {
 		w.mu.Lock()
 		w.at = append(w.at, now)
 		w.mu.Unlock()
+	}
+	if w.latency > 0 {
+		<-time.After(w.latency)
 	}
 	w.sim.ServeHTTP(res, req)
 }

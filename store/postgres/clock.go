@@ -11,8 +11,9 @@ import (
 
 // Machines have no clock in common that cannot be set, and ticks of different machines
 // cannot be compared. So the store has a clock of its own: a row that one process, its
-// keeper, adds the time to that has gone by on its own monotonic clock. Whoever has seen it
-// stand still for a while takes over and adds nothing. Additions never overlap, so that
+// keeper, adds the time to that has gone by on its own monotonic clock. A keeper that ends
+// says so; whoever has seen that, or seen it stand still for a while, takes over and adds
+// nothing. Additions never overlap, so that
 // the clock never runs faster than real time; with nobody there it stands still, and a
 // quiet period only takes longer.
 const (
@@ -34,6 +35,7 @@ type storeClock struct {
 	keeping      bool
 	version      int64 // that this process has seen
 	versionKnown bool
+	free         bool          // nobody keeps it, as of the last look
 	moved        time.Duration // when it last saw it change; as keeper, up to when it has added
 }
 
@@ -60,28 +62,31 @@ func (s *Store) Tick() payout.Tick {
 	return s.clock.tick
 }
 
+// selectClock reads the clock, and whether its keeper has ended, or was taken for dead.
+const selectClock = `select c.boot, c.at, c.version, c.keeper = 0 or exists (select 1 from @owners o where o.id = c.keeper and (o.fenced_at is not null or o.closed_at is not null)) from @clock c`
+
 // keep adds to a batch what keeps the clock going; now is the present on this process's
 // monotonic clock.
 func (s *Store) keep(b *pgx.Batch, me int64, now time.Duration) {
 	c := &s.clock
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	statement, args := `select boot, at, version from @clock`, []any(nil)
-	taking := !c.keeping && c.versionKnown && now-c.moved > takeOver
+	statement, args := selectClock, []any(nil)
+	taking := !c.keeping && c.versionKnown && (c.free || now-c.moved > takeOver)
 	switch {
 	case c.keeping:
-		statement = `update @clock set at = at + $1, version = version + 1 where keeper = $2 and version = $3 returning boot, at, version`
+		statement = `update @clock set at = at + $1, version = version + 1 where keeper = $2 and version = $3 returning boot, at, version, false`
 		args = []any{int64(min(now-c.moved, largestStep)), me, c.version}
 	case taking:
-		statement = `update @clock set keeper = $1, version = version + 1 where version = $2 returning boot, at, version`
+		statement = `update @clock set keeper = $1, version = version + 1 where version = $2 returning boot, at, version, false`
 		args = []any{me, c.version}
 	}
 	mine := c.keeping || taking
 	b.Queue(s.sql(statement), args...).Query(func(rows pgx.Rows) error {
 		var boot, at, version int64
-		there := false
+		there, free := false, false
 		for rows.Next() {
-			if err := rows.Scan(&boot, &at, &version); err != nil {
+			if err := rows.Scan(&boot, &at, &version, &free); err != nil {
 				return err
 			}
 			there = true
@@ -94,6 +99,7 @@ func (s *Store) keep(b *pgx.Batch, me int64, now time.Duration) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.free = free
 		switch {
 		case mine && there:
 			c.keeping, c.version, c.versionKnown, c.moved = true, version, true, now

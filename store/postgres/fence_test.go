@@ -36,6 +36,11 @@ func newLink(t testing.TB) *link {
 	if c == nil {
 		t.Skip("not a cluster of the tests' own")
 	}
+	return newLinkTo(t, c)
+}
+
+func newLinkTo(t testing.TB, c *pgtest.Cluster) *link {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "masspay-link-") // a short name: it is that of a socket
 	require.NoError(t, err)
 	l := &link{dir: dir, to: filepath.Join(c.Socket, ".s.PGSQL.5432"), conns: map[net.Conn]bool{}}
@@ -197,7 +202,18 @@ func TestTheClockHasAKeeper(t *testing.T) {
 		require.True(t, ok)
 		require.LessOrEqual(t, d, time.Since(begun))
 	}
+	// A keeper that ends says so, and the next one goes on at once: also where no process
+	// lives for long, the clock goes.
 	for _, s := range all {
+		require.NoError(t, s.Close())
+	}
+	for range 3 {
+		s := open()
+		at := s.Tick()
+		require.Eventually(t, func() bool {
+			d, ok := s.Tick().Since(at)
+			return ok && d > 50*time.Millisecond
+		}, takeOver-time.Second, 10*time.Millisecond)
 		require.NoError(t, s.Close())
 	}
 }

@@ -318,12 +318,16 @@ func (s *Store) leave() error {
 		stop()
 		<-done
 	}
-	if !known {
+	s.clock.mu.Lock()
+	keeping := s.clock.keeping
+	s.clock.mu.Unlock()
+	if !known && !keeping {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.o.wait())
 	defer cancel()
 	b := &pgx.Batch{}
+	b.Queue(s.sql(`update @clock set keeper = 0 where keeper = $1`), w.id)
 	b.Queue(s.sql(`update @owners set closed_at = now() where id = $1`), w.id)
 	b.Queue(s.sql(`delete from @claims c where c.owner = $1 and not exists (select 1 from @payouts p where p.number = any(c.payouts) and p.owner = $1)`), w.id)
 	b.Queue(s.sql(`update @probe set token = 0 where owner = $1`), w.id)

@@ -44,13 +44,8 @@ func newWorld(t testing.TB) *world {
 }
 
 func newWorldAt(t testing.TB, url string) *world {
-	var b [6]byte
-	_, _ = rand.Read(b[:])
-	w := &world{dead: map[int64]bool{}, o: Options{
-		URL: url, Schema: "t_" + hex.EncodeToString(b[:]), Key: seal.NewKey(), Marker: filepath.Join(t.TempDir(), "marker"), every: 100 * time.Millisecond,
-	}}
-	require.NoError(t, Create(t.Context(), w.o))
-	var err error
+	w, err := worldAt(t, url)
+	require.NoError(t, err)
 	w.admin, err = pgx.Connect(t.Context(), url)
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -58,6 +53,16 @@ func newWorldAt(t testing.TB, url string) *world {
 		require.NoError(t, w.admin.Close(context.Background()))
 	})
 	return w
+}
+
+// worldAt is a world without an administrator.
+func worldAt(t testing.TB, url string) (*world, error) {
+	var b [6]byte
+	_, _ = rand.Read(b[:])
+	w := &world{dead: map[int64]bool{}, o: Options{
+		URL: url, Schema: "t_" + hex.EncodeToString(b[:]), Key: seal.NewKey(), Marker: filepath.Join(t.TempDir(), "marker"), every: 100 * time.Millisecond,
+	}}
+	return w, Create(t.Context(), w.o)
 }
 
 func (w *world) sql(t testing.TB, statement string, args ...any) {
@@ -168,3 +173,5 @@ func TestStore(t *testing.T) {
 	pgtest.URL(t)
 	storetest.Run(t, fresh)
 }
+
+func BenchmarkStore(b *testing.B) { storetest.Bench(b, fresh) }
