@@ -56,6 +56,7 @@ type Ending struct {
 	ElsewhereNew int    // of those, the ones that wait to be sent there again
 	NoMoney      string // the account's balance did not cover a payout; sending stopped
 	SameFailures string // so many identical failures in a row; sending stopped
+	GivenUp      int    // payouts that were turned away as often as a run allows
 	Held         string // the batch is held, by another run or by a person; sending stopped
 	Unreached    string // why the gate could not be reached, the last time that it could not
 	Interrupted  bool   // the context ended before the work did
@@ -106,6 +107,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
 	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // no one else is left
+	run.out.GivenUp = run.budget.spent()
 	run.out.Now, run.out.Elsewhere, run.out.ElsewhereNew = run.now, run.elsewhere.open, run.elsewhere.unsent
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -40,6 +40,10 @@ func (s *storeConfig) validate() (problems []string) {
 	return problems
 }
 
+// fencing is how long after others have taken a machine for dead it may still send, with what
+// clocks may be wrong by.
+const fencing = 30 * time.Second
+
 func hasPassword(u *url.URL) bool { _, has := u.User.Password(); return has }
 
 func (c *config) validate() (problems []string) {
@@ -74,6 +78,9 @@ func (c *config) validate() (problems []string) {
 		bad("gate.quiet_period %v: want more than gate.timeout (%v), or a request may still be under way when its payout is sent again", g.QuietPeriod, g.Timeout)
 	}
 	problems = append(problems, c.validateProjects()...)
+	if c.Store.URL != "" && g.QuietPeriod < g.Timeout+fencing && !loopback {
+		bad("gate.quiet_period %v: with store.url, want at least gate.timeout and %v, for what a machine may still send that others take for dead", g.QuietPeriod, fencing)
+	}
 	problems = append(problems, c.Store.validate()...)
 	if c.Store.FileSystem != "" && c.Store.FileSystem != anyFileSystem {
 		bad("store.filesystem %s: want any, or nothing", said(c.Store.FileSystem))

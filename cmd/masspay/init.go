@@ -119,15 +119,15 @@ func (a *app) initialize(ctx context.Context) error {
 	if made {
 		return a.initStore(ctx, c)
 	}
+	if _, err := os.Stat(c.markerPath()); err == nil && used {
+		return failf(exitConfig, "mount the disk or restore the newest backup; a new store would not know what was paid, and the same files would be paid a second time",
+			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", c.Store.name(), c.markerPath())
+	}
 	if c.Store.URL != "" {
 		return a.initDatabase(ctx, c)
 	}
 	if err := os.MkdirAll(filepath.Dir(c.Store.Path), 0o700); err != nil {
 		return err
-	}
-	if _, err := os.Stat(c.markerPath()); err == nil && used {
-		return failf(exitConfig, "mount the disk or restore the newest backup; a new store would not know what was paid, and the same files would be paid a second time",
-			"%s is missing, but its marker %s is there: the store was lost, and with it the memory of what was paid; nothing was made", c.Store.Path, c.markerPath())
 	}
 	if err := c.createStore(ctx); err != nil {
 		return err

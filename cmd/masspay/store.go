@@ -108,10 +108,10 @@ func (c *config) storeMade(ctx context.Context) (bool, error) {
 }
 
 // storeWasUsed reports whether anything may ever have been sent from a store that was
-// here. A database that is not there says so itself.
+// here.
 func (c *config) storeWasUsed() (bool, error) {
 	if c.Store.URL != "" {
-		return false, nil
+		return postgres.Used(postgres.Options{Marker: c.Store.Marker})
 	}
 	o, err := c.storeOptions()
 	return err == nil && bolt.Used(o), err

@@ -143,7 +143,7 @@ func (w *worker) after(ctx context.Context, id string, out batch.Ending) (next t
 	if err != nil || b.Held != nil || b.Waiting() <= 0 {
 		return 0, err == nil, err
 	}
-	if unsent := b.Unsent() - out.ElsewhereNew; unsent > 0 && unsent == b.Waiting()-out.Elsewhere && out.Unreached == "" {
+	if unsent := b.Unsent() - out.ElsewhereNew; unsent > 0 && unsent <= out.GivenUp && unsent == b.Waiting()-out.Elsewhere && out.Unreached == "" {
 		// Each of them was turned away as often as a run allows: a person should know.
 		hold := store.Hold{
 			Kind: store.HeldByRun, By: person(), At: time.Now().UTC(),

@@ -56,10 +56,19 @@ func Move(ctx context.Context, o Options, to string, take func(ctx context.Conte
 				if moved != "" {
 					return nil
 				}
-				return s.writeUnder(db, func(tx *bbolt.Tx) error {
+				var generation uint64
+				err := s.writeUnder(db, func(tx *bbolt.Tx) error {
 					b := tx.Bucket(bucketMeta)
-					return errors.Join(b.Put(metaMoved, []byte(to)), b.Put(metaReadable, be64(readableByNone)))
+					return errors.Join(changeMeta(tx, func(m *meta) {
+						m.generation++
+						generation = m.generation
+					}), b.Put(metaMoved, []byte(to)), b.Put(metaReadable, be64(readableByNone)))
 				})
+				if err != nil {
+					return err
+				}
+				// What the file was before, put back in its place, is a restored copy.
+				return errors.Join(s.mark(generation, false), syncFile(s.o.marker()))
 			}
 			return take(ctx, i)
 		})

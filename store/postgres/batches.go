@@ -172,7 +172,7 @@ func (s *Store) LetGo(ctx context.Context, batch string, kinds ...store.HoldKind
 }
 
 func (s *Store) changeHold(ctx context.Context, batch string, change func(was *store.Hold) *store.Hold) error {
-	header, err := s.header(ctx, batch)
+	header, err := s.readHeader(ctx, batch)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,18 +80,23 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 	free := false
 	var hold []byte
 	var standby string
-	there := false
+	there, begunEpoch := false, false
+	var id []byte
 	n := s.owner.nextClaim()
-	begun := sinceBoot()
+	begun, seenBefore := sinceBoot(), s.generationSeen()
+	seen, err := s.witness()
+	if err != nil {
+		return false, err
+	}
 	err = s.write(ctx, func(b *pgx.Batch) {
 		// No other process declares meanwhile what the store is.
 		b.Queue(s.epochLock(scan.c.AskFirst), s.lockNumber(lockEpoch))
 		// For share: nobody fences it before this is through.
 		b.Queue(s.sql(`select fenced_at is null and closed_at is null from @owners where id = $1 for share`), s.owner.id).QueryRow(func(row pgx.Row) error { return row.Scan(&free) })
-		b.Queue(s.sql(`select cursor, hold from @batches where number = $1 for no key update`), int64(scan.header.Number)).Query(func(rows pgx.Rows) error {
+		b.Queue(s.sql(`select id, cursor, hold from @batches where number = $1 for no key update`), int64(scan.header.Number)).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				there = true
-				if err := rows.Scan(&scan.cursor, &hold); err != nil {
+				if err := rows.Scan(&id, &scan.cursor, &hold); err != nil {
 					return err
 				}
 			}
@@ -101,12 +107,15 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 		b.Queue(s.sql(`select exists (select 1 from @families)`)).QueryRow(func(row pgx.Row) error { return row.Scan(&scan.families) })
 		b.Queue(`select current_setting('synchronous_standby_names')`).QueryRow(func(row pgx.Row) error { return row.Scan(&standby) })
 	}, func(ctx context.Context, t *tx) error {
-		s.owner.heard(free, begun)
+		if !free {
+			s.owner.heard(false, begun) // that it is free, only a beat may tell
+		}
 		switch {
 		case !free:
 			return s.owner.error("others have taken it for dead")
-		case !there:
-			return store.ErrNoBatch
+		case !there || hex.EncodeToString(id) != scan.header.ID:
+			s.forgetHeaders() // the database went back, and the number is another batch's
+			return fmt.Errorf("batch %s: %w", scan.header.Short(), store.ErrNoBatch)
 		case s.o.Synchronous && standby == "":
 			return errStandby
 		}
@@ -118,12 +127,15 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 			return held
 		}
 		before := m
-		epoch, copied, newEpoch, err := s.refuseCopies(&m, is, scan.c.AskFirst)
+		epoch, copied, newEpoch, err := s.refuseCopies(&m, is, seen, scan.c.AskFirst)
 		if err != nil {
 			return err
 		}
+		if begunEpoch = newEpoch; newEpoch {
+			t.tick.Boot = newBoot() // what is suspected now is measured by the new clock
+		}
 		scan.w = t.writer(ctx)
-		scan.w.meta, scan.w.is = &before, is
+		scan.w.meta, scan.w.is, scan.w.seen = &before, is, seen
 		scan.epoch, scan.copied, scan.now = epoch, copied, s.o.now()
 		scan.out, scan.numbers, scan.gone, scan.blocked, scan.wrote, scan.read = nil, nil, nil, nil, false, 0
 		if more, err = scan.run(ctx); err != nil {
@@ -140,7 +152,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 			m.generation++
 			m.claimed = scan.now
 		}
-		s.raise(b, &m, is, newEpoch) // last, because all claims of all batches meet there
+		s.raise(b, &m, is, newEpoch, t.tick.Boot) // last, because all claims of all batches meet there
 		return t.commit(ctx, b)
 	})
 	var unsure *unsureError
@@ -156,14 +168,23 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 	if m.generation == 0 {
 		return more, nil
 	}
-	if err := s.saw(m.generation, is); err != nil {
-		return false, errors.Join(err, s.release(ctx, scan.numbers))
+	if begunEpoch {
+		err = s.declared(m.generation, is)
+	} else {
+		err = s.saw(m.generation, is, seenBefore)
+	}
+	if err != nil {
+		failed := s.release(ctx, scan.numbers)
+		if failed != nil {
+			s.owner.unsureOf(n)
+		}
+		return false, errors.Join(err, failed)
 	}
 	return more, nil
 }
 
 // raise raises the generation, and writes down which database it is in.
-func (s *Store) raise(b *pgx.Batch, m *meta, is identity, newEpoch bool) {
+func (s *Store) raise(b *pgx.Batch, m *meta, is identity, newEpoch bool, boot uint64) {
 	statement := `update @meta set generation = generation + 1, claimed_at = $1, system = $2, timeline = $3, database = $4 returning generation`
 	args := []any{instant(m.claimed), is.system, is.timeline, is.database}
 	if newEpoch {
@@ -171,6 +192,9 @@ func (s *Store) raise(b *pgx.Batch, m *meta, is identity, newEpoch bool) {
 		args = append(args, m.generation, m.epoch, instant(m.copied))
 	}
 	b.Queue(s.sql(statement), args...).QueryRow(func(row pgx.Row) error { return row.Scan(&m.generation) })
+	if newEpoch {
+		s.newClock(b, boot)
+	}
 }
 
 // release gives claims back of which nothing was sent.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -30,6 +31,7 @@ const (
 type storeClock struct {
 	mu   sync.Mutex
 	tick payout.Tick
+	back bool          // it has gone back, and was not given another name yet
 	read time.Duration // when, on this machine's clock
 
 	keeping      bool
@@ -39,24 +41,41 @@ type storeClock struct {
 	moved        time.Duration // when it last saw it change; as keeper, up to when it has added
 }
 
-// saw notes what the row says. It returns that, or something later that was seen before.
+// wentBackBy is how far the clock may seem to go back: reads overtake each other. What went
+// back further is an older copy of itself, and its moments cannot be compared.
+const wentBackBy = 15 * time.Second
+
+// saw notes what the row says, and returns it.
 func (c *storeClock) saw(boot, at int64) payout.Tick {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	t := payout.Tick{Boot: uint64(boot), At: time.Duration(at)}
-	if t.Boot != c.tick.Boot || t.At > c.tick.At {
+	switch {
+	case t.Boot != c.tick.Boot:
+		c.tick, c.back = t, false
+	case c.tick.At-t.At > wentBackBy:
+		c.back = true
+	case t.At > c.tick.At:
 		c.tick = t
 	}
 	c.read = sinceBoot()
-	return c.tick
+	return t
 }
+
+// newClock gives the clock another name: moments of before, which another copy of the store
+// may have given out too, cannot be compared with those to come.
+func (s *Store) newClock(b *pgx.Batch, boot uint64) {
+	b.Queue(s.sql(`update @clock set boot = $1`), int64(boot)) //nolint:gosec // a name
+}
+
+func newBoot() uint64 { return rand.Uint64()>>1 | 1 } //nolint:gosec // a name, not a secret
 
 // Tick is the moment that was last read of the store's clock; see store.Store. It is not
 // known when that was long ago.
 func (s *Store) Tick() payout.Tick {
 	s.clock.mu.Lock()
 	defer s.clock.mu.Unlock()
-	if sinceBoot()-s.clock.read > knownFor {
+	if s.clock.back || sinceBoot()-s.clock.read > knownFor {
 		return payout.Tick{}
 	}
 	return s.clock.tick

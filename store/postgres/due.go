@@ -23,7 +23,7 @@ const dueBurst = 1_000
 func (s *Store) Due(ctx context.Context, d store.Due) (out []payout.History, err error) {
 	w := wanted{Filter: store.Filter{Gate: d.Gate}, rules: s.o.Rules}
 	if d.Batch != "" {
-		b, err := s.header(ctx, d.Batch)
+		b, err := s.readHeader(ctx, d.Batch)
 		if err != nil {
 			return nil, err
 		}

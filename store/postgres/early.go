@@ -26,7 +26,7 @@ func earlyKey(id [16]byte, seq uint32) []byte { return append(slices.Clone(id[:]
 // says whom it is about. It is compared when a file brings the id.
 func (w *writer) keepEarly(b *pgx.Batch, id payout.Digest, e payout.Event) (store.Change, error) {
 	if w.early == nil {
-		w.early = map[payout.Digest][]payout.Event{}
+		w.early, w.earlySeq = map[payout.Digest][]payout.Event{}, map[payout.Digest]uint32{}
 	}
 	all, read := w.early[id]
 	if !read {
@@ -43,11 +43,11 @@ func (w *writer) keepEarly(b *pgx.Batch, id payout.Digest, e payout.Event) (stor
 	if len(all) >= keptOfOneID {
 		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
-	seq := uint32(len(all))
+	seq := w.earlySeq[id]
 	key := earlyKey(id, seq)
 	// No other process keeps one meanwhile: this one holds lockEarly.
 	b.Queue(w.s.sql(`insert into @early (id, seq, at, event) values ($1, $2, $3, $4)`), [16]byte(id), int32(seq), e.At, codec.EncodeEarly(key, e, w.s.sealer.SealReport(key, e)))
-	w.early[id] = append(all, e)
+	w.early[id], w.earlySeq[id] = append(all, e), seq+1
 	return store.Change{Kept: true, Effect: payout.Changed}, nil
 }
 
@@ -63,6 +63,7 @@ func (w *writer) readEarly(id payout.Digest) (all []payout.Event, err error) {
 			return nil, err
 		}
 		all = append(all, e.event)
+		w.earlySeq[id] = uint32(e.seq) + 1 // not their number: the first ones may have expired
 	}
 	return all, rows.Err()
 }
@@ -108,7 +109,7 @@ func (w *writer) applyEarly(ctx context.Context, b *pgx.Batch) (applied int, err
 	if err := rows.Err(); err != nil {
 		return 0, err
 	}
-	b.Queue(w.s.sql(`delete from @early where at < $1 and id not in (select id from @ids)`), w.s.o.now().Add(-keptFor))
+	b.Queue(w.s.sql(`delete from @early e where e.at < $1 and not exists (select 1 from @ids i where i.id = e.id)`), w.s.o.now().Add(-keptFor))
 	if len(all) == 0 {
 		return 0, nil
 	}

@@ -68,6 +68,7 @@ func (x *examining) note(format string, args ...any) {
 
 func (x *examining) itself(ctx context.Context) error {
 	var is identity
+	seen, err := x.s.witness()
 	b := &pgx.Batch{}
 	x.s.readMeta(b, &x.meta)
 	x.s.readIdentity(b, &is)
@@ -76,7 +77,7 @@ func (x *examining) itself(ctx context.Context) error {
 	if err := x.t.SendBatch(ctx, b).Close(); err != nil {
 		return err
 	}
-	older, _, err := x.s.older(&x.meta, is)
+	older, _ := x.s.older(&x.meta, is, seen)
 	switch {
 	case err != nil:
 		x.note("the marker %s cannot be read: %v", x.s.o.Marker, err)

@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"math/rand/v2"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,7 +46,8 @@ func (s *Store) Proven(ctx context.Context, gate string) (proven bool, err error
 const probeEvery = 50 * time.Millisecond
 
 // Probe takes a row that one process has at a time, until it lets it go or is fenced; see
-// store.Store.
+// store.Store. Where the database is away when it is let go, or does not say whether it
+// was taken, the next beat lets it go.
 func (s *Store) Probe(ctx context.Context) (release func() error, err error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -55,12 +56,16 @@ func (s *Store) Probe(ctx context.Context) (release func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	token := rand.Int64() | 1 //nolint:gosec // to tell holders apart, not secret
+	select {
+	case s.probing <- struct{}{}: // one of this process
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	for {
 		taken := false
 		err := s.write(ctx, nil, func(ctx context.Context, t *tx) error {
 			b := &pgx.Batch{}
-			b.Queue(s.sql(`update @probe p set owner = $1, token = $2 where p.token = 0 or not exists (select 1 from @owners o where o.id = p.owner and o.fenced_at is null and o.closed_at is null) returning 1`), me, token).
+			b.Queue(s.sql(`update @probe p set owner = $1, token = 1 where p.token = 0 or p.owner = $1 or not exists (select 1 from @owners o where o.id = p.owner and o.fenced_at is null and o.closed_at is null) returning 1`), me).
 				Query(func(rows pgx.Rows) error {
 					for rows.Next() {
 						taken = true
@@ -69,25 +74,50 @@ func (s *Store) Probe(ctx context.Context) (release func() error, err error) {
 				})
 			return t.commit(ctx, b)
 		})
-		if err != nil {
-			return nil, err
+		if err == nil && taken {
+			return func() error { return s.releaseProbe(context.WithoutCancel(ctx)) }, nil
 		}
-		if taken {
-			break
+		if err != nil {
+			return nil, errors.Join(err, s.releaseProbe(context.WithoutCancel(ctx)))
 		}
 		t := time.NewTimer(probeEvery)
 		select {
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
+			<-s.probing
 			return nil, ctx.Err()
 		}
 	}
-	return func() error {
-		return s.write(context.WithoutCancel(ctx), nil, func(ctx context.Context, t *tx) error {
-			b := &pgx.Batch{}
-			b.Queue(s.sql(`update @probe set token = 0 where token = $1`), token)
-			return t.commit(ctx, b)
-		})
-	}, nil
+}
+
+// releaseProbe lets the row go, now or with the next beat.
+func (s *Store) releaseProbe(ctx context.Context) error {
+	defer func() { <-s.probing }()
+	err := s.write(ctx, nil, func(ctx context.Context, t *tx) error {
+		b := &pgx.Batch{}
+		s.freeProbe(b)
+		return t.commit(ctx, b)
+	})
+	if err != nil {
+		s.probeLeft.Store(true)
+	}
+	return err
+}
+
+func (s *Store) freeProbe(b *pgx.Batch) {
+	b.Queue(s.sql(`update @probe set token = 0 where owner = $1`), s.owner.id)
+}
+
+// freeLeftProbe lets go what could not be let go before, unless it was taken again.
+func (s *Store) freeLeftProbe(ctx context.Context) {
+	if !s.probeLeft.Load() {
+		return
+	}
+	select {
+	case s.probing <- struct{}{}:
+		s.probeLeft.Store(false)
+		_ = s.releaseProbe(ctx)
+	default: // whoever has it lets it go
+	}
 }

@@ -73,6 +73,9 @@ type rowsError struct{ error }
 
 func (e *rowsError) Unwrap() error { return e.error }
 
+// loadPatience is how long a load waits for the one before it.
+const loadPatience = 10 * time.Minute
+
 // load is one load under way.
 type load struct {
 	s         *Store
@@ -90,10 +93,15 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 	var m meta
 	there := false
 	b := &pgx.Batch{}
-	b.Queue(`select set_config('lock_timeout', '0', true)`)
+	b.Queue(`select set_config('lock_timeout', $1, true)`, milliseconds(loadPatience))
 	b.Queue(lockAlone, l.s.lockNumber(lockLoad))
 	b.Queue(`select set_config('lock_timeout', $1, true)`, milliseconds(time.Minute))
-	if err := t.send(ctx, b); err != nil {
+	var pg *pgconn.PgError
+	err := t.send(ctx, b)
+	if errors.As(err, &pg) && pg.Code == "55P03" {
+		return &store.DatabaseError{Why: fmt.Sprintf("has been taking in another file for %v", loadPatience)}
+	}
+	if err != nil {
 		return err
 	}
 	b = &pgx.Batch{} // after the lock: what other loads have done is seen

@@ -25,6 +25,7 @@ func (s *Store) TakeOver(ctx context.Context, i *codec.Image) (moved codec.Moved
 	var there int
 	err = s.transact(ctx, time.Minute, func(b *pgx.Batch) {
 		b.Queue(lockAlone, s.lockNumber(lockLoad))
+		b.Queue(lockAlone, s.lockNumber(lockEarly))
 		s.readMeta(b, &m)
 		s.readIdentity(b, &is)
 		b.Queue(s.sql(`select count(*) from @batches`)).QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
@@ -55,6 +56,9 @@ func (s *Store) TakeOver(ctx context.Context, i *codec.Image) (moved codec.Moved
 			return err
 		}
 		moved = mover.moved
+		if err := mover.meetReports(ctx); err != nil {
+			return err
+		}
 		// The old store first: a database that has everything beside a store that still
 		// sends would pay twice; the other way round, the move is only to be repeated.
 		if err := i.Handed(); err != nil {
@@ -65,7 +69,7 @@ func (s *Store) TakeOver(ctx context.Context, i *codec.Image) (moved codec.Moved
 	if err != nil {
 		return moved, s.plain(ctx, err)
 	}
-	return moved, s.saw(i.Generation+1, is)
+	return moved, s.saw(i.Generation+1, is, 0)
 }
 
 // mover is one move under way.
@@ -218,7 +222,10 @@ func (m *mover) rest(ctx context.Context) error {
 		}
 		b.Queue(m.s.sql(`insert into @families (id, endings) values ($1, $2)`), [16]byte(id), codec.Summed(id[:], []byte(text)))
 	}
-	seqs := map[payout.Digest]uint32{}
+	seqs, err := m.earlySeqs(ctx)
+	if err != nil {
+		return err
+	}
 	for _, r := range m.i.Reports {
 		key := earlyKey(r.ID, seqs[r.ID])
 		b.Queue(m.s.sql(`insert into @early (id, seq, at, event) values ($1, $2, $3, $4)`), [16]byte(r.ID), int32(seqs[r.ID]), r.Event.At,
@@ -236,6 +243,32 @@ func (m *mover) rest(ctx context.Context) error {
 		}
 		b.Queue(m.s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
 		m.moved.Runs++
+	}
+	return m.t.send(ctx, b)
+}
+
+// earlySeqs are the next numbers of reports that this store has kept already.
+func (m *mover) earlySeqs(ctx context.Context) (map[payout.Digest]uint32, error) {
+	rows, err := m.t.c.Query(ctx, m.s.sql(`select id, max(seq) + 1 from @early group by id`))
+	if err != nil {
+		return nil, err
+	}
+	seqs := map[payout.Digest]uint32{}
+	var id [16]byte
+	var next int32
+	_, err = pgx.ForEachRow(rows, []any{&id, &next}, func() error { seqs[id] = uint32(next); return nil })
+	return seqs, err
+}
+
+// meetReports applies what this store has heard of payouts before they came.
+func (m *mover) meetReports(ctx context.Context) error {
+	w := m.t.writer(ctx)
+	b := &pgx.Batch{}
+	if _, err := w.applyEarly(ctx, b); err != nil {
+		return err
+	}
+	if err := w.flush(b); err != nil {
+		return err
 	}
 	return m.t.send(ctx, b)
 }

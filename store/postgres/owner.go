@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"masspay/store"
@@ -100,6 +101,7 @@ func (s *Store) live() {
 		defer t.Stop()
 		for n := 1; ; n++ {
 			_ = s.beat(ctx) // a database that is away is met by whoever needs it
+			s.freeLeftProbe(ctx)
 			if n%pruneEvery == 0 {
 				_ = s.prune(ctx)
 			}
@@ -125,9 +127,16 @@ func (s *Store) beat(ctx context.Context) error {
 	known := w.known
 	w.mu.Unlock()
 	if known {
-		s.confirm(b, begun, true)
+		s.confirm(b, begun)
 	}
 	s.keep(b, w.id, now)
+	// Whoever lives through it notices that the database has become another one, or knows
+	// less than it did.
+	var m meta
+	var is identity
+	before := s.generationSeen()
+	s.readMeta(b, &m)
+	s.readIdentity(b, &is)
 	b.Queue(s.sql(`select id, beats, boot, space, pid, started from @owners where fenced_at is null and closed_at is null and id <> $1`), w.id).
 		Query(func(rows pgx.Rows) (err error) { others, err = readLiving(rows); return err })
 	c, err := s.pool.Acquire(ctx)
@@ -139,12 +148,11 @@ func (s *Store) beat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = s.saw(m.generation, is, before)
 	for _, o := range w.silent(others, now) {
-		if err := s.fence(ctx, o); err != nil {
-			return err
-		}
+		err = errors.Join(err, s.fence(ctx, o))
 	}
-	return nil
+	return err
 }
 
 // living is another owner that is not fenced.
@@ -185,19 +193,32 @@ func (w *owner) silent(others []living, now time.Duration) (gone []living) {
 }
 
 // fence takes an owner for dead: one that was silent only if it has not beaten since. Of a
-// process that is gone a last beat may still be on its way.
+// process that is gone a last beat may still be on its way. One that was suspended in the
+// middle of a claim holds its own row: its connections are ended, and the next beat fences it.
 func (s *Store) fence(ctx context.Context, o living) error {
 	gone := s.owner.process.sees(o.process) == processGone
-	_, err := s.pool.Exec(ctx, s.sql(`update @owners set fenced_at = now() where id = $1 and ($3 or beats = $2) and fenced_at is null`), o.id, o.beats, gone)
+	err := s.transact(ctx, fenceLocks, nil, func(ctx context.Context, t *tx) error {
+		b := &pgx.Batch{}
+		b.Queue(s.sql(`update @owners set fenced_at = now() where id = $1 and ($3 or beats = $2) and fenced_at is null`), o.id, o.beats, gone)
+		return t.commit(ctx, b)
+	})
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Code == "55P03" {
+		_, err = s.pool.Exec(ctx, `select pg_terminate_backend(pid) from pg_stat_activity where application_name = $1 and datname = current_database()`, applicationName(o.id))
+	}
 	return err
 }
 
-// confirm adds to a batch the question whether this process is fenced.
-func (s *Store) confirm(b *pgx.Batch, begun time.Duration, beat bool) {
-	statement := `select 1 from @owners where id = $1 and fenced_at is null and closed_at is null`
-	if beat {
-		statement = `update @owners set beats = beats + 1, seen_at = now() where id = $1 and fenced_at is null and closed_at is null returning 1`
-	}
+// fenceLocks is how long a fence waits for the row of the owner.
+const fenceLocks = time.Second
+
+// applicationName is what the connections of a process are known by in the database.
+func applicationName(owner int64) string { return fmt.Sprintf("masspay %x", uint64(owner)) }
+
+// confirm adds to a batch the question whether this process is fenced. Whatever asks is a
+// beat: who was told to send is silent from then on only.
+func (s *Store) confirm(b *pgx.Batch, begun time.Duration) {
+	const statement = `update @owners set beats = beats + 1, seen_at = now() where id = $1 and fenced_at is null and closed_at is null returning 1`
 	b.Queue(s.sql(statement), s.owner.id).Query(func(rows pgx.Rows) error {
 		free := false
 		for rows.Next() {
@@ -292,7 +313,7 @@ func (s *Store) MaySend(ctx context.Context, dialled bool) error {
 func (s *Store) askConfirmed(ctx context.Context) error {
 	for end := time.Now().Add(s.o.wait()); ; {
 		b := &pgx.Batch{}
-		s.confirm(b, sinceBoot(), false)
+		s.confirm(b, sinceBoot())
 		err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.SendBatch(ctx, b).Close() })
 		if !errors.Is(err, store.ErrBusy) || time.Now().After(end) {
 			return err

@@ -89,11 +89,15 @@ type Store struct {
 	owner owner
 	clock storeClock
 
+	probing   chan struct{} // held by who probes, of this process
+	probeLeft atomic.Bool   // the probe could not be let go
+
 	mu         sync.Mutex
 	headers    map[int64]store.Batch // which never change
 	asking     bool                  // this process has begun an epoch
 	generation uint64                // highest that this process has seen
 	seen       identity              // with generation
+	wentBack   bool                  // the database has known more than it does: it is a copy, until a person says what it is
 }
 
 var (
@@ -141,7 +145,9 @@ func connect(o Options) (*Store, error) {
 	// Nothing may hang on a session: PgBouncer gives each transaction another one.
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	c.ConnConfig.ConnectTimeout = min(5*time.Second, o.wait())
-	c.ConnConfig.RuntimeParams["application_name"] = "masspay"
+	var of owner
+	of.init(o)
+	c.ConnConfig.RuntimeParams["application_name"] = applicationName(of.id)
 	c.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" || n.Severity == "WARNING" {
 			conn.CustomData()[warned] = n.Message
@@ -154,9 +160,10 @@ func connect(o Options) (*Store, error) {
 	}
 	s := &Store{
 		sealer: sealer, o: o, pool: pool, schema: pgx.Identifier{o.Schema}.Sanitize() + ".",
-		slot: int16(rand.IntN(slots)), headers: map[int64]store.Batch{}, //nolint:gosec // any slot will do
+		slot: int16(rand.IntN(slots)), headers: map[int64]store.Batch{}, probing: make(chan struct{}, 1), //nolint:gosec // any slot will do
 	}
 	s.owner.init(o)
+	s.owner.id = of.id
 	return s, nil
 }
 

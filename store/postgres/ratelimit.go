@@ -87,10 +87,8 @@ func (l *ledger) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, er
 		b.Queue(`select (extract(epoch from clock_timestamp()) * 1e9)::bigint`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	}
 	err := s.transact(ctx, min(lockTimeout, s.o.wait()), read, func(ctx context.Context, t *tx) error {
-		if known {
-			s.owner.heard(free, begun)
-		}
 		if !free {
+			s.owner.heard(false, begun)
 			return fmt.Errorf("%w: others have taken it for dead", store.ErrFenced)
 		}
 		// Moments as the limiter knows them, on this machine's clock. The answer came a

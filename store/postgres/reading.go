@@ -138,7 +138,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Histo
 	return stream(func(yield func(payout.History) bool) error {
 		w := wanted{Filter: f, rules: s.o.Rules}
 		if f.Batch != "" {
-			b, err := s.header(ctx, f.Batch)
+			b, err := s.readHeader(ctx, f.Batch)
 			if err != nil {
 				return err
 			}
@@ -215,7 +215,7 @@ func (s *Store) listBurst(ctx context.Context, w wanted, from int64) (out []payo
 // looked at.
 func (s *Store) Lines(ctx context.Context, batch string) iter.Seq2[store.Line, error] {
 	return stream(func(yield func(store.Line) bool) error {
-		header, err := s.header(ctx, batch)
+		header, err := s.readHeader(ctx, batch)
 		if err != nil {
 			return err
 		}

@@ -57,41 +57,45 @@ func (m marker) write(path string) error {
 	return errors.Join(err, f.Close())
 }
 
-// older reports whether the database may know less than another one does: a restored copy.
-// known is the highest generation that anything here has seen.
-func (s *Store) older(m *meta, is identity) (older bool, known uint64, err error) {
+// witness is what this process and this machine have seen, by now. Whoever looks at the
+// database asks it first: what others commit between the two is no sign of anything.
+func (s *Store) witness() (marker, error) {
 	seen, err := readMarker(s.o.Marker)
-	if err != nil {
-		return false, 0, err
-	}
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.generation >= seen.generation {
 		seen = marker{s.generation, s.seen}
 	}
-	s.mu.Unlock()
+	return seen, err
+}
+
+// older reports whether the database may know less than another one does: a restored copy.
+// known is the highest generation that anything here has seen; seen is the witness of
+// before the database was looked at.
+func (s *Store) older(m *meta, is identity, seen marker) (older bool, known uint64) {
 	known = max(seen.generation, m.generation)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if seen.generation > m.generation {
-		return true, known, nil
+		s.wentBack = true // and it is not forgotten when others raise it again
 	}
-	// The old primary is still there, and something here has seen the new one.
-	if seen.system == is.system && seen.database == is.database && seen.timeline > is.timeline {
-		return true, known, nil
+	switch promoted := m.claimedBy.system == is.system && m.claimedBy.database == is.database && m.claimedBy.timeline < is.timeline; {
+	case s.wentBack:
+		return true, known
+	case seen.system == is.system && seen.database == is.database && seen.timeline > is.timeline:
+		return true, known // the old primary is still there, and something here has seen the new one
+	case m.claimedBy == is:
+		return false, known
+	default:
+		return !s.o.Synchronous || !promoted, known
 	}
-	if m.generation == 0 || m.claimedBy == is {
-		return false, known, nil
-	}
-	promoted := m.claimedBy.system == is.system && m.claimedBy.database == is.database && m.claimedBy.timeline < is.timeline
-	return !s.o.Synchronous || !promoted, known, nil
 }
 
 // refuseCopies refuses to claim from a restored copy. It returns the epoch of the restore
 // while payouts must be polled first, 0 otherwise, and when the copy last claimed; begun
 // says that the epoch begins with this transaction.
-func (s *Store) refuseCopies(m *meta, is identity, askFirst bool) (epoch uint64, copied time.Time, begun bool, err error) {
-	older, known, err := s.older(m, is)
-	if err != nil {
-		return 0, copied, false, err
-	}
+func (s *Store) refuseCopies(m *meta, is identity, seen marker, askFirst bool) (epoch uint64, copied time.Time, begun bool, err error) {
+	older, known := s.older(m, is, seen)
 	s.mu.Lock()
 	asking := s.asking
 	s.mu.Unlock()
@@ -128,30 +132,57 @@ func (s *Store) epochLock(askFirst bool) string {
 	return lockShared
 }
 
-// saw remembers a generation that was committed.
-func (s *Store) saw(generation uint64, is identity) error {
+// generationSeen is the highest generation that this process has seen so far. Whoever is
+// about to look asks first: what is committed after that can only be higher.
+func (s *Store) generationSeen() uint64 {
 	s.mu.Lock()
-	newer := generation > s.generation
-	if newer {
-		s.generation, s.seen = generation, is
-	}
-	s.mu.Unlock()
-	if !newer {
+	defer s.mu.Unlock()
+	return s.generation
+}
+
+// saw remembers a committed generation, of this process or of others, that was looked at
+// when before had been seen. One that is lower means that the database has gone back; other
+// claims may raise it again, and that is not forgotten.
+func (s *Store) saw(generation uint64, is identity, before uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if generation < before {
+		s.wentBack = true
+		clear(s.headers) // a number may be another batch's now
 		return nil
 	}
+	if generation <= s.generation && is == s.seen || generation < s.generation {
+		return nil // looks overtake each other
+	}
+	s.generation, s.seen = generation, is
+	if kept, err := readMarker(s.o.Marker); err != nil || kept.generation >= generation {
+		return err // another process has seen more
+	}
+	return marker{generation, is}.write(s.o.Marker)
+}
+
+// declared remembers what a person has declared, whatever was seen before.
+func (s *Store) declared(generation uint64, is identity) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation, s.seen, s.wentBack = generation, is, false
 	return marker{generation, is}.write(s.o.Marker)
 }
 
 // Restored reports whether the database is a restored copy; see store.Store.
 func (s *Store) Restored(ctx context.Context) (restored bool, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		seen, err := s.witness()
+		if err != nil {
+			return err
+		}
 		m, is, err := s.self(ctx, c)
 		if err != nil {
 			return err
 		}
-		older, _, err := s.older(&m, is)
+		older, _ := s.older(&m, is, seen)
 		restored = older || m.epoch != 0
-		return err
+		return nil
 	})
 	return restored, err
 }
@@ -172,34 +203,39 @@ func (s *Store) writeMeta(b *pgx.Batch, m *meta, is identity) {
 
 // AskFirst declares that the database may be a copy; see store.Store.
 func (s *Store) AskFirst(ctx context.Context) error {
-	return s.declare(ctx, func(m *meta, is identity) error {
-		_, _, _, err := s.refuseCopies(m, is, true)
+	return s.declare(ctx, func(m *meta, is identity, seen marker) error {
+		_, _, _, err := s.refuseCopies(m, is, seen, true)
 		return err
 	}, func() { s.asking = true })
 }
 
 // Trust declares that the database is the newest there is; see store.Store.
 func (s *Store) Trust(ctx context.Context) error {
-	return s.declare(ctx, func(m *meta, is identity) error {
-		_, known, err := s.older(m, is)
+	return s.declare(ctx, func(m *meta, is identity, seen marker) error {
+		_, known := s.older(m, is, seen)
 		m.generation, m.epoch, m.copied = known+1, 0, time.Time{}
-		return err
+		return nil
 	}, func() { s.asking = false })
 }
 
-func (s *Store) declare(ctx context.Context, change func(m *meta, is identity) error, then func()) error {
+func (s *Store) declare(ctx context.Context, change func(m *meta, is identity, seen marker) error, then func()) error {
 	var m meta
 	var is identity
-	err := s.write(ctx, func(b *pgx.Batch) {
+	seen, err := s.witness()
+	if err != nil {
+		return err
+	}
+	err = s.write(ctx, func(b *pgx.Batch) {
 		b.Queue(lockAlone, s.lockNumber(lockEpoch))
 		s.readMeta(b, &m)
 		s.readIdentity(b, &is)
 	}, func(ctx context.Context, t *tx) error {
-		if err := change(&m, is); err != nil {
+		if err := change(&m, is, seen); err != nil {
 			return err
 		}
 		b := &pgx.Batch{}
 		s.writeMeta(b, &m, is)
+		s.newClock(b, newBoot())
 		return t.commit(ctx, b)
 	})
 	if err != nil {
@@ -208,5 +244,5 @@ func (s *Store) declare(ctx context.Context, change func(m *meta, is identity) e
 	s.mu.Lock()
 	then()
 	s.mu.Unlock()
-	return s.saw(m.generation, is)
+	return s.declared(m.generation, is)
 }

@@ -171,7 +171,8 @@ func (s *claimScan) flush(b *pgx.Batch, n int64) error {
 	return nil
 }
 
-// header returns a batch without its counts.
+// header returns a batch without its counts. It may be one that was read before: whoever
+// uses its number compares the id.
 func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
 	s.mu.Lock()
 	for _, b := range s.headers {
@@ -181,6 +182,11 @@ func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
 		}
 	}
 	s.mu.Unlock()
+	return s.readHeader(ctx, id)
+}
+
+// readHeader reads it now.
+func (s *Store) readHeader(ctx context.Context, id string) (store.Batch, error) {
 	b, err := s.Batch(ctx, id)
 	if err != nil {
 		return b, err
@@ -190,6 +196,13 @@ func (s *Store) header(ctx context.Context, id string) (store.Batch, error) {
 	defer s.mu.Unlock()
 	s.headers[int64(b.Number)] = b
 	return b, nil
+}
+
+// forgetHeaders forgets which number is which batch's.
+func (s *Store) forgetHeaders() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.headers)
 }
 
 func decodeHeader(id, value []byte) (store.Batch, error) {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
-	"os"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -39,6 +38,9 @@ func Create(ctx context.Context, o Options) error {
 		return err
 	}
 	defer s.pool.Close()
+	if used, err := Used(o); err != nil || used {
+		return errors.Join(err, fmt.Errorf("%w: the marker %s says that a store was here, and payouts were sent from it", store.ErrMissing, o.Marker))
+	}
 	c, err := s.pool.Acquire(ctx)
 	if err != nil {
 		return s.plain(ctx, err)
@@ -62,12 +64,18 @@ func Create(ctx context.Context, o Options) error {
 		if _, err := t.Exec(ctx, s.sql(tables), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
+		var is identity
+		b := &pgx.Batch{}
+		s.readIdentity(b, &is)
+		if err := t.SendBatch(ctx, b).Close(); err != nil {
+			return err
+		}
 		check := s.sealer.Check()
 		for _, first := range []struct {
 			statement string
 			args      []any
 		}{
-			{`insert into @meta (format, readable_by, key_check) values ($1, $2, $3)`, []any{format, readableBy, check[:]}},
+			{`insert into @meta (format, readable_by, key_check, system, timeline, database) values ($1, $2, $3, $4, $5, $6)`, []any{format, readableBy, check[:], is.system, is.timeline, is.database}},
 			{`insert into @clock (boot) values ($1)`, []any{rand.Int64() | 1}}, //nolint:gosec // a name, not a secret
 			{`insert into @probe default values`, nil},
 		} {
@@ -80,16 +88,14 @@ func Create(ctx context.Context, o Options) error {
 	if errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	if err = s.plain(ctx, err); err != nil {
-		return err
-	}
-	if s.o.Marker == "" {
-		return nil
-	}
-	if err := os.Remove(s.o.Marker); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
+	return s.plain(ctx, err)
+}
+
+// Used reports whether anything may ever have been sent from a store that this machine has
+// seen: its marker says so.
+func Used(o Options) (bool, error) {
+	m, err := readMarker(o.Marker)
+	return m.generation > 0, err
 }
 
 // Locks that a transaction takes in the database, beside rows.

@@ -36,7 +36,10 @@ func (e *unsureError) Unwrap() error { return store.ErrBusy }
 // A transaction lets go of its rows when its process is suspended, and does not wait long
 // for those of others. It is durable on the disk, and where the database replicates
 // synchronously on the standby, when its commit returns.
-const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)`
+// A machine that is gone without a word is found by the server within some 25 s.
+const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true),
+	set_config('statement_timeout', '0', true), set_config('tcp_user_timeout', '20s', true),
+	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true)`
 
 const (
 	lockTimeout = 5 * time.Second
@@ -62,7 +65,7 @@ func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b 
 	defer conn.Release()
 	t := &tx{s: s, c: conn.Conn()}
 	b := &pgx.Batch{}
-	b.Queue("begin")
+	b.Queue("begin isolation level read committed read write") // whatever the database's default is
 	b.Queue(begin, milliseconds(locks), milliseconds(cmp.Or(s.o.idle, idleTimeout)))
 	t.readClock(b)
 	if first != nil {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
 	"slices"
 	"time"
@@ -23,6 +24,7 @@ type writer struct {
 	ctx     context.Context // of the transaction
 	meta    *meta           // as of the transaction; nil: not read yet
 	is      identity        // with meta
+	seen    marker          // the witness of before them
 	records map[uint64]*codec.Record
 	changed map[uint64]bool
 	counts  map[countKey]tally
@@ -30,6 +32,8 @@ type writer struct {
 	freed   map[payout.Place]bool
 	cells   map[payout.Place][]byte          // sealed, of rows that may be looked at
 	early   map[payout.Digest][]payout.Event // that wait for an id, with those of this transaction
+
+	earlySeq map[payout.Digest]uint32 // of the next one of an id
 }
 
 type countKey struct {
@@ -197,6 +201,9 @@ func (w *writer) flushPayouts(b *pgx.Batch) error {
 	slices.Sort(numbers)
 	for _, number := range numbers {
 		r := w.records[uint64(number)]
+		if r.Newer {
+			return fmt.Errorf("payout %s: %w", r.Key, store.ErrNewer)
+		}
 		p := &r.Payout
 		p.PollAt = p.PollAt.Truncate(time.Microsecond)
 		states, checks, attempts = append(states, p.State.String()), append(checks, p.NeedsCheck()), append(attempts, int32(p.Attempt))
@@ -280,11 +287,11 @@ func (w *writer) Lifted(bar payout.Bar) (bool, error) {
 // Place returns the row that a payout is sent from; see codec.Surroundings.
 func (w *writer) Place(p *payout.Payout) (store.Batch, []string, error) {
 	at := p.Places[0]
-	header, err := w.header(at.Batch)
+	cells, err := w.row(p.Key, at) // first: it makes sure of the header
 	if err != nil {
-		return header, nil, err
+		return store.Batch{}, nil, err
 	}
-	cells, err := w.row(p.Key, at)
+	header, err := w.header(at.Batch)
 	return header, cells, err
 }
 
@@ -308,17 +315,22 @@ func (w *writer) readCells(places []payout.Place) error {
 	for i, at := range places {
 		batches[i], rows[i] = int64(at.Batch), int64(at.Index)
 	}
-	got, err := w.t.c.Query(w.ctx, w.s.sql(`select l.batch, l.idx, l.sealed from unnest($1::bigint[], $2::bigint[]) as u (batch, idx) join @lines l using (batch, idx)`), batches, rows)
+	got, err := w.t.c.Query(w.ctx, w.s.sql(`select l.batch, l.idx, l.sealed, b.id from unnest($1::bigint[], $2::bigint[]) as u (batch, idx) join @lines l using (batch, idx) join @batches b on b.number = l.batch`), batches, rows)
 	if err != nil {
 		return err
 	}
 	defer got.Close()
 	for got.Next() {
 		var batch, row int64
-		var sealed []byte
-		if err := got.Scan(&batch, &row, &sealed); err != nil {
+		var sealed, id []byte
+		if err := got.Scan(&batch, &row, &sealed, &id); err != nil {
 			return err
 		}
+		w.s.mu.Lock()
+		if b, known := w.s.headers[batch]; known && b.ID != hex.EncodeToString(id) {
+			delete(w.s.headers, batch) // the database went back, and the number is another batch's
+		}
+		w.s.mu.Unlock()
 		w.cells[payout.Place{Batch: uint32(batch), Index: uint32(row)}] = sealed
 	}
 	return got.Err()
@@ -329,10 +341,7 @@ func (w *writer) Copied() (restored bool, last time.Time, err error) {
 	if err := w.readMeta(); err != nil {
 		return false, last, err
 	}
-	older, _, err := w.s.older(w.meta, w.is)
-	if err != nil {
-		return false, last, err
-	}
+	older, _ := w.s.older(w.meta, w.is, w.seen)
 	last = w.meta.claimed
 	if w.meta.epoch != 0 {
 		last = w.meta.copied
@@ -345,6 +354,10 @@ func (w *writer) readMeta() error {
 		return nil
 	}
 	var m meta
+	var err error
+	if w.seen, err = w.s.witness(); err != nil {
+		return err
+	}
 	b := &pgx.Batch{}
 	w.s.readMeta(b, &m)
 	w.s.readIdentity(b, &w.is)
