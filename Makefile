@@ -82,6 +82,7 @@ crash:
 # Nights of many machines on one database, in real time; needs PostgreSQL.
 storm-machines:
 	$(GO) test ./cmd/masspay -run '^(TestMachines|TestWorkers)$$' -v -timeout 0 -machines.nights=$(NIGHTS) | $(BRIEFLY)
+	$(GO) test ./store/postgres -run '^TestNights$$' -v -timeout 0 -nights=$(NIGHTS) | $(BRIEFLY)
 
 fuzz:
 	for target in $(FUZZ); do \

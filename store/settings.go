@@ -22,7 +22,8 @@ type Settings struct {
 type Settled interface {
 	// Settings returns what is kept.
 	Settings(ctx context.Context) (Settings, error)
-	// Settle keeps other settings from now on. Processes that run go on with theirs.
+	// Settle keeps other settings from now on. It is ErrBusy while a process that sends
+	// lives: that would go on with its own.
 	Settle(ctx context.Context, s Settings) error
 }
 

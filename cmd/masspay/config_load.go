@@ -154,6 +154,12 @@ func set(f reflect.Value, text string) error {
 			}
 		}
 		f.Set(reflect.ValueOf(list))
+	case bool:
+		set, err := strconv.ParseBool(text)
+		if err != nil {
+			return errors.New("want true or false")
+		}
+		f.SetBool(set)
 	default:
 		return errors.New("cannot be set by the environment; write it into the configuration file")
 	}

@@ -95,7 +95,7 @@ func explain(err error) *failure {
 			hint: "stop every masspay that uses the store, keep a copy of it, then masspay init, which brings it to this masspay's format"}
 	case errors.Is(err, store.ErrFenced):
 		return &failure{code: exitUnexpected, err: fmt.Errorf("%w; nothing more was sent by this run", err),
-			hint: "run the same command again, and leave the files beside the store alone"}
+			hint: "run the same command again; nothing is sent twice"}
 	case errors.Is(err, store.ErrMissing):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w; nothing was sent", err),
 			hint: "if this is the first run, masspay init makes a store; if not, is the disk mounted?"}

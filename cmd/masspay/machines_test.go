@@ -18,7 +18,7 @@ import (
 	"masspay/store/postgres/pgtest"
 )
 
-var machineNights = flag.Int("machines.nights", 0, "how many nights TestMachines plays (default 3, fewer with -short)")
+var machineNights = flag.Int("machines.nights", 0, "how many nights TestMachines plays (default 2, fewer with -short)")
 
 // newMachinesNight is a night whose store is a database of its own, in a cluster of its own.
 func newMachinesNight(t *testing.T, rate int, cfg gatesim.Config) *night {
@@ -81,7 +81,7 @@ func TestThreeMachinesOnOneFile(t *testing.T) {
 func TestMachines(t *testing.T) {
 	nights := *machineNights
 	if nights <= 0 {
-		nights = 3
+		nights = 2
 		if testing.Short() {
 			nights = 1
 		}

@@ -84,6 +84,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if _, shared := distribution(s); f.detach && !shared {
 		return forOne("--detach")
 	}
+	if f.detach && f.output.name != "" {
+		return failf(exitConfig, "leave -o out; when the batch is through, masspay report writes the result", "--detach writes no result, so -o is of no use; nothing was sent")
+	}
 	if f.rateSet {
 		if err := c.higher(f.rate); err != nil {
 			return err
@@ -149,7 +152,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner.Notify, runner.Stopped = p.note, p.halted
 	p.start(ctx)
 	heard := context.AfterFunc(ctx, func() {
-		p.note(fmt.Sprintf("interrupted: no more payouts are sent; waiting for the answers to those already sent, at most %v (a second Ctrl-C ends at once; the next run asks the gate about them)", c.Gate.Timeout))
+		p.note(fmt.Sprintf("interrupted: no more payouts are sent; waiting for the answers to those already sent, at most %v, and for the store, if that is away (a second Ctrl-C ends at once; the next run asks the gate about them)", c.Gate.Timeout))
 	})
 	defer heard()
 	out, err := runner.Run(ctx, b.ID)
@@ -173,6 +176,10 @@ func (a *app) detach(ctx context.Context, c *config, s store.Store, b store.Batc
 	}
 	if err := work.Hand(ctx, o, b.ID); err != nil {
 		return fmt.Errorf("the batch is loaded, and its turns were not handed on (the machines find it within a minute): %w", err)
+	}
+	if b.Waiting() <= 0 {
+		a.say("masspay: nothing of this batch waits any more")
+		return endWith(outcomeCode(b, false))
 	}
 	a.say("masspay: %s left to the machines that run masspay work; nothing was sent by this one", count(b.Waiting(), "payout"))
 	a.say("hint: to follow it: masspay status --watch %s", b.Short())

@@ -52,7 +52,7 @@ func (a *app) settle(ctx context.Context, c *config, s store.Store) error {
 		return err
 	}
 	for _, line := range differ {
-		a.say("changed: %s before", line)
+		a.say("changed: %s until now", line)
 	}
 	return nil
 }

@@ -127,7 +127,7 @@ func holdText(h *store.Hold) string {
 	case h == nil:
 		return ""
 	case h.Kind == store.HeldByRun:
-		return fmt.Sprintf("stopped on %s by a run of %s: %s; the next run goes on", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
+		return fmt.Sprintf("stopped on %s by %s: %s; the next masspay run goes on", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 	}
 	return fmt.Sprintf("held since %s by %s: %s; nothing of it is sent", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 }
@@ -178,6 +178,9 @@ func (a *app) statusAll(ctx context.Context, s store.Store, asJSON bool) error {
 		listed = true
 		_, _ = fmt.Fprintf(a.w.stdout, "%s  %s, loaded %s, %s, %s\n    %s\n", b.Short(), printable(b.Name), b.LoadedAt.Format(time.RFC3339),
 			count(b.Rows, "row"), amounts(b.Totals), inWords(tally(b)))
+		if text := holdText(b.Held); text != "" {
+			_, _ = fmt.Fprintf(a.w.stdout, "    %s\n", text)
+		}
 	}
 	if asJSON {
 		return a.printJSON(all)

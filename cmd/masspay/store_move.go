@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+
+	"masspay/store"
 )
 
 func (a *app) storeCommand() *cobra.Command {
@@ -19,7 +22,7 @@ func (a *app) storeCommand() *cobra.Command {
 		Use:   "move FILE",
 		Short: "Move a store that is a file into the empty database of store.url",
 		Long: `Take everything of a store that is a file into the database of store.url, which
-masspay init has made and which is empty: batches, rows, payouts with their histories,
+masspay init has made and which is empty, as the owner of its tables: batches, rows, payouts with their histories,
 ids, runs. Counts on both sides. Then the file is marked, and nothing is sent from it
 again. Stop whatever uses the file first. Cut off, it is repeated.`,
 		Args: args(1, 1, "the file of the store"),
@@ -38,13 +41,31 @@ func (a *app) moveStore(ctx context.Context, file string, yes bool) error {
 	if c.Store.URL == "" {
 		return failf(exitConfig, "docs/machines.md says how", "the configuration names no database (store.url) to move to; nothing was changed")
 	}
+	made, err := c.storeMade(ctx)
+	if err != nil {
+		return err
+	}
+	if !made {
+		return failf(exitConfig, "masspay init makes it; then the same command", "%s has no store yet; nothing was moved", c.Store.name())
+	}
 	a.say("everything in %s goes to %s; after that nothing is sent from the file any more", file, c.Store.name())
 	if err := a.confirm(ctx, yes, "to move the store", filepath.Base(file), "run the same command on a terminal, where it asks for the file's name; --yes in scripts"); err != nil {
 		return err
 	}
 	moved, err := c.moveStore(ctx, file)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrRestored):
+		return failf(exitConfig, "first, with the file's own configuration: masspay run FILE --ask-first for what it may not know of; then masspay init --trust-store", "%w; nothing was moved", err)
+	case errors.Is(err, store.ErrKey):
+		return failf(exitConfig, "the file and the database need the same store.key: make the database with the key of the file, then the same command", "%w; nothing was moved", err)
+	case errors.Is(err, store.ErrDamaged):
+		return failf(exitConfig, "name the file of a store (store.path of its configuration); masspay doctor, with that configuration, says what is wrong with it", "%s is no store, or is damaged (%w); nothing was moved", file, err)
+	case err != nil:
 		return err
+	}
+	if moved.Before {
+		a.say("%s was moved there before; nothing was changed", file)
+		return nil
 	}
 	a.say("moved: %s, %s, %s; counted on both sides", count(moved.Batches, "batch"), count(moved.Rows, "row"), count(moved.Payouts, "payout"))
 	a.say("%s sends nothing any more; keep it until you trust what is in its place", file)

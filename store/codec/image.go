@@ -50,4 +50,7 @@ type ReportImage struct {
 }
 
 // MovedCounts are what was moved.
-type MovedCounts struct{ Batches, Rows, Payouts, Runs int }
+type MovedCounts struct {
+	Batches, Rows, Payouts, Runs int
+	Before                       bool // it was moved before; nothing was changed
+}

@@ -79,7 +79,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 	var is identity
 	free := false
 	var hold []byte
-	var standby string
+	var standby, fsync, pages string
 	there, begunEpoch := false, false
 	var id []byte
 	n := s.owner.nextClaim()
@@ -105,7 +105,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 		s.readMeta(b, &m)
 		s.readIdentity(b, &is)
 		b.Queue(s.sql(`select exists (select 1 from @families)`)).QueryRow(func(row pgx.Row) error { return row.Scan(&scan.families) })
-		b.Queue(`select current_setting('synchronous_standby_names')`).QueryRow(func(row pgx.Row) error { return row.Scan(&standby) })
+		b.Queue(`select current_setting('synchronous_standby_names'), current_setting('fsync'), current_setting('full_page_writes')`).QueryRow(func(row pgx.Row) error { return row.Scan(&standby, &fsync, &pages) })
 	}, func(ctx context.Context, t *tx) error {
 		if !free {
 			s.owner.heard(false, begun) // that it is free, only a beat may tell
@@ -118,6 +118,10 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 			return fmt.Errorf("batch %s: %w", scan.header.Short(), store.ErrNoBatch)
 		case s.o.Synchronous && standby == "":
 			return errStandby
+		case fsync != "on":
+			return unsafe("fsync") // it was turned off meanwhile
+		case pages != "on":
+			return unsafe("full_page_writes")
 		}
 		if hold != nil {
 			held := &store.HeldError{}

@@ -65,7 +65,7 @@ func (c *storeClock) saw(boot, at int64) payout.Tick {
 // newClock gives the clock another name: moments of before, which another copy of the store
 // may have given out too, cannot be compared with those to come.
 func (s *Store) newClock(b *pgx.Batch, boot uint64) {
-	b.Queue(s.sql(`update @clock set boot = $1`), int64(boot)) //nolint:gosec // a name
+	b.Queue(s.sql(`update @clock set boot = $1`), int64(boot))
 }
 
 func newBoot() uint64 { return rand.Uint64()>>1 | 1 } //nolint:gosec // a name, not a secret

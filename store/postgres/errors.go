@@ -29,6 +29,9 @@ func (s *Store) plain(ctx context.Context, err error) error {
 	if errors.As(err, &pg) {
 		return s.ofServer(pg)
 	}
+	if strings.Contains(err.Error(), "refused TLS") || strings.Contains(err.Error(), "x509:") || strings.Contains(err.Error(), "tls: ") {
+		return &store.ConfigError{Why: "the database and this machine do not agree on TLS: " + plainText(err), Hint: "the server needs a certificate for the name in store.url, and this machine its root (sslrootcert=FILE in store.url)"}
+	}
 	if unreachable(err) {
 		return &store.DatabaseError{Why: "cannot be reached (" + plainText(err) + ")"}
 	}
@@ -66,15 +69,17 @@ func (s *Store) ofServer(pg *pgconn.PgError) error {
 	case "40P01", "40001", "55P03", "57014", "25P03", "53300", "57P01", "57P02", "57P03", "23505":
 		return &store.DatabaseError{Why: "is busy (" + pg.Message + ")"}
 	case "25006":
-		return &store.DatabaseError{Why: "takes no changes: it is a replica (" + pg.Message + ")"}
+		return &store.DatabaseError{Why: "takes no changes (" + pg.Message + "): it is a replica, or read-only"}
 	case "28P01", "28000":
-		return &store.ConfigError{Why: "the database refuses the login: " + pg.Message, Hint: "store.url names the user; its password stands in store.password_file"}
+		return &store.ConfigError{Why: "the database refuses the login: " + pg.Message, Hint: "store.url names the user, and store.password_file (or MASSPAY_STORE_PASSWORD_FILE) the file with the password of that user"}
 	case "3D000":
 		return &store.ConfigError{Why: "the server has no such database: " + pg.Message, Hint: "createdb, as its administrator; then masspay init"}
 	case "42P01", "3F000":
-		return fmt.Errorf("%w in schema %s of the database", store.ErrMissing, s.o.Schema)
+		return &store.ConfigError{Why: "the database has no store of masspay (schema " + s.o.Schema + ")", Hint: "if store.url names the right database, and nothing was ever sent from it: masspay init, as the owner of the database"}
+	case "42704":
+		return &store.ConfigError{Why: pg.Message, Hint: "as the administrator of the database: createuser and its name"}
 	case "42501":
-		return &store.ConfigError{Why: "the database does not let this user do that: " + pg.Message, Hint: "masspay init, as the owner of the schema, grants what is needed"}
+		return &store.ConfigError{Why: "the database does not let this user do that: " + pg.Message, Hint: "with the store.url of the owner of its tables: masspay init --grant ROLE, with the name of the role that masspay runs as"}
 	}
 	if strings.HasPrefix(pg.Code, "08") {
 		return &store.DatabaseError{Why: "is busy (" + pg.Message + ")"}

@@ -35,6 +35,7 @@ func TestGrant(t *testing.T) {
 	_, err = s.Recover(t.Context())
 	require.NoError(t, err)
 	storetest.Check(t, s)
+	require.Error(t, s.Settle(t.Context(), store.Settings{Rate: 1}), "settings are the owner's")
 	conn, err := pgx.Connect(t.Context(), o.URL)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(t.Context()) }()

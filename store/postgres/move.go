@@ -32,13 +32,11 @@ func (s *Store) TakeOver(ctx context.Context, i *codec.Image) (moved codec.Moved
 	}, func(ctx context.Context, t *tx) error {
 		mover := &mover{s: s, t: t, i: i, w: t.writer(ctx)}
 		if there > 0 {
-			if m.nextNumber < i.NextNumber {
-				return &store.ConfigError{Why: "the database has batches already, of another store", Hint: "an empty database, made by masspay init, takes a store over"}
-			}
-			if err := mover.counted(ctx); err != nil {
-				return err
+			if m.nextNumber < i.NextNumber || mover.counted(ctx) != nil {
+				return &store.ConfigError{Why: "the database has batches of its own already; nothing was moved, and the file goes on as before", Hint: "a database that masspay init has just made takes a store over"}
 			}
 			moved = mover.moved
+			moved.Before = true
 			return errors.Join(i.Handed(), t.commit(ctx, nil))
 		}
 		if err := mover.run(ctx); err != nil {

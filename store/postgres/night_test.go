@@ -26,7 +26,7 @@ import (
 )
 
 var (
-	nights    = flag.Int("nights", 0, "how many nights TestNights plays (default 12, fewer with -short)")
+	nights    = flag.Int("nights", 0, "how many nights TestNights plays (default 6, fewer with -short)")
 	nightSeed = flag.Uint64("nights.seed", 0, "seed of TestNights (default: the time)")
 )
 
@@ -49,9 +49,9 @@ func TestNights(t *testing.T) {
 	t.Parallel()
 	n := *nights
 	if n <= 0 {
-		n = 12
+		n = 6
 		if testing.Short() {
-			n = 3
+			n = 2
 		}
 	}
 	seed := *nightSeed

@@ -190,7 +190,7 @@ func encrypted(c *pgx.ConnConfig) error {
 		if ip := net.ParseIP(h.host); ip != nil && ip.IsLoopback() {
 			continue
 		}
-		return &store.ConfigError{Why: fmt.Sprintf("the connection to %s is not encrypted, or not to a server that proves its name", h.host), Hint: "add sslmode=verify-full to store.url"}
+		return &store.ConfigError{Why: fmt.Sprintf("the connection to %s is not encrypted, or not to a server that proves its name", h.host), Hint: "put sslmode=verify-full into store.url, in the place of any other sslmode, with sslrootcert=FILE where the server's certificate is not one of the system's"}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -26,11 +27,21 @@ func (s *Store) Settings(ctx context.Context) (is store.Settings, err error) {
 	return is, err
 }
 
-// Settle keeps other settings from now on; see store.Settled.
+// Settle keeps other settings from now on; see store.Settled. While any process that sends
+// lives, it is refused.
 func (s *Store) Settle(ctx context.Context, is store.Settings) error {
 	text, err := json.Marshal(is)
 	if err != nil {
 		return err
+	}
+	all, err := s.Processes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range all {
+		if !p.Fenced {
+			return &store.DatabaseError{Why: fmt.Sprintf("is in use by process %d on %s, which would go on with other settings", p.PID, p.Host)}
+		}
 	}
 	return s.write(ctx, nil, func(ctx context.Context, t *tx) error {
 		b := &pgx.Batch{}
