@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,16 +72,45 @@ func (a *app) work(ctx context.Context) error {
 	return err
 }
 
-// quieter leaves out what River says of its own life.
-func quieter(log *slog.Logger) *slog.Logger { return slog.New(warnings{log.Handler()}) }
+// quieter hands on only warnings of River, each once in a while: a database that is away
+// makes it say the same several times a second.
+func quieter(log *slog.Logger) *slog.Logger {
+	return slog.New(&warnings{Handler: log.Handler(), said: map[string]time.Time{}})
+}
 
-// warnings hands on warnings and errors only, and what masspay itself says.
-type warnings struct{ slog.Handler }
+// sayAgain is how long a warning is not repeated.
+const sayAgain = 30 * time.Second
 
-// Enabled reports whether a record is handed on.
-func (h warnings) Enabled(ctx context.Context, l slog.Level) bool {
+type warnings struct {
+	slog.Handler
+	mu   sync.Mutex
+	said map[string]time.Time // when, by what was said
+}
+
+// Enabled reports whether a record may be handed on.
+func (h *warnings) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelWarn && h.Handler.Enabled(ctx, l)
 }
+
+// Handle hands a record on, unless it was said a moment ago.
+func (h *warnings) Handle(ctx context.Context, r slog.Record) error {
+	h.mu.Lock()
+	again := r.Time.Sub(h.said[r.Message]) < sayAgain
+	if !again {
+		h.said[r.Message] = r.Time
+	}
+	h.mu.Unlock()
+	if again {
+		return nil
+	}
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs and WithGroup keep it as it is: who says the same, with whatever beside it.
+func (h *warnings) WithAttrs([]slog.Attr) slog.Handler { return h }
+
+// WithGroup is as WithAttrs.
+func (h *warnings) WithGroup(string) slog.Handler { return h }
 
 // worker works on turns.
 type worker struct {

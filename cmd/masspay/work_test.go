@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -39,4 +41,18 @@ func TestWhatATurnLeaves(t *testing.T) {
 			require.NoError(t, err)
 		}
 	}
+}
+
+// A warning that River repeats several times a second is said once in a while.
+func TestWarningsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	log := quieter(slog.New(slog.NewJSONHandler(&out, nil)))
+	for range 5 {
+		log.Error("the database is away")
+		log.Info("nothing of interest")
+	}
+	log.With("queue", "send").Warn("another thing")
+	require.Equal(t, 2, strings.Count(out.String(), "\n"), out.String())
+	require.Contains(t, out.String(), "another thing")
 }
