@@ -18,7 +18,7 @@ func (s *Store) Limiter(perSecond float64, burst int) (store.Limiter, error) {
 	if err := rate.Check(perSecond, burst); err != nil {
 		return nil, err
 	}
-	return &limiter{Limiter: rate.New(&ledger{s}, perSecond, burst)}, nil
+	return &limiter{Limiter: rate.NewLeasing(&ledger{s: s, lead: leastLead}, perSecond, burst, leased)}, nil
 }
 
 // limiter waits for a database that is away, as for a slot.
@@ -51,7 +51,49 @@ func (l *limiter) Wait(ctx context.Context, patience time.Duration) error {
 
 // ledger keeps the slots in the database, by the server's clock. A step of that costs one
 // slot forward, or one wait, which is bounded, backward.
-type ledger struct{ s *Store }
+type ledger struct {
+	s    *Store
+	lead time.Duration // how long a change takes, of late: slots begin behind it
+
+	shift   time.Duration // from the server's clock to this machine's
+	shifted time.Duration // when it was measured, on this machine's; 0: never
+}
+
+// A look at the server's clock comes late by what the answer takes, never early; so the
+// least of many looks is the best, while clocks drift apart by no more than drift. One that
+// was set begins anew.
+const (
+	drift       = 10_000 // one part in so many
+	clockWasSet = time.Second
+)
+
+// seen takes in that the server's clock showed so much at a moment of this machine's, and
+// returns the best that is known of the shift between them.
+func (l *ledger) seen(server, mine time.Duration) time.Duration {
+	now := mine - server
+	best := l.shift + (mine-l.shifted)/drift
+	if l.shifted == 0 || now < best || now-best > clockWasSet {
+		best = now
+	}
+	l.shift, l.shifted = best, mine
+	return best
+}
+
+// leased is the time whose slots one process takes at once: twenty changes of one row a
+// second are no load, three hundred are, and each version of it is kept while a long
+// snapshot lives.
+const leased = 50 * time.Millisecond
+
+// The lead follows what changes take.
+const (
+	leastLead = time.Millisecond
+	mostLead  = 100 * time.Millisecond
+)
+
+// took adjusts the lead.
+func (l *ledger) took(d time.Duration) {
+	l.lead = min(max(d+d/4, l.lead-l.lead/16, leastLead), mostLead)
+}
 
 // Close has nothing to close.
 func (l *ledger) Close() error { return nil }
@@ -86,15 +128,17 @@ func (l *ledger) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, er
 		// After the lock: what others wait for it is not counted.
 		b.Queue(`select (extract(epoch from clock_timestamp()) * 1e9)::bigint`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
 	}
+	var began time.Duration
 	err := s.transact(ctx, min(lockTimeout, s.o.wait()), read, func(ctx context.Context, t *tx) error {
 		if !free {
 			s.owner.heard(false, begun)
 			return fmt.Errorf("%w: others have taken it for dead", store.ErrFenced)
 		}
-		// Moments as the limiter knows them, on this machine's clock. The answer came a
-		// little later than the server looked at its clock: a slot is never too early.
+		// Moments as the limiter knows them, on this machine's clock.
 		mine := clock.Tick().At
-		shift := mine - time.Duration(now)
+		began = mine
+		shift := l.seen(time.Duration(now), mine)
+		mine += l.lead // slots that would have gone by when this is committed are none
 		was := rate.Forgotten(mine)
 		if there {
 			was = rate.Slots{Next: time.Duration(next) + shift, Pause: time.Duration(pause) + shift}
@@ -111,6 +155,9 @@ func (l *ledger) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, er
 			int64(is.Next-shift), int64(is.Pause-shift))
 		return t.commit(ctx, b)
 	})
+	if err == nil {
+		l.took(clock.Tick().At - began)
+	}
 	var paused *rate.PausedError
 	if errors.As(err, &paused) {
 		return err

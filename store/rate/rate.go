@@ -20,7 +20,8 @@ import (
 type Limiter struct {
 	interval time.Duration
 	burst    int
-	handful  int // slots of one lease
+	handful  int           // slots of one lease
+	soon     time.Duration // a slot that comes sooner is taken without another look for a pause
 
 	mu     sync.Mutex
 	ledger Ledger
@@ -72,12 +73,18 @@ const (
 // New makes a limiter. Processes may have different rates; each slot is as long as its
 // taker's rate makes it.
 func New(ledger Ledger, rate float64, burst int) *Limiter {
+	return NewLeasing(ledger, rate, burst, late)
+}
+
+// NewLeasing makes a limiter that takes the slots of so long a time at once, at least one,
+// because its ledger is far away. What it does not use of them is lost to all.
+func NewLeasing(ledger Ledger, rate float64, burst int, lease time.Duration) *Limiter {
 	return &Limiter{
 		// Requests that are late by so much can make a second as full as one that is
 		// longer by so much.
 		interval: time.Duration(math.Ceil(max(float64(time.Second)/rate, float64(time.Second+late+travel)/(rate+1)))), burst: burst,
-		handful: max(1, int(rate*late.Seconds())),
-		ledger:  ledger, sleep: sleep,
+		handful: max(1, int(rate*lease.Seconds())), soon: max(late, lease),
+		ledger: ledger, sleep: sleep,
 	}
 }
 
@@ -129,7 +136,7 @@ func (l *Limiter) Wait(ctx context.Context, patience time.Duration) error {
 			continue
 		}
 		patience = max(patience, 0)
-		if wait <= late {
+		if wait <= l.soon {
 			return nil
 		}
 		// A pause may have been set while this slot was coming.
@@ -148,11 +155,11 @@ func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := clock.Tick().At
-	for l.leased.left > 0 && now-max(l.leased.next, l.leased.taken) > late {
-		l.leased.next += l.interval
-		l.leased.left--
-	}
-	if l.leased.left == 0 {
+	l.drop(now)
+	for tries := 0; l.leased.left == 0; tries++ {
+		if tries == mostTries {
+			return 0, &PausedError{Until: time.Now().Add(late)} // the ledger is slower than its slots
+		}
 		err := l.ledger.Change(func(s Slots, now time.Duration) (Slots, error) {
 			first := s.slot(now, l.interval, l.burst)
 			if wait := first - now; wait > patience {
@@ -166,7 +173,9 @@ func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
 			l.leased.left = 0 // what is not in the ledger is not ours
 			return 0, err
 		}
-		now = l.leased.taken
+		// The ledger took its time, too: a slot that has gone by meanwhile is not used.
+		now = clock.Tick().At
+		l.drop(now)
 	}
 	if wait = l.leased.next - now; wait > patience {
 		return 0, &PausedError{Until: time.Now().Add(wait)}
@@ -174,6 +183,17 @@ func (l *Limiter) take(patience time.Duration) (wait time.Duration, err error) {
 	l.leased.next += l.interval
 	l.leased.left--
 	return wait, nil
+}
+
+// mostTries is how often a slot is taken that has gone by when the ledger has kept it.
+const mostTries = 20
+
+// drop lets go of slots that have gone by.
+func (l *Limiter) drop(now time.Duration) {
+	for l.leased.left > 0 && now-max(l.leased.next, l.leased.taken) > late {
+		l.leased.next += l.interval
+		l.leased.left--
+	}
 }
 
 // paused is how long all pause from now.
