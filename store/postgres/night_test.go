@@ -351,7 +351,13 @@ func (n *night) through() bool {
 	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
 	defer cancel()
 	out, err := r.Run(ctx, n.b.ID)
-	n.patiently("the batch", func() (err error) { n.b, err = m.Batch(n.t.Context(), n.b.ID); return err })
+	n.patiently("the batch", func() error {
+		b, err := m.Batch(n.t.Context(), n.b.ID)
+		if err == nil {
+			n.b = b
+		}
+		return err
+	})
 	if n.b.Open() > 0 {
 		n.t.Logf("not through: %+v, %v; %+v", n.b.Counts, err, out)
 	}
