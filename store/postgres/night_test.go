@@ -270,7 +270,7 @@ func payoutIdentity(t *testing.T, base string) string {
 // patiently repeats what a database that is away has no time for.
 func (n *night) patiently(what string, do func() error) {
 	var err error
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); <-time.After(100 * time.Millisecond) {
+	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); <-time.After(100 * time.Millisecond) { // its server may need minutes to stop on a busy machine
 		if err = do(); err == nil {
 			return
 		}
