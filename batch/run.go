@@ -33,7 +33,7 @@ type Runner struct {
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
 	Aliases     []string      // identities of gates that are one platform; see payout.Rules
 	By          string        // who runs it, as user@host
-	KeepHold    bool          // what stopped an earlier run stops this one, too: a person begins a run, and nobody a turn
+	KeepHold    bool          // what stopped an earlier run stops this one, too: a person begins a run, and no person a turn
 
 	// Others makes a client for another gate, by its identity, to poll what was sent
 	// there. nil, or an error: that is not polled by this run.

@@ -161,6 +161,11 @@ func (p *Payout) Bound() bool {
 	return p.Host != "" && (p.MayHaveLeft || p.Flags&WasDoubted != 0 || p.Epoch != 0)
 }
 
+// OpenAtGate reports whether the payout is open, and may be a payment at its gate.
+func (p *Payout) OpenAtGate() bool {
+	return p.Host != "" && p.State.Open() && (p.State != StateNew || p.Bound())
+}
+
 // Cancellable reports whether a person may still give the payout up: nothing of
 // it can have become a payment. Tries that the gate surely turned away do not
 // matter.

@@ -109,7 +109,7 @@ func turns(batches []string, shares int, deaths int64) (all []river.InsertManyPa
 }
 
 // Run works until the context ends, and waits then for the requests that are under way. A
-// machine that is taken for dead ends with store.ErrFenced, and must be started anew.
+// machine that is taken for dead ends with store.ErrFenced, and must be started again.
 func Run(ctx context.Context, o Options) error {
 	ctx, fenced := context.WithCancelCause(ctx)
 	defer fenced(nil)

@@ -24,7 +24,7 @@ func (a *app) workCommand() *cobra.Command {
 machines that do: a minute of a batch at a time. Stop it with SIGTERM or Ctrl-C: it
 waits for the answers to what it has sent. It never goes on with a batch that was
 stopped or is held: masspay run does. A machine that others have taken for dead
-exits with 1, to be started anew.`,
+exits with 1, to be started again.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.work(cmd.Context()) },
 	}

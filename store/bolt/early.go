@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"time"
 
 	"masspay/store/codec"
 
@@ -13,13 +12,6 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
-)
-
-// A report about an id that no file has brought yet is kept for so long, and no more
-// than so many of one id.
-const (
-	keptFor     = 30 * 24 * time.Hour
-	keptOfOneID = 64
 )
 
 // keepEarly keeps a report about an id that no file has brought yet, sealed where it
@@ -46,7 +38,7 @@ func (w *writer) keepEarly(id payout.Digest, e payout.Event) (store.Change, erro
 		next = binary.BigEndian.Uint32(k[16:]) + 1
 		kept++
 	}
-	if kept >= keptOfOneID {
+	if kept >= codec.KeptOfOneID {
 		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
 	key := append(slices.Clone(id[:]), be32(next)...)
@@ -73,7 +65,7 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 			return 0, err
 		}
 		if n == 0 {
-			if s.o.now().Sub(e.At) > keptFor {
+			if s.o.now().Sub(e.At) > codec.KeptFor {
 				expired = append(expired, bytes.Clone(k))
 			}
 			continue

@@ -220,7 +220,7 @@ func (x *examining) payouts() {
 		x.found(r)
 		x.explained(r)
 		x.reachable(r)
-		if isOpenAt(&r.Payout) {
+		if r.OpenAtGate() {
 			x.hosts[r.Host]++
 		}
 		if at := r.PollAt; !at.IsZero() && !x.has(bucketDue, dueKey(at, r.Number)) {

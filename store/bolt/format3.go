@@ -62,7 +62,7 @@ func countHosts(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		if isOpenAt(&r.Payout) {
+		if r.OpenAtGate() {
 			hosts[r.Host]++
 		}
 	}

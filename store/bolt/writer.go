@@ -206,14 +206,9 @@ func (w *writer) reindex(before, after *payout.Payout) error {
 
 // countHost counts payouts that a gate may know and has not decided.
 func (w *writer) countHost(p *payout.Payout, by int64) {
-	if isOpenAt(p) {
+	if p.OpenAtGate() {
 		w.hosts[p.Host] += by
 	}
-}
-
-// isOpenAt reports whether an open payout may be a payment at its gate.
-func isOpenAt(p *payout.Payout) bool {
-	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }
 
 // batch returns a batch's progress, nil when there is no such batch.

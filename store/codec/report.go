@@ -2,8 +2,16 @@ package codec
 
 import (
 	"reflect"
+	"time"
 
 	"masspay/payout"
+)
+
+// A report about an id that no file has brought yet is kept for so long, and no more
+// than so many of one id.
+const (
+	KeptFor     = 30 * 24 * time.Hour
+	KeptOfOneID = 64
 )
 
 // EncodeEarly makes the bytes of an event that waits for its payout, with its key and, sealed,

@@ -91,7 +91,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 	err = s.write(ctx, func(b *pgx.Batch) {
 		// No other process declares meanwhile what the store is.
 		b.Queue(s.epochLock(scan.c.AskFirst), s.lockNumber(lockEpoch))
-		// For share: nobody fences it before this is through.
+		// For share: no process fences it before this is through.
 		b.Queue(s.sql(`select fenced_at is null and closed_at is null from @owners where id = $1 for share`), s.owner.id).QueryRow(func(row pgx.Row) error { return row.Scan(&free) })
 		b.Queue(s.sql(`select id, cursor, hold from @batches where number = $1 for no key update`), int64(scan.header.Number)).Query(func(rows pgx.Rows) error {
 			for rows.Next() {

@@ -15,7 +15,7 @@ import (
 // keeper, adds the time to that has gone by on its own monotonic clock. A keeper that ends
 // says so; whoever has seen that, or seen it stand still for a while, takes over and adds
 // nothing. Additions never overlap, so that
-// the clock never runs faster than real time; with nobody there it stands still, and a
+// the clock never runs faster than real time; with no process there it stops, and a
 // quiet period only takes longer.
 const (
 	// takeOver is how long the clock must stand still before another process keeps it.
@@ -37,7 +37,7 @@ type storeClock struct {
 	keeping      bool
 	version      int64 // that this process has seen
 	versionKnown bool
-	free         bool          // nobody keeps it, as of the last look
+	free         bool          // no process keeps it, as of the last look
 	moved        time.Duration // when it last saw it change; as keeper, up to when it has added
 }
 

@@ -4,20 +4,12 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/codec"
-)
-
-// A report about an id that no file has brought yet is kept for so long, and no more
-// than so many of one id.
-const (
-	keptFor     = 30 * 24 * time.Hour
-	keptOfOneID = 64
 )
 
 func earlyKey(id [16]byte, seq uint32) []byte { return append(slices.Clone(id[:]), be32(seq)...) }
@@ -40,7 +32,7 @@ func (w *writer) keepEarly(b *pgx.Batch, id payout.Digest, e payout.Event) (stor
 			return store.Change{Kept: true, Effect: payout.Ignored}, nil
 		}
 	}
-	if len(all) >= keptOfOneID {
+	if len(all) >= codec.KeptOfOneID {
 		return store.Change{}, fmt.Errorf("%s: %w", e.Key, store.ErrTooManyReports)
 	}
 	seq := w.earlySeq[id]
@@ -109,7 +101,7 @@ func (w *writer) applyEarly(ctx context.Context, b *pgx.Batch) (applied int, err
 	if err := rows.Err(); err != nil {
 		return 0, err
 	}
-	b.Queue(w.s.sql(`delete from @early e where e.at < $1 and not exists (select 1 from @ids i where i.id = e.id)`), w.s.o.now().Add(-keptFor))
+	b.Queue(w.s.sql(`delete from @early e where e.at < $1 and not exists (select 1 from @ids i where i.id = e.id)`), w.s.o.now().Add(-codec.KeptFor))
 	if len(all) == 0 {
 		return 0, nil
 	}

@@ -209,7 +209,7 @@ func (x *examining) payouts(ctx context.Context) error {
 		case led != 0:
 			x.Add("payout %s is %s, and its events lead to %s", rec.Key, rec.State, led)
 		}
-		if isOpenAt(p) {
+		if p.OpenAtGate() {
 			x.gates[p.Host]++
 		}
 		if p.Open() && p.State != payout.StateNew && p.State != payout.StateSending && p.PollAt.IsZero() {

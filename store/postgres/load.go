@@ -126,7 +126,6 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 		return err
 	}
 	w := t.writer(ctx)
-	w.meta = nil
 	if err := l.meet(ctx, w); err != nil {
 		return err
 	}

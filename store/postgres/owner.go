@@ -31,7 +31,7 @@ const (
 	silence      = 30 * time.Second
 	beatEvery    = 2 * time.Second
 	// watched is how long a watch may be without a look. A database that was away begins
-	// all watches anew.
+	// all watches again.
 	watched = 5 * time.Second
 )
 

@@ -145,25 +145,22 @@ func connect(o Options) (*Store, error) {
 	// Nothing may hang on a session: PgBouncer gives each transaction another one.
 	c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	c.ConnConfig.ConnectTimeout = min(5*time.Second, o.wait())
-	var of owner
-	of.init(o)
-	c.ConnConfig.RuntimeParams["application_name"] = applicationName(of.id)
+	s := &Store{
+		sealer: sealer, o: o, schema: pgx.Identifier{o.Schema}.Sanitize() + ".",
+		slot: int16(rand.IntN(slots)), headers: map[int64]store.Batch{}, probing: make(chan struct{}, 1), //nolint:gosec // any slot will do
+	}
+	s.owner.init(o)
+	c.ConnConfig.RuntimeParams["application_name"] = applicationName(s.owner.id)
 	c.ConnConfig.OnNotice = func(conn *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" || n.Severity == "WARNING" {
 			conn.CustomData()[warned] = n.Message
 		}
 	}
 	c.MaxConns = connections
-	pool, err := pgxpool.NewWithConfig(context.Background(), c)
+	s.pool, err = pgxpool.NewWithConfig(context.Background(), c)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		sealer: sealer, o: o, pool: pool, schema: pgx.Identifier{o.Schema}.Sanitize() + ".",
-		slot: int16(rand.IntN(slots)), headers: map[int64]store.Batch{}, probing: make(chan struct{}, 1), //nolint:gosec // any slot will do
-	}
-	s.owner.init(o)
-	s.owner.id = of.id
 	return s, nil
 }
 

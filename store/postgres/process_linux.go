@@ -32,7 +32,7 @@ func startOf(pid int64) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	// The name stands in parentheses and may hold anything; 22 is behind it.
+	// The name is in parentheses and may hold anything; 22 is behind it.
 	_, rest, ok := strings.Cut(string(text[max(0, strings.LastIndex(string(text), ")")):]), " ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 20 {

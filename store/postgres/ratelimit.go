@@ -61,7 +61,7 @@ type ledger struct {
 
 // A look at the server's clock comes late by what the answer takes, never early; so the
 // least of many looks is the best, while clocks drift apart by no more than drift. One that
-// was set begins anew.
+// was set begins again.
 const (
 	drift       = 10_000 // one part in so many
 	clockWasSet = time.Second

@@ -1,4 +1,4 @@
--- The tables of masspay, in a schema of their own. @ stands for that schema.
+-- The tables of masspay, in a schema of their own. @ is that schema.
 -- What is written here is format 1; see schema.go for how a later one comes to be.
 
 CREATE TABLE @meta (
@@ -77,7 +77,7 @@ CREATE TABLE @counts (
 	PRIMARY KEY (batch, state, currency, slot)
 ) WITH (fillfactor = 50);
 
--- What never changes stands first. record is the authority, in the codec of every store,
+-- What never changes comes first. record is the authority, in the codec of every store,
 -- with a checksum; the columns are for indexes and for people, and are held against it.
 CREATE TABLE @payouts (
 	number      bigint PRIMARY KEY,
@@ -93,7 +93,7 @@ CREATE TABLE @payouts (
 	status      text NOT NULL,           -- what the gate said last
 	code        text NOT NULL,
 	final_at    timestamptz,
-	owner       bigint NOT NULL,         -- who is sending it; 0: nobody
+	owner       bigint NOT NULL,         -- which process sends it; 0: none
 	poll_at     timestamptz,
 	record      bytea NOT NULL
 ) WITH (fillfactor = 50);
@@ -121,7 +121,7 @@ CREATE TABLE @freed (
 	PRIMARY KEY (batch, idx)
 );
 
--- What stands behind a first id in those of its retries.
+-- What follows a first id in those of its retries.
 CREATE TABLE @families (
 	id      uuid PRIMARY KEY, -- keyed digest of the first id
 	endings bytea NOT NULL
@@ -154,7 +154,7 @@ CREATE TABLE @gates (
 CREATE TABLE @probe (
 	one   boolean PRIMARY KEY DEFAULT true CHECK (one),
 	owner bigint NOT NULL DEFAULT 0,
-	token bigint NOT NULL DEFAULT 0 -- 0: nobody
+	token bigint NOT NULL DEFAULT 0 -- 0: free
 );
 
 CREATE TABLE @runs (

@@ -149,14 +149,9 @@ func (w *writer) count(batch uint32, p *payout.Payout, by int64) {
 
 // countGate counts payouts that a gate may know and has not decided.
 func (w *writer) countGate(p *payout.Payout, by int64) {
-	if isOpenAt(p) {
+	if p.OpenAtGate() {
 		w.gates[p.Host] += by
 	}
-}
-
-// isOpenAt reports whether an open payout may be a payment at its gate.
-func isOpenAt(p *payout.Payout) bool {
-	return p.Host != "" && p.State.Open() && (p.State != payout.StateNew || p.Bound())
 }
 
 const updatePayouts = `update @payouts p set state = u.state, needs_check = u.needs_check, attempts = u.attempts, status = u.status, code = u.code,
