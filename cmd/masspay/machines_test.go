@@ -23,7 +23,7 @@ var machineNights = flag.Int("machines.nights", 0, "how many nights TestMachines
 // newMachinesNight is a night whose store is a database of its own, in a cluster of its own.
 func newMachinesNight(t *testing.T, rate int, cfg gatesim.Config) *night {
 	t.Helper()
-	c, err := pgtest.Start(os.TempDir())
+	c, err := pgtest.Start(pgtest.Memory())
 	if err != nil {
 		pgtest.Missing(t, err)
 	}

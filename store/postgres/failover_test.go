@@ -22,7 +22,7 @@ import (
 // cluster starts a server of the test's own.
 func cluster(t *testing.T) *pgtest.Cluster {
 	t.Helper()
-	c, err := pgtest.Start(os.TempDir())
+	c, err := pgtest.Start(pgtest.Memory())
 	if err != nil {
 		pgtest.Missing(t, err)
 	}
