@@ -53,9 +53,15 @@ type simOf struct{ sim *gatesim.Sim }
 // configuration, and the samples.
 func TestScripts(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
+	testscript.Run(t, scripts(nil))
+}
+
+// scripts is how scripts are played; one follows their hints, nil: they are only parsed.
+func scripts(one *onePlay) testscript.Params {
+	return testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(e *testscript.Env) error {
+			e.Values["play"] = one
 			sim := gatesim.New(gatesim.Config{
 				Projects: map[uint32]string{1234: "secret"}, OutcomeAfter: 100 * time.Millisecond, PayEvery: true,
 			})
@@ -85,7 +91,7 @@ func TestScripts(t *testing.T) {
 
 			"cancelrow": cancelRow,
 		},
-	})
+	}
 }
 
 // wrongGate is a web server that is no gate, at the other end of an address with a slip
@@ -147,6 +153,9 @@ func exits(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(ts.ReadFile("stderr")) {
 		if hint, ok := strings.CutPrefix(line, "hint: "); ok {
 			ts.Check(pasted(strings.TrimSpace(hint)))
+			if one, _ := ts.Value("play").(*onePlay); one != nil {
+				one.follow(ts, args[1:], code, strings.TrimSpace(hint))
+			}
 		}
 	}
 }
