@@ -22,9 +22,10 @@ import (
 // link is a way to the database that can be cut.
 type link struct {
 	dir    string
-	to     string
 	mu     sync.Mutex
+	to     string
 	broken bool
+	frozen chan struct{} // closed when it is thawed; nil: it flows
 	conns  map[net.Conn]bool
 }
 
@@ -48,6 +49,7 @@ func newLinkTo(t testing.TB, c *pgtest.Cluster) *link {
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_ = listener.Close()
+		l.freeze()()
 		l.cut()
 		_ = os.RemoveAll(dir)
 	})
@@ -66,7 +68,11 @@ func newLinkTo(t testing.TB, c *pgtest.Cluster) *link {
 func (l *link) url() string { return "postgres://masspay@/postgres?host=" + l.dir }
 
 func (l *link) carry(c net.Conn) {
-	server, err := net.Dial("unix", l.to)
+	l.flows()
+	l.mu.Lock()
+	to := l.to
+	l.mu.Unlock()
+	server, err := net.Dial("unix", to)
 	l.mu.Lock()
 	if err != nil || l.broken {
 		l.mu.Unlock()
@@ -75,9 +81,61 @@ func (l *link) carry(c net.Conn) {
 	}
 	l.conns[c], l.conns[server] = true, true
 	l.mu.Unlock()
-	go func() { _, _ = io.Copy(server, c); _ = server.Close() }()
-	_, _ = io.Copy(c, server)
+	go func() { _, _ = io.Copy(flow{server, l}, c); _ = server.Close() }()
+	_, _ = io.Copy(flow{c, l}, server)
 	_ = c.Close()
+}
+
+// flow is what a link carries: it stands still while the link is frozen.
+type flow struct {
+	net.Conn
+	l *link
+}
+
+func (f flow) Write(b []byte) (int, error) {
+	f.l.flows()
+	return f.Conn.Write(b)
+}
+
+// ReadFrom is not net.Conn's, which would not stand still.
+func (f flow) ReadFrom(r io.Reader) (int64, error) {
+	return io.Copy(struct{ io.Writer }{f}, r)
+}
+
+// flows waits until the link is not frozen.
+func (l *link) flows() {
+	for {
+		l.mu.Lock()
+		frozen := l.frozen
+		l.mu.Unlock()
+		if frozen == nil {
+			return
+		}
+		<-frozen
+	}
+}
+
+// freeze stops what goes through the link without a word, as a router does that drops
+// everything, until it is thawed.
+func (l *link) freeze() (thaw func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	frozen := make(chan struct{})
+	l.frozen = frozen
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.frozen = nil
+		close(frozen)
+	})
+}
+
+// moveTo leads what is new through the link to another cluster, and cuts what is old.
+func (l *link) moveTo(c *pgtest.Cluster) {
+	l.cut()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.to, l.broken = filepath.Join(c.Socket, ".s.PGSQL.5432"), false
 }
 
 // cut ends what goes through the link, and lets nothing through any more.

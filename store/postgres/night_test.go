@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,9 +43,9 @@ const (
 )
 
 // TestNights plays nights in which three machines send one batch from one database to a
-// gate that pays every POST: machines are killed and cut off from the database, the
-// database is stopped without a word, and the gate does what it does. In the end every
-// row is paid, once.
+// gate that pays every POST: machines are killed, suspended and cut off from the database, the
+// database is stopped without a word, or a standby that lacks the last commits takes its
+// place, and the gate does what it does. In the end every row is paid, once.
 func TestNights(t *testing.T) {
 	t.Parallel()
 	n := *nights
@@ -84,7 +85,12 @@ func TestNights(t *testing.T) {
 				t.Parallel()
 				limit <- struct{}{}
 				defer func() { <-limit }()
-				playNight(t, c, rand.New(rand.NewPCG(seed, uint64(i)+2)))
+				night, of := rand.New(rand.NewPCG(seed, uint64(i)+2)), c
+				failsOver := i%10 == 1
+				if failsOver {
+					of = cluster(t)
+				}
+				playNight(t, of, night, failsOver)
 			})
 		}
 	})
@@ -107,21 +113,58 @@ type machine struct {
 	link   *link
 	mu     sync.Mutex
 	dead   bool
+	still  chan struct{} // closed when it goes on; nil: it is not suspended
 	toGate map[net.Conn]bool
 }
 
 var errDead = errors.New("this machine is dead")
 
 func (m *machine) lives() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.dead {
-		return errDead
+	for {
+		m.mu.Lock()
+		still, dead := m.still, m.dead
+		m.mu.Unlock()
+		switch {
+		case dead:
+			return errDead
+		case still == nil:
+			return nil
+		}
+		<-still
 	}
-	return nil
 }
 
-// What a dead machine does, does not happen.
+// suspend stops a machine where it is, as SIGSTOP does; what lies in the kernel's buffers
+// still leaves. It goes on when goOn is called.
+func (m *machine) suspend() (goOn func()) {
+	still := make(chan struct{})
+	m.mu.Lock()
+	m.still = still
+	m.mu.Unlock()
+	thaw := m.link.freeze()
+	return func() {
+		m.mu.Lock()
+		m.still = nil
+		m.mu.Unlock()
+		close(still)
+		thaw()
+	}
+}
+
+// toGate is a connection to the gate: a machine that is suspended or dead writes nothing.
+type toGate struct {
+	net.Conn
+	m *machine
+}
+
+func (c *toGate) Write(b []byte) (int, error) {
+	if err := c.m.lives(); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// What a dead machine does, does not happen, and what a suspended one does, happens later.
 
 func (m *machine) Claim(ctx context.Context, c store.Claim) (store.Claims, error) {
 	if err := m.lives(); err != nil {
@@ -139,6 +182,9 @@ func (m *machine) Apply(ctx context.Context, events ...payout.Event) ([]store.Ch
 }
 
 func (m *machine) MaySend(ctx context.Context, dialled bool) error {
+	if err := m.lives(); err != nil {
+		return err
+	}
 	return errors.Join(m.Store.MaySend(ctx, dialled), m.lives())
 }
 
@@ -154,7 +200,7 @@ func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, 
 		return nil, errDead
 	}
 	m.toGate[c] = true
-	return c, nil
+	return &toGate{c, m}, nil
 }
 
 // kill ends a machine: its connections first, as the kernel does.
@@ -177,8 +223,13 @@ type night struct {
 	base string
 	sim  *gatesim.Sim
 	b    store.Batch
-	rng  *rand.Rand
-	mu   sync.Mutex // of rng
+
+	failsOver bool
+	askFirst  atomic.Bool // because it failed over
+
+	mu    sync.Mutex // of what follows, and of c
+	rng   *rand.Rand
+	links []*link
 }
 
 func (n *night) intN(m int) int {
@@ -187,7 +238,7 @@ func (n *night) intN(m int) int {
 	return n.rng.IntN(m)
 }
 
-func playNight(t *testing.T, c *pgtest.Cluster, rng *rand.Rand) {
+func playNight(t *testing.T, c *pgtest.Cluster, rng *rand.Rand, failsOver bool) {
 	rates := map[gatesim.Fault]float64{}
 	for _, f := range []gatesim.Fault{
 		gatesim.CutUnread, gatesim.CutBefore, gatesim.CutAfter, gatesim.HangBefore, gatesim.HangAfter, gatesim.Late, gatesim.Error500, gatesim.Accept500,
@@ -205,7 +256,7 @@ func playNight(t *testing.T, c *pgtest.Cluster, rng *rand.Rand) {
 		server.CloseClientConnections()
 		server.Close()
 	}()
-	n := &night{t: t, c: c, base: server.URL, sim: sim, rng: rng}
+	n := &night{t: t, c: c, base: server.URL, sim: sim, rng: rng, failsOver: failsOver}
 	n.patiently("the night's schema", func() error {
 		var err error
 		n.w, err = worldAt(t, c.URL("postgres"))
@@ -236,6 +287,9 @@ func playNight(t *testing.T, c *pgtest.Cluster, rng *rand.Rand) {
 				n.live(ctx)
 			}
 		})
+	}
+	if failsOver {
+		machines.Go(n.failOver)
 	}
 	machines.Wait()
 	over()
@@ -282,7 +336,10 @@ func (m *machine) end() { _ = m.Close() }
 
 // open begins a machine, with a way to the database of its own.
 func (n *night) open() *machine {
+	n.mu.Lock()
 	l := newLinkTo(n.t, n.c)
+	n.links = append(n.links, l)
+	n.mu.Unlock()
 	o := n.w.options()
 	o.URL, o.Marker = l.url(), n.w.o.Marker+strconv.FormatInt(o.process.pid, 10)
 	o.every, o.confirmed, o.silence, o.Wait = 100*time.Millisecond, nightConfirmed, nightSilence, 2*time.Second
@@ -299,7 +356,7 @@ func (n *night) runner(m *machine, wait time.Duration) (*batch.Runner, func()) {
 	client, err := gate.NewClient(gate.Options{BaseURL: n.base, Keys: nightKeys{}, Limiter: l, Timeout: nightTimeout, Transport: over, MaySend: m.MaySend})
 	require.NoError(n.t, err)
 	return &batch.Runner{
-			Store: m, Gate: client, Rate: 40, Workers: 4, Timeout: nightTimeout, Attempts: 20, MaxRefusals: 1000, StatusAfter: nightStatusAfter, Wait: wait, By: "night",
+			Store: m, Gate: client, Rate: 40, Workers: 4, Timeout: nightTimeout, Attempts: 20, MaxRefusals: 1000, StatusAfter: nightStatusAfter, Wait: wait, By: "night", AskFirst: n.askFirst.Load(),
 		}, func() {
 			client.Close()
 			_ = l.Close()
@@ -311,7 +368,7 @@ func (n *night) runner(m *machine, wait time.Duration) (*batch.Runner, func()) {
 func (n *night) live(ctx context.Context) {
 	m := n.open()
 	r, closed := n.runner(m, 2*time.Second)
-	fate, after := n.intN(4), time.Duration(100+n.intN(1500))*time.Millisecond
+	fate, after := n.intN(5), time.Duration(100+n.intN(1500))*time.Millisecond
 	done := make(chan struct{})
 	var destiny sync.WaitGroup
 	destiny.Go(func() {
@@ -330,9 +387,14 @@ func (n *night) live(ctx context.Context) {
 			case <-time.After(time.Duration(n.intN(2500)) * time.Millisecond):
 			}
 			m.link.mend()
+		case 3: // for less than the fence, or for more than the fence and the quiet period
+			goOn := m.suspend()
+			<-time.After(time.Duration(n.intN(int((nightSilence + nightQuiet + time.Second).Milliseconds()))) * time.Millisecond)
+			goOn()
 		}
 	})
-	_, _ = r.Run(ctx, n.b.ID) // however it ends
+	_, err := r.Run(ctx, n.b.ID) // however it ends
+	n.heed(err)
 	close(done)
 	destiny.Wait()
 	closed()
@@ -342,15 +404,43 @@ func (n *night) live(ctx context.Context) {
 	m.end()
 }
 
+// heed does what a person does who is told that the store is a restored copy.
+func (n *night) heed(err error) {
+	if errors.Is(err, store.ErrRestored) {
+		require.True(n.t, n.failsOver, "nothing was restored: %v", err)
+		n.askFirst.Store(true)
+	}
+}
+
+// failOver has a standby that lacks the last commits take the primary's place, some time
+// after it heard the last of it.
+func (n *night) failOver() {
+	wait := func(most int) { <-time.After(time.Duration(n.intN(most)) * time.Millisecond) }
+	wait(1500)
+	standby, err := n.c.Copy()
+	require.NoError(n.t, err)
+	n.t.Cleanup(standby.Remove)
+	wait(800)
+	require.NoError(n.t, n.c.Down("immediate"))
+	require.NoError(n.t, errors.Join(standby.Standby(), standby.Up(), standby.Run("pg_ctl", "-D", standby.Dir, "-w", "promote")))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.c = standby
+	for _, l := range n.links {
+		l.moveTo(standby)
+	}
+}
+
 // through runs one more machine, and reports whether nothing is open any more.
 func (n *night) through() bool {
 	m := n.open()
 	defer m.end()
-	r, closed := n.runner(m, 3*time.Second)
+	r, closed := n.runner(m, 8*time.Second)
 	defer closed()
 	ctx, cancel := context.WithTimeout(n.t.Context(), 20*time.Second)
 	defer cancel()
 	out, err := r.Run(ctx, n.b.ID)
+	n.heed(err)
 	n.patiently("the batch", func() error {
 		b, err := m.Batch(n.t.Context(), n.b.ID)
 		if err == nil {

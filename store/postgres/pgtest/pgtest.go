@@ -224,7 +224,7 @@ func (c *Cluster) Mkdir(path string) error {
 
 // Copy makes a base backup of the server, as a cluster that is not started.
 func (c *Cluster) Copy() (*Cluster, error) {
-	dir, err := os.MkdirTemp(os.TempDir(), "masspay-pg-")
+	dir, err := os.MkdirTemp(filepath.Dir(c.Socket), "masspay-pg-")
 	if err != nil {
 		return nil, err
 	}
