@@ -226,6 +226,7 @@ type night struct {
 
 	failsOver bool
 	askFirst  atomic.Bool // because it failed over
+	sleepers  sync.WaitGroup
 
 	mu    sync.Mutex // of what follows, and of c
 	rng   *rand.Rand
@@ -296,6 +297,7 @@ func playNight(t *testing.T, c *pgtest.Cluster, rng *rand.Rand, failsOver bool) 
 	for try := 0; !n.through(); try++ {
 		require.Less(t, try, 30, "it does not end: %v", n.b.Counts)
 	}
+	n.sleepers.Wait()
 	n.judge()
 }
 
@@ -366,9 +368,31 @@ func (n *night) runner(m *machine, wait time.Duration) (*batch.Runner, func()) {
 
 // live is a machine's life: it works until it dies, or is cut off for a while.
 func (n *night) live(ctx context.Context) {
+	fate := n.intN(5)
+	if fate != suspended {
+		n.liveTo(ctx, fate)
+		return
+	}
+	n.sleepers.Go(func() { // it outlives the others
+		ctx, cancel := context.WithTimeout(n.t.Context(), 12*time.Second)
+		defer cancel()
+		n.liveTo(ctx, fate)
+	})
+	<-time.After(200 * time.Millisecond)
+}
+
+// What becomes of a machine; 4: nothing.
+const (
+	killed    = 0
+	killedToo = 1
+	cutOff    = 2
+	suspended = 3
+)
+
+func (n *night) liveTo(ctx context.Context, fate int) {
 	m := n.open()
 	r, closed := n.runner(m, 2*time.Second)
-	fate, after := n.intN(5), time.Duration(100+n.intN(1500))*time.Millisecond
+	after := time.Duration(100+n.intN(1500)) * time.Millisecond
 	done := make(chan struct{})
 	var destiny sync.WaitGroup
 	destiny.Go(func() {
@@ -378,18 +402,22 @@ func (n *night) live(ctx context.Context) {
 		case <-time.After(after):
 		}
 		switch fate {
-		case 0, 1:
+		case killed, killedToo:
 			m.kill(n.w)
-		case 2:
+		case cutOff:
 			m.link.cut()
 			select {
 			case <-done:
 			case <-time.After(time.Duration(n.intN(2500)) * time.Millisecond):
 			}
 			m.link.mend()
-		case 3: // for less than the fence, or for more than the fence and the quiet period
+		case suspended: // for less than the fence, or until others may have sent what it claimed
+			asleep := time.Duration(n.intN(int(nightSilence.Milliseconds()))) * time.Millisecond
+			if n.intN(3) > 0 {
+				asleep += nightSilence + nightQuiet + 500*time.Millisecond
+			}
 			goOn := m.suspend()
-			<-time.After(time.Duration(n.intN(int((nightSilence + nightQuiet + time.Second).Milliseconds()))) * time.Millisecond)
+			<-time.After(asleep)
 			goOn()
 		}
 	})
