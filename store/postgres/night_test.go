@@ -414,7 +414,7 @@ func (n *night) liveTo(ctx context.Context, fate int) {
 		case suspended: // for less than the fence, or until others may have sent what it claimed
 			asleep := time.Duration(n.intN(int(nightSilence.Milliseconds()))) * time.Millisecond
 			if n.intN(3) > 0 {
-				asleep += nightSilence + nightQuiet + 500*time.Millisecond
+				asleep += nightSilence + nightQuiet + time.Duration(n.intN(4000))*time.Millisecond
 			}
 			goOn := m.suspend()
 			<-time.After(asleep)
