@@ -155,14 +155,33 @@ func (l *link) mend() {
 	l.broken = false
 }
 
+// road is one machine's way to the database.
+type road struct {
+	url       string
+	cut, mend func()
+}
+
 // A machine whose link to the database is cut stops sending before others take it for
 // dead, and sends nothing when the link is back; what it heard is still applied.
 func TestAMachineThatIsCutOff(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	l := newLink(t)
+	t.Run("closed", func(t *testing.T) {
+		t.Parallel()
+		l := newLink(t)
+		isCutOff(t, fresh(t).(*world), road{l.url(), l.cut, l.mend})
+	})
+	t.Run("silent", func(t *testing.T) {
+		t.Parallel()
+		l := newLink(t)
+		var thaw func()
+		isCutOff(t, fresh(t).(*world), road{l.url(), func() { thaw = l.freeze() }, func() { thaw() }})
+	})
+}
+
+func isCutOff(t *testing.T, w *world, to road) {
+	t.Helper()
 	o := w.options()
-	o.URL, o.every, o.confirmed, o.silence, o.Wait = l.url(), 20*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond, 200*time.Millisecond
+	o.URL, o.every, o.confirmed, o.silence, o.Wait = to.url, 20*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond, 200*time.Millisecond
 	cutOff, err := Open(t.Context(), o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, cutOff.Close()) }()
@@ -178,7 +197,7 @@ func TestAMachineThatIsCutOff(t *testing.T) {
 	require.NoError(t, cutOff.MaySend(t.Context(), true))
 	storetest.Claim(t, other, b, 1) // it beats, and watches
 
-	l.cut()
+	to.cut()
 	begun := time.Now()
 	require.ErrorIs(t, cutOff.MaySend(t.Context(), true), store.ErrFenced, "a connection that is new asks the database")
 	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), false) != nil }, 5*time.Second, time.Millisecond)
@@ -192,8 +211,8 @@ func TestAMachineThatIsCutOff(t *testing.T) {
 	require.Less(t, stopped, time.Since(begun), "it stops sending before it is taken for dead")
 	require.GreaterOrEqual(t, time.Since(begun), 800*time.Millisecond)
 
-	l.mend()
-	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), true) != nil && cutOff.owner.isFenced() }, 5*time.Second, 10*time.Millisecond)
+	to.mend()
+	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), true) != nil && cutOff.owner.isFenced() }, 20*time.Second, 10*time.Millisecond)
 	_, err = cutOff.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "gate.example"})
 	require.ErrorIs(t, err, store.ErrFenced)
 	changes, err := cutOff.Apply(t.Context(), payout.Event{

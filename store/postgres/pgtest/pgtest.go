@@ -254,9 +254,12 @@ func (c *Cluster) Recover(settings ...string) error {
 	return c.signal("recovery.signal")
 }
 
-func (c *Cluster) signal(name string) error {
+func (c *Cluster) signal(name string) error { return c.WriteFile(name, nil) }
+
+// WriteFile writes a file of the server's own into its folder.
+func (c *Cluster) WriteFile(name string, text []byte) error {
 	path := filepath.Join(c.Dir, name)
-	if err := os.WriteFile(path, nil, 0o600); err != nil || c.as == nil {
+	if err := os.WriteFile(path, text, 0o600); err != nil || c.as == nil {
 		return err
 	}
 	return os.Chown(path, int(c.as.Uid), int(c.as.Gid))
