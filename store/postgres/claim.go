@@ -80,6 +80,8 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 	free := false
 	var hold []byte
 	var standby, fsync, pages string
+	var database time.Time
+	now := s.o.now()
 	there, begunEpoch := false, false
 	var id []byte
 	n := s.owner.nextClaim()
@@ -105,7 +107,7 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 		s.readMeta(b, &m)
 		s.readIdentity(b, &is)
 		b.Queue(s.sql(`select exists (select 1 from @families)`)).QueryRow(func(row pgx.Row) error { return row.Scan(&scan.families) })
-		b.Queue(`select current_setting('synchronous_standby_names'), current_setting('fsync'), current_setting('full_page_writes')`).QueryRow(func(row pgx.Row) error { return row.Scan(&standby, &fsync, &pages) })
+		b.Queue(`select current_setting('synchronous_standby_names'), current_setting('fsync'), current_setting('full_page_writes'), clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&standby, &fsync, &pages, &database) })
 	}, func(ctx context.Context, t *tx) error {
 		if !free {
 			s.owner.heard(false, begun) // that it is free, only a beat may tell
@@ -122,6 +124,9 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 			return unsafe("fsync") // it was turned off meanwhile
 		case pages != "on":
 			return unsafe("full_page_writes")
+		}
+		if err := s.apart(now, database); err != nil {
+			return err
 		}
 		if hold != nil {
 			held := &store.HeldError{}

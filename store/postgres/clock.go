@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Machines have no clock in common that cannot be set, and ticks of different machines
@@ -129,4 +131,29 @@ func (s *Store) keep(b *pgx.Batch, me int64, now time.Duration) {
 		}
 		return nil
 	})
+}
+
+// mostApart is how far a machine's wall clock may be from the database's. What a report says
+// about a payment is compared with when its row was loaded and sent, by the clocks of the
+// machines that did it.
+const mostApart = time.Minute
+
+// apart refuses a wall clock that is not the database's: now is what this machine's clock
+// showed before the database was asked for its own.
+func (s *Store) apart(now, database time.Time) error {
+	by := now.Sub(database)
+	if late := s.o.now().Sub(database); by < 0 && late > by {
+		by = min(late, 0) // the answer was on its way for a while
+	}
+	if by.Abs() <= mostApart {
+		return nil
+	}
+	side := "ahead of"
+	if by < 0 {
+		side = "behind"
+	}
+	return &store.ConfigError{
+		Why:  fmt.Sprintf("this machine's clock is %s %s the database's", by.Abs().Round(time.Second), side),
+		Hint: "set both clocks right, with NTP for example",
+	}
 }

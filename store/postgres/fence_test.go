@@ -383,3 +383,36 @@ func TestColumnsAreHeldAgainstTheRecord(t *testing.T) {
 	require.NotEmpty(t, e.Wrong)
 	w.sql(t, fmt.Sprintf(`update %s.payouts set minor = 1000 where payment_id = $1`, w.o.Schema), c[0].Key.PaymentID)
 }
+
+// A machine whose wall clock is not the database's loads and sends nothing; one that is a
+// little off works.
+func TestAClockThatIsWrong(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := w.Open(t)
+	b := storetest.Load(t, s, "a", storetest.Rows("a", 6))
+	for off, says := range map[time.Duration]string{
+		50 * time.Second: "", -50 * time.Second: "", time.Hour: "this machine's clock is 1h0m0s ahead of the database's", -2 * time.Minute: "this machine's clock is 2m0s behind the database's",
+	} {
+		o := w.options()
+		o.Now = func() time.Time { return time.Now().Add(off) }
+		there, err := Open(t.Context(), o)
+		require.NoError(t, err)
+		c, err := there.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "gate.example"})
+		rows := storetest.Rows(fmt.Sprint("b", off), 2)
+		_, loads := there.Load(t.Context(), storetest.BatchOf(fmt.Sprint("b", off), rows), storetest.All(rows))
+		if says == "" {
+			require.NoError(t, err)
+			require.NoError(t, loads)
+			require.Len(t, c.Payouts, 1)
+		} else {
+			var wrong *store.ConfigError
+			require.ErrorAs(t, err, &wrong)
+			require.Equal(t, says, wrong.Why)
+			require.ErrorAs(t, loads, &wrong)
+			_, err = there.Batch(t.Context(), storetest.BatchOf(fmt.Sprint("b", off), rows).ID)
+			require.ErrorIs(t, err, store.ErrNoBatch)
+		}
+		require.NoError(t, there.Close())
+	}
+}

@@ -108,11 +108,17 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 	l.s.readMeta(b, &m)
 	b.Queue(l.s.sql(`select exists (select 1 from @batches where id = $1)`), l.sum).QueryRow(func(row pgx.Row) error { return row.Scan(&there) })
 	b.Queue(incoming)
+	var database time.Time
+	b.Queue(`select clock_timestamp()`).QueryRow(func(row pgx.Row) error { return row.Scan(&database) })
+	now := l.s.o.now()
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}
 	if there {
 		return store.ErrLoaded
+	}
+	if err := l.s.apart(now, database); err != nil {
+		return err
 	}
 	l.base, l.b.Number = m.nextNumber, uint32(m.nextBatch)
 	if err := l.copy(ctx, t, rows); err != nil {
