@@ -201,7 +201,7 @@ func TestADatabaseThatIsNotThere(t *testing.T) {
 }
 
 // Three machines that work, one run that only loads, and disasters: a machine is killed,
-// the database stopped, River's jobs thrown away. What is left finishes the batch.
+// the database stopped, River's jobs thrown away, its queues paused. What is left finishes the batch.
 func TestWorkers(t *testing.T) {
 	t.Parallel()
 	n := newMachinesNight(t, 40, gatesim.Config{
@@ -228,7 +228,13 @@ func TestWorkers(t *testing.T) {
 	pause(time.Second)
 	require.NoError(t, n.cluster.Up())
 	n.after(60)
-	require.NoError(t, n.cluster.Run("psql", "-h", n.cluster.Socket, "-U", "masspay", "-c", "truncate river.river_job", "postgres"))
+	sql := func(statement string) {
+		require.NoError(t, n.cluster.Run("psql", "-h", n.cluster.Socket, "-U", "masspay", "-c", statement, "postgres"))
+	}
+	sql("truncate river.river_job")
+	sql("update river.river_queue set paused_at = now()")
+	pause(3 * time.Second) // the workers look every two
+	sql("update river.river_queue set paused_at = null")
 	work() // it looks at once for batches that have no turns
 	code := n.masspay("status", "--watch", "payouts.csv")
 	for tries := 0; code == exitBusy && tries < 10; tries++ {
