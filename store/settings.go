@@ -16,6 +16,7 @@ type Settings struct {
 	Burst       int           `json:"burst"`
 	StatusAfter time.Duration `json:"status_after"`
 	QuietPeriod time.Duration `json:"quiet_period"`
+	Synchronous bool          `json:"synchronous,omitempty"` // of the database's replication, as a person says
 }
 
 // Settled is a store that keeps settings for all machines. An embedded store needs none.
@@ -39,6 +40,7 @@ func (s Settings) Differ(stored Settings) (lines []string) {
 		{"gate.burst", s.Burst, stored.Burst},
 		{"gate.status_after", s.StatusAfter, stored.StatusAfter},
 		{"gate.quiet_period", s.QuietPeriod, stored.QuietPeriod},
+		{"store.synchronous", s.Synchronous, stored.Synchronous},
 	} {
 		if v.here != v.stored {
 			lines = append(lines, fmt.Sprintf("%s: %v here, %v in the store", v.key, v.here, v.stored))

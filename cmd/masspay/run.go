@@ -137,7 +137,14 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err := o.loaded(b); err != nil {
 		return err
 	}
-	if err := a.record(ctx, c, s, "run"+map[bool]string{true: " --batch"}[f.batch != ""], typed, b.ID); err != nil {
+	command := "run"
+	switch {
+	case f.detach:
+		command += " --detach"
+	case f.batch != "":
+		command += " --batch"
+	}
+	if err := a.record(ctx, c, s, command, typed, b.ID); err != nil {
 		return err
 	}
 	if f.detach {

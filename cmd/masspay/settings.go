@@ -16,6 +16,7 @@ func (c *config) settings() store.Settings {
 	}
 	return store.Settings{
 		Gate: gate, Aliases: c.aliases(), Rate: c.Gate.Rate, Burst: c.Gate.Burst, StatusAfter: c.Gate.StatusAfter, QuietPeriod: c.Gate.QuietPeriod,
+		Synchronous: c.Store.URL != "" && c.Store.Synchronous,
 	}
 }
 
