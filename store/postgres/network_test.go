@@ -51,7 +51,7 @@ func TestAcrossANetwork(t *testing.T) {
 	host, inside := space+"a", space+"b"
 	server, client := fmt.Sprintf("10.213.%d.1", b[0]), fmt.Sprintf("10.213.%d.2", b[0])
 	command := func(words ...string) error {
-		out, err := exec.CommandContext(context.Background(), words[0], words[1:]...).CombinedOutput() //nolint:gosec // of this test
+		out, err := exec.CommandContext(context.Background(), words[0], words[1:]...).CombinedOutput()
 		if err != nil {
 			err = fmt.Errorf("%q: %w: %s", words, err, out)
 		}
@@ -79,7 +79,7 @@ func TestAcrossANetwork(t *testing.T) {
 
 	self, err := os.Executable()
 	require.NoError(t, err)
-	within := exec.CommandContext(t.Context(), ip, "netns", "exec", space, self, "-test.run=^TestAcrossANetwork$", "-test.v") //nolint:gosec // this test
+	within := exec.CommandContext(t.Context(), ip, "netns", "exec", space, self, "-test.run=^TestAcrossANetwork$", "-test.v")
 	within.Env = append(os.Environ(), envNetwork+"="+strings.Join([]string{c.Socket, server, root, host, fmt.Sprint(os.Getpid())}, ","))
 	var out bytes.Buffer
 	within.Stdout, within.Stderr = &out, &out
@@ -95,7 +95,7 @@ func acrossTheNetwork(t *testing.T, where string) {
 	socket, server, root, link, pid := words[0], words[1], words[2], words[3], words[4]
 	set := func(to string) func() {
 		return func() {
-			out, err := exec.CommandContext(context.Background(), "nsenter", "--net=/proc/"+pid+"/ns/net", "ip", "link", "set", link, to).CombinedOutput() //nolint:gosec // of this test
+			out, err := exec.CommandContext(context.Background(), "nsenter", "--net=/proc/"+pid+"/ns/net", "ip", "link", "set", link, to).CombinedOutput()
 			require.NoError(t, err, string(out))
 		}
 	}

@@ -115,7 +115,7 @@ func exists(path string) bool { _, err := os.Stat(path); return err == nil }
 func Memory() string {
 	const folder, least = "/dev/shm", 2 << 30
 	var fs unix.Statfs_t
-	if err := unix.Statfs(folder, &fs); err == nil && fs.Bavail*uint64(fs.Bsize) >= least { //nolint:gosec // a block's size
+	if err := unix.Statfs(folder, &fs); err == nil && fs.Bavail*uint64(fs.Bsize) >= least {
 		return folder
 	}
 	return os.TempDir()
