@@ -1,7 +1,6 @@
 package payfile
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -61,38 +60,28 @@ func (r *rules) paymentID(line int, v string) string {
 		r.problem(line, gate.ColPaymentID, v, "longer than 255 characters")
 	case unsafe(v) != "":
 		r.problem(line, gate.ColPaymentID, v, unsafe(v))
+	case date.MatchString(v):
+		r.warnings.add(line, gate.ColPaymentID+" "+looksLikeDate)
+	default:
+		r.suspect(line, gate.ColPaymentID, v, codes, true)
 	}
 	return v
 }
 
-func (r *rules) amount(line int, v, currency string) int64 {
-	n, err := payout.ParseMinor(v)
-	if err == nil {
-		return n
+// suspect tells what no one has meant of a value. It reports whether that is a problem.
+func (r *rules) suspect(line int, column, v string, kind columnKind, required bool) bool {
+	problem, warning := suspect(v, kind, required)
+	switch problem {
+	case "":
+	case spreadsheetError, questionMarks, noValue:
+		r.problems.add(Problem{Line: line, Column: column, Value: v, Text: problem}) // nothing of it is personal
+	default:
+		r.problem(line, column, v, problem)
 	}
-	exp, known := payout.Exponent(currency)
-	text := "whole minor units, digits only"
-	if known && exp > 0 {
-		example := payout.Amount{Minor: 1250, Currency: currency}
-		text = "whole minor units (cents and the like), digits only, e.g. 1250 for " + example.String()
-		if whole, part, dot := strings.Cut(v, "."); dot && len(part) == exp && allDigits(whole+part) {
-			text = fmt.Sprintf("whole minor units, e.g. %s for %s %s", strings.TrimLeft(whole+part, "0"), v, currency)
-		}
-	} else if known {
-		text = "whole units of " + currency + ", digits only, e.g. 1250"
+	if warning != "" {
+		r.warnings.add(line, column+" "+warning)
 	}
-	switch {
-	case v == "":
-		text = "empty: " + text
-	case allDigits(v) && strings.Trim(v, "0") == "":
-		text = "must be more than zero"
-	case allDigits(v) && v[0] == '0':
-		text = "leading zero: is it really an amount? Write it without"
-	case allDigits(v):
-		text = "more than " + payout.FormatNumber(int64(payout.MaxMinor)) + " minor units, the platform's limit"
-	}
-	r.problem(line, gate.ColAmount, v, text)
-	return 0
+	return problem != ""
 }
 
 func (r *rules) currency(line int, v string, m *methodRules) string {

@@ -79,6 +79,7 @@ type checking struct {
 	tally    // of the rows that are not skipped
 
 	rows    int
+	long    map[int]longNumbers // by place of their column
 	ids     []seen
 	skip    map[int]string
 	id      string
@@ -95,7 +96,7 @@ type seen struct {
 // pass reads the file once. doubled are the ids that an earlier pass has found on more
 // than one line; their rows have that problem and count for nothing.
 func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
-	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}}
+	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}}
 	err := k.read(doubled)
 	var p *Problem
 	if errors.As(err, &p) {
@@ -154,6 +155,9 @@ func (k *checking) take(p *part) error {
 		k.ids = append(k.ids, s)
 	}
 	k.rows += p.rows
+	for place, later := range p.long {
+		k.long[place] = k.long[place].add(later)
+	}
 	k.problems.merge(&p.problems)
 	k.warnings.merge(&p.warnings)
 	for row, reason := range p.skip {
@@ -250,6 +254,7 @@ func (k *checking) result() (*Checked, error) {
 	if k.problems.count == 0 && k.rows == 0 {
 		k.problems.add(Problem{Text: "the file has a header and no rows", structure: true})
 	}
+	k.fifteenDigits()
 	if err := k.ending(); err != nil {
 		return nil, err
 	}
@@ -273,12 +278,12 @@ func (k *checking) result() (*Checked, error) {
 		k.problems.add(Problem{Text: "every row has a problem, so none is left to send", structure: true})
 	}
 	if k.problems.structure > 0 || k.problems.count > 0 && !k.Skip {
-		return nil, &FileError{Name: k.in.Name, Problems: k.problems.prune(), Count: k.problems.count, Warnings: k.warnings.all()}
+		return nil, &FileError{Name: k.in.Name, Problems: k.problems.all(), Count: k.problems.count, Warnings: k.warnings.all()}
 	}
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
-		Warnings: k.warnings.all(), Problems: k.problems.prune(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
+		Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
 }
 

@@ -234,21 +234,41 @@ func quoted(s string) string {
 	return `"` + strings.ReplaceAll(strings.TrimSpace(s), ";", `";"`) + "\"\n"
 }
 
-func TestProblemsAreCountedAndTheFirstThousandShown(t *testing.T) {
+func TestEqualProblemsAreOne(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString(header)
 	for i := range 5000 {
-		b.WriteString(line(fmt.Sprintf("n-%05d", i), 0, 20))
+		b.WriteString(line(fmt.Sprintf("n-%05d", i), i%100/99, 20)) // one good row in a hundred
+	}
+	b.WriteString(line("n-00000", 1, 20))
+	_, err := checker(t).Check(t.Context(), input(t, "file.csv", b.String()))
+	var refused *payfile.FileError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, 4952, refused.Count)
+	require.Equal(t, "file.csv: 4,952 problems, nothing was sent", refused.Error())
+	require.Len(t, refused.Problems, 3)
+	require.Equal(t, 4950, refused.Problems[0].Rows())
+	require.Contains(t, refused.Problems[0].String(), `line 2: payment.amount "0": must be more than zero (also lines 3 to 100, 102 to 200, 202 to 300, 302 to 400, 402 to 500, 502 to 600 and 4,356 more)`)
+}
+
+func TestProblemsAreCountedAndTheFirstThousandShown(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(header)
+	for range 2 {
+		for i := range 1200 {
+			b.WriteString(line(fmt.Sprintf("n-%05d", i), 1, 20))
+		}
 	}
 	_, err := checker(t).Check(t.Context(), input(t, "file.csv", b.String()))
 	var refused *payfile.FileError
 	require.ErrorAs(t, err, &refused)
-	require.Equal(t, 5000, refused.Count)
+	require.Equal(t, 2400, refused.Count)
 	require.Len(t, refused.Problems, 1000)
 	require.Equal(t, 2, refused.Problems[0].Line)
 	require.Equal(t, 1001, refused.Problems[999].Line)
-	require.Equal(t, "file.csv: 5,000 problems, nothing was sent", refused.Error())
+	require.Equal(t, "file.csv: 2,400 problems, nothing was sent", refused.Error())
 }
 
 func TestControlTotals(t *testing.T) {

@@ -3,7 +3,6 @@ package payfile
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"masspay/gate"
 )
@@ -24,6 +23,8 @@ type columnRules struct {
 	name  string
 	field *gate.Field // nil: the method does not document it
 	phone bool
+	kind  columnKind
+	must  bool     // it must not be empty
 	banks []string // known ones; empty: any
 }
 
@@ -68,7 +69,7 @@ func (r *rules) method(line int, v string) *methodRules {
 		if slices.Contains(baseColumns, path) {
 			continue
 		}
-		c := columnRules{place: i, name: path, field: f, phone: phoneColumn(path)}
+		c := columnRules{place: i, name: path, field: f, phone: phoneColumn(path), kind: kindOf(path), must: slices.Contains(m.required, i)}
 		if path == "account.bank_code" {
 			c.banks = spec.Banks
 		}
@@ -97,6 +98,10 @@ func (r *rules) fields(in row, m *methodRules) {
 			r.problem(in.line, c.name, v, text)
 			continue
 		}
+		if r.suspect(in.line, c.name, v, c.kind, c.must) {
+			continue
+		}
+		r.countLong(c.place, in.line, v)
 		if c.field == nil {
 			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it is", c.name, in.Method))
 			continue
@@ -109,7 +114,7 @@ func (r *rules) fields(in row, m *methodRules) {
 			r.warnings.add(in.line, c.name+": spaces around the value are sent as they are")
 		}
 		if len(c.banks) > 0 && !slices.Contains(c.banks, v) {
-			r.warnings.add(in.line, fmt.Sprintf("%s %q: not among the known banks (%s); sent as it is, the list may have changed", c.name, v, strings.Join(c.banks, ", ")))
+			r.warnings.add(in.line, fmt.Sprintf("%s %q: %s", c.name, v, unknownBank(v, c.banks)))
 		}
 	}
 	if m.phone >= 0 {

@@ -18,7 +18,7 @@ func phone(v string) string {
 	case allDigits(v):
 		return ""
 	case scientificNotation(v):
-		return "a spreadsheet turned the number into scientific notation: format the column as text and fill it in again"
+		return spreadsheetPower
 	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
 		return "digits 0 to 9 only, no other script's"
 	}
@@ -29,6 +29,9 @@ func phone(v string) string {
 // phone number with its country code, in digits; there it is 996 and nine more.
 func (r *rules) kyrgyzPhone(line int, v string) {
 	if v == "" || unsafe(v) != "" {
+		return
+	}
+	if told, _ := suspect(v, digits, true); told != "" {
 		return
 	}
 	text := phone(v)

@@ -15,13 +15,15 @@ import (
 // row.
 type rules struct {
 	columns  []string
+	idAt     int   // place of the payment_id
 	destined []int // places of what can be a destination, best first
 	projects func(uint32) bool
 	now      time.Time
 
 	methods    map[string]*methodRules
 	currencies map[string]currencyRules
-	project0   project // the last one
+	project0   project             // the last one
+	long       map[int]longNumbers // by place; nil: they are not counted
 	problems   *problems
 	warnings   *warnings
 }
@@ -49,7 +51,7 @@ var destinations = []string{
 
 func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
 	r := &rules{
-		columns: columns, projects: projects, now: time.Now(),
+		columns: columns, idAt: slices.Index(columns, gate.ColPaymentID), projects: projects, now: time.Now(),
 		methods: map[string]*methodRules{}, currencies: map[string]currencyRules{}, problems: ps, warnings: ws,
 	}
 	for _, c := range destinations {
@@ -117,6 +119,7 @@ func (r *rules) check(in row) (out draft, ok bool) {
 	out.line, out.cells, out.method = in.line, in.cells, in.Method
 	out.key.ProjectID = r.project(in.line, in.Project)
 	out.key.PaymentID = r.paymentID(in.line, in.PaymentID)
+	r.countLong(r.idAt, in.line, in.PaymentID)
 	m := r.method(in.line, out.method)
 	out.amount.Currency = r.currency(in.line, in.Currency, m)
 	out.amount.Minor = r.amount(in.line, in.Amount, out.amount.Currency)

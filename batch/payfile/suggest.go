@@ -32,10 +32,24 @@ func unknownMethod(v string) string {
 	case strings.Contains(v, "..") || strings.HasPrefix(v, "/"):
 		return "a method is a name such as sbp-p2p or banks/spei, not a path"
 	}
-	if m := Nearest(strings.ToLower(strings.TrimSpace(v)), gate.Methods(), 3); m != "" {
+	if at := mixedScripts(v); at != "" {
+		return at
+	}
+	lower := strings.ToLower(strings.TrimSpace(v))
+	// A short name has other methods within a few letters, and they pay somebody else.
+	if m := Nearest(lower, gate.Methods(), min(3, len(lower)/4)); m != "" {
 		return fmt.Sprintf("payment method is not available: did you mean %s?", m)
 	}
 	return "payment method is not available: e.g. sbp-p2p, card, mobile, banks/<name>"
+}
+
+// unknownBank says what to think of a bank's code that is not on the list.
+func unknownBank(v string, banks []string) string {
+	like := ""
+	if b := Nearest(strings.ToLower(strings.TrimSpace(v)), banks, min(2, len(v)/3)); b != "" {
+		like = fmt.Sprintf("did you mean %s? It is ", b)
+	}
+	return like + fmt.Sprintf("not among the known banks (%s); sent as it is, the list may have changed", strings.Join(banks, ", "))
 }
 
 // looksRight reports whether a value may be what its column is for. In a row
@@ -58,5 +72,5 @@ func looksRight(column, value string) bool {
 
 var (
 	longDigits = regexp.MustCompile(`[0-9]{6,}`)
-	notAmount  = regexp.MustCompile(`[^\p{Nd}.,+\-eExX ]`)
+	notAmount  = regexp.MustCompile(`[^\p{Nd}.,+\-eExX '’\p{Zs}]`)
 )

@@ -25,6 +25,7 @@ type part struct {
 	problems    problems
 	warnings    warnings
 	tally
+	long      map[int]longNumbers
 	conflicts []conflict // right by themselves, and known with other content
 	retries   []conflict // right by themselves, and perhaps paid already under another id
 }
@@ -42,12 +43,12 @@ func (w *worker) check(p piece) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &part{bytes: len(p.text), skip: map[int]string{}}
+	out := &part{bytes: len(p.text), skip: map[int]string{}, long: map[int]longNumbers{}}
 	most := bytes.Count(p.text, []byte{'\n'}) + 1
 	out.ids = make([]seen, 0, most)
 	right := make([]conflict, 0, most)
 	keys := make([]payout.Key, 0, most)
-	w.rules.problems, w.rules.warnings = &out.problems, &out.warnings
+	w.rules.problems, w.rules.warnings, w.rules.long = &out.problems, &out.warnings, out.long
 	for in := range rows {
 		row := out.rows
 		out.rows++
@@ -56,6 +57,7 @@ func (w *worker) check(p piece) (*part, error) {
 			continue
 		}
 		before := out.problems.count
+		out.problems.mark()
 		d, ok := w.rules.check(in)
 		if d.key.PaymentID != "" && d.key.ProjectID != 0 {
 			id := hashID(d.key)
@@ -66,7 +68,7 @@ func (w *worker) check(p piece) (*part, error) {
 			}
 		}
 		if out.problems.count > before {
-			out.skip[row] = out.problems.firstSince(before)
+			out.skip[row] = out.problems.firstSince()
 		}
 		if ok {
 			right = append(right, conflict{row: row, is: d})

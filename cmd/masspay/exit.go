@@ -187,7 +187,11 @@ func problemLines(e *payfile.FileError) []string {
 	for _, p := range e.Problems {
 		lines = append(lines, p.String())
 	}
-	if more := e.Count - len(e.Problems); more > 0 {
+	shown := 0
+	for _, p := range e.Problems {
+		shown += p.Rows()
+	}
+	if more := e.Count - shown; more > 0 {
 		lines = append(lines, "... and "+payout.FormatNumber(more)+" more")
 	}
 	return lines
