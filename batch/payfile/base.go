@@ -60,12 +60,23 @@ func (r *rules) paymentID(line int, v string) string {
 		r.problem(line, gate.ColPaymentID, v, "longer than 255 characters")
 	case unsafe(v) != "":
 		r.problem(line, gate.ColPaymentID, v, unsafe(v))
-	case date.MatchString(v):
+	case mayBeDate(v) && date.MatchString(v):
 		r.warnings.add(line, gate.ColPaymentID+" "+looksLikeDate)
 	default:
 		r.suspect(line, gate.ColPaymentID, v, codes, true)
 	}
 	return v
+}
+
+// mayBeDate is a quick look whether an id may be a date.
+func mayBeDate(v string) bool {
+	switch i := strings.IndexAny(v, "./-"); i {
+	case 1, 2: // 1.11.2026
+		return v[0] >= '0' && v[0] <= '9'
+	case len("nov"), len("ноя"):
+		return len(v) == i+len("-26")
+	}
+	return false
 }
 
 // suspect tells what no one has meant of a value. It reports whether that is a problem.

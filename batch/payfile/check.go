@@ -79,6 +79,7 @@ type checking struct {
 	tally    // of the rows that are not skipped
 
 	rows    int
+	empty   Lines               // empty rows behind the last that is not
 	long    map[int]longNumbers // by place of their column
 	ids     []seen
 	skip    map[int]string
@@ -150,6 +151,16 @@ func (k *checking) take(p *part) error {
 		k.reserve(len(p.ids), p.bytes)
 	}
 	first := k.rows
+	if p.any {
+		k.empty.merge(p.leading)
+		k.problems.empty(k.empty)
+		for i := range k.empty.N {
+			k.skip[first+p.leading.N-1-i] = emptyRow
+		}
+		k.empty = p.empty
+	} else {
+		k.empty.merge(p.empty)
+	}
 	for _, s := range p.ids {
 		s.row += uint32(first)
 		k.ids = append(k.ids, s)
@@ -251,6 +262,9 @@ func (k *checking) result() (*Checked, error) {
 		}
 	}
 	slices.SortFunc(totals, func(a, b payout.Amount) int { return strings.Compare(a.Currency, b.Currency) })
+	if k.rows -= k.empty.N; k.empty.N > 0 {
+		k.warnings.add(0, fmt.Sprintf("the last rows (%s) have nothing in them, and are left out", k.empty))
+	}
 	if k.problems.count == 0 && k.rows == 0 {
 		k.problems.add(Problem{Text: "the file has a header and no rows", structure: true})
 	}

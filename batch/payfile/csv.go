@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"strings"
-
-	"masspay/gate"
 )
 
 // delimiters are what a header may be divided by; the first is the format's own.
@@ -18,8 +16,7 @@ func sniff(line string) rune {
 	for _, d := range delimiters {
 		known := 0
 		for name := range strings.SplitSeq(line, string(d)) {
-			name = strings.Trim(strings.TrimSpace(name), `"`)
-			if name == gate.ColOperation || name == gate.ColMethod || gate.KnownColumn(name) {
+			if knownName(plainName(strings.Trim(strings.TrimSpace(name), `"`))) {
 				known++
 			}
 		}

@@ -72,6 +72,13 @@ func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 			for _, r := range rows {
 				skip := k.skip[number]
 				number++
+				if number > k.Rows { // behind the end, as it was checked
+					if !emptyCells(r.Cells) {
+						yield(store.Row{}, fmt.Errorf("%w: line %d", ErrChanged, r.Line))
+						return
+					}
+					continue
+				}
 				switch {
 				case skip != "":
 					r.Row = store.Row{Line: r.Line, Cells: r.Cells, Skip: skip}

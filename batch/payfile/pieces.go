@@ -62,6 +62,9 @@ func (in *Input) cut() (*cutter, error) {
 	case bytes.Count(first, []byte{'\r'}) > 1:
 		return nil, &Problem{Line: 1, Text: "lines end with a lone carriage return (old Mac format): save the file as \"CSV UTF-8\"", structure: true}
 	}
+	if p := misplaced(c.rest); p != nil {
+		return nil, p
+	}
 	c.delimiter = sniff(string(first))
 	columns, err := newReader(bytes.NewReader(c.rest), c.delimiter).Read()
 	if err != nil {

@@ -102,6 +102,16 @@ func (ls *Lines) add(first, last int) {
 	}
 }
 
+// butFirst are all lines but the first.
+func (ls Lines) butFirst() Lines {
+	ls.N--
+	ls.Ranges = slices.Clone(ls.Ranges)
+	if ls.Ranges[0][0]++; ls.Ranges[0][0] > ls.Ranges[0][1] {
+		ls.Ranges = ls.Ranges[1:]
+	}
+	return ls
+}
+
 // merge adds lines that come later.
 func (ls *Lines) merge(later Lines) {
 	kept := 0

@@ -31,6 +31,17 @@ type row struct {
 	bad   *Problem // why it cannot be read; then there is nothing else but its line
 }
 
+const emptyRow = "the row is empty: delete it"
+
+// empty reports whether a row has no cell with anything in it.
+func (r *row) empty() bool {
+	return r.bad == nil && r.Operation == "" && emptyCells(r.cells)
+}
+
+func emptyCells(cells []string) bool {
+	return !slices.ContainsFunc(cells, func(c string) bool { return c != "" })
+}
+
 // rows reads a piece's rows. Its error is a *Problem after which the file cannot be read
 // any further.
 func (h *header) rows(p piece) (iter.Seq[row], error) {
@@ -94,6 +105,9 @@ func (d *decoder) GetCSVRows() ([][]string, error) {
 		}
 		if r.InputOffset()-begin > maxRecord {
 			return nil, tooLong(d.piece.line + bytes.Count(d.piece.text[:begin], []byte{'\n'}))
+		}
+		if errors.Is(err, csv.ErrFieldCount) && emptyCells(cells) {
+			cells, err = make([]string, len(d.header.columns)), nil // nothing but delimiters, however many
 		}
 		var parse *csv.ParseError
 		switch {

@@ -1,10 +1,8 @@
 package payfile
 
 import (
-	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"masspay/gate"
@@ -24,6 +22,8 @@ type rules struct {
 	currencies map[string]currencyRules
 	project0   project             // the last one
 	long       map[int]longNumbers // by place; nil: they are not counted
+	own        problems            // of the row that is checked
+	shifts     int                 // how many rows were looked at for shifted cells
 	problems   *problems
 	warnings   *warnings
 }
@@ -62,46 +62,26 @@ func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *wa
 	return r
 }
 
-// header checks the columns. It reports whether rows can be read at all.
-func (r *rules) header() bool {
-	usable := true
-	if !slices.ContainsFunc(baseColumns, func(c string) bool { return slices.Contains(r.columns, c) }) {
-		r.problems.add(Problem{Line: 1, structure: true, Text: "the first line has no column names: it must be the header, with " + strings.Join(baseColumns, ", ") + " and what the method needs"})
-		return false
-	}
-	seen := map[string]bool{}
-	structural := func(column, text string) {
-		r.problems.add(Problem{Line: 1, Column: column, Text: text, structure: true})
-	}
-	for i, c := range r.columns {
-		switch {
-		case c == "":
-			structural("", fmt.Sprintf("column %d has no name: remove the column, or the delimiter at the end of the header", i+1))
-			usable = false
-		case seen[c]:
-			structural(c, "duplicate column: keep one")
-			usable = false
-		case c == "general.signature":
-			structural(c, "a file has no signatures: remove the column, masspay signs each request itself")
-		case c == gate.ColOperation || c == gate.ColMethod:
-		case !gate.KnownColumn(c):
-			name, remedy := suggest(c)
-			structural(name, "unknown column: "+remedy)
-		}
-		seen[c] = true
-	}
-	for _, c := range baseColumns {
-		if !seen[c] {
-			structural(c, "the column is missing: every mass payment file has it")
-			usable = false
-		}
-	}
-	return usable
-}
-
 // check turns a row into a payout's row. Problems go to the collector; ok says
 // that there was none.
 func (r *rules) check(in row) (out draft, ok bool) {
+	all := r.problems
+	r.problems = &r.own
+	out, ok = r.row(in)
+	r.problems = all
+	if r.own.count == 0 {
+		return out, ok
+	}
+	if p := r.shifted(in); p != nil {
+		all.add(*p)
+	} else {
+		all.merge(&r.own)
+	}
+	r.own = problems{}
+	return out, false
+}
+
+func (r *rules) row(in row) (out draft, ok bool) {
 	before := r.problems.count
 	// The id counts even if the rest is wrong: it must be unique.
 	if in.Project != r.project0.cell || r.project0.id == 0 {
@@ -109,8 +89,12 @@ func (r *rules) check(in row) (out draft, ok bool) {
 		r.project0 = project{cell: in.Project, id: uint32(n)}
 	}
 	out.key = payout.Key{ProjectID: r.project0.id, PaymentID: in.PaymentID}
-	if in.Operation == "" && strings.Join(in.cells, "") == "" {
-		r.problem(in.line, "", "", "the row is empty: delete it")
+	if in.empty() {
+		r.problem(in.line, "", "", emptyRow)
+		return out, false
+	}
+	if in.Operation != "payout" && plainName(in.Operation) == gate.ColOperation {
+		r.problem(in.line, "", "", "this is a second header: delete it; are these two files, one behind the other?")
 		return out, false
 	}
 	if !r.operation(in.line, in.Operation, in.cells) {

@@ -6,23 +6,15 @@ import (
 	"strings"
 
 	"masspay/gate"
-	"masspay/payout"
 )
 
-var dottedPath = regexp.MustCompile(`^[a-z][a-z_]*(\.[a-z0-9_]+)+$`)
-
-// suggest returns a column's name as it may be shown, and what to do about it.
-// A name that is none may be a value, in a file that lost its header.
-func suggest(column string) (shown, remedy string) {
+// suggest says what to do about a column that no one knows.
+func suggest(column string) (remedy string) {
 	known := append([]string{gate.ColOperation, gate.ColMethod}, gate.Columns()...)
 	if c := Nearest(strings.ToLower(strings.TrimSpace(column)), known, 3); c != "" {
-		return column, fmt.Sprintf("did you mean %s?", c)
+		return fmt.Sprintf("did you mean %s?", c)
 	}
-	shown = column
-	if !dottedPath.MatchString(column) {
-		shown = payout.Mask(column)
-	}
-	return shown, "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
+	return "names are dotted paths of the Gate API such as account.number; remove the column if it is a note of your own"
 }
 
 func unknownMethod(v string) string {

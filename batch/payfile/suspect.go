@@ -22,11 +22,14 @@ const (
 	runsAsFormula    = "begins like a formula, which a spreadsheet would run; sent as it is"
 )
 
+// months as spreadsheets in English and Russian write them.
+const months = `(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|янв|фев|мар|апр|май|июн|июл|авг|сен|окт|ноя|дек)`
+
 var (
 	powerOfTen  = regexp.MustCompile(`^[0-9]([.,][0-9]+)?E\+[0-9]+$`)
 	hexOrPower  = regexp.MustCompile(`^[0-9]+E[0-9]+$`)
 	decimalTail = regexp.MustCompile(`^[0-9]{4,}[.,]0+$`)
-	date        = regexp.MustCompile(`^([0-9]{1,2}[./-][0-9]{1,2}[./-]([0-9]{2}|[0-9]{4})|\p{L}{3}[.-][0-9]{2}|[0-9]{1,2}[.-]\p{L}{3}([.-]([0-9]{2}|[0-9]{4}))?)$`)
+	date        = regexp.MustCompile(`(?i)^([0-9]{1,2}[./-][0-9]{1,2}[./-]([0-9]{2}|[0-9]{4})|` + months + `[.-][0-9]{2}|[0-9]{1,2}[.-]` + months + `([.-]([0-9]{2}|[0-9]{4}))?)$`)
 
 	errorCells = []string{
 		"#N/A", "#REF!", "#VALUE!", "#NAME?", "#DIV/0!", "#NULL!", "#NUM!", "#SPILL!", "#Н/Д", "#ЗНАЧ!", "#ССЫЛКА!", "#ИМЯ?", "#ДЕЛ/0!", "#ЧИСЛО!", "#ПУСТО!",
@@ -61,7 +64,7 @@ func kindOf(column string) columnKind {
 }
 
 // odd is a quick look whether a value may be anything that suspect knows.
-func odd(v string) bool {
+func odd(v string, kind columnKind) bool {
 	if v == "" {
 		return false
 	}
@@ -69,23 +72,30 @@ func odd(v string) bool {
 	case '#', '?', '=', '@', '+', '-':
 		return true
 	case 'n', 'N', 'u', 'U':
-		if len(v) <= len("undefined") {
+		if noValueWord(v) {
+			return true
+		}
+	case '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
+		if strings.IndexByte(v, 'E') > 0 || kind == digits && strings.ContainsAny(v, ".,") {
 			return true
 		}
 	}
-	number := v[0] >= '0' && v[0] <= '9'
 	for i := range len(v) {
-		if c := v[i]; c >= utf8.RuneSelf || number && (c == 'E' || c == '.' || c == ',') {
+		if v[i] >= utf8.RuneSelf {
 			return true
 		}
 	}
 	return false
 }
 
+func noValueWord(v string) bool {
+	return slices.ContainsFunc(noValues, func(w string) bool { return strings.EqualFold(w, v) })
+}
+
 // suspect says what is wrong with a value that no one has meant: a problem, or a warning
 // where it may be right. required says that the column must not be empty.
 func suspect(v string, kind columnKind, required bool) (problem, warning string) {
-	if !odd(v) {
+	if !odd(v, kind) {
 		return "", ""
 	}
 	switch {
@@ -97,7 +107,7 @@ func suspect(v string, kind columnKind, required bool) (problem, warning string)
 		return spreadsheetError, ""
 	case strings.Trim(v, "? ") == "":
 		return questionMarks, ""
-	case slices.Contains(noValues, strings.ToLower(v)):
+	case noValueWord(v):
 		if required && kind != names {
 			return noValue, ""
 		}
@@ -134,14 +144,14 @@ var alikeLatin = func() map[rune]bool {
 	return m
 }()
 
-// mixedScripts finds a word of letters of two scripts in which all those of the rarer one
+// mixedScripts finds a word, digits included, of letters of two scripts in which all those of the rarer one
 // look like letters of the other: typed on the wrong keyboard, or worse. It says where.
 func mixedScripts(v string) string {
 	if strings.IndexFunc(v, func(c rune) bool { return unicode.Is(unicode.Cyrillic, c) }) < 0 {
 		return ""
 	}
 	at := 0
-	for word := range strings.FieldsFuncSeq(v, func(c rune) bool { return !unicode.IsLetter(c) }) {
+	for word := range strings.FieldsFuncSeq(v, func(c rune) bool { return !unicode.IsLetter(c) && !unicode.IsDigit(c) }) {
 		begin := at + strings.Index(v[at:], word)
 		at = begin + len(word)
 		var latin, cyrillic, latinOnly, cyrillicOnly int

@@ -26,8 +26,31 @@ type part struct {
 	warnings    warnings
 	tally
 	long      map[int]longNumbers
+	any       bool       // a row is not empty
+	leading   Lines      // empty rows before the first that is not
+	empty     Lines      // empty rows behind the last that is not
 	conflicts []conflict // right by themselves, and known with other content
 	retries   []conflict // right by themselves, and perhaps paid already under another id
+}
+
+// full notes that a row is not empty: what is empty before it has a problem.
+func (p *part) full(row int) {
+	if !p.any {
+		p.any, p.leading, p.empty = true, p.empty, Lines{} // what comes before is known later
+		return
+	}
+	p.problems.empty(p.empty)
+	for i := range p.empty.N {
+		p.skip[row-1-i] = emptyRow
+	}
+	p.empty = Lines{}
+}
+
+// empty adds the problem of empty rows.
+func (ps *problems) empty(lines Lines) {
+	if lines.N > 0 {
+		ps.add(Problem{Line: lines.Ranges[0][0], Text: emptyRow, Also: lines.butFirst()})
+	}
 }
 
 // conflict is a row that is right by itself, and what the store knows under its id.
@@ -48,14 +71,21 @@ func (w *worker) check(p piece) (*part, error) {
 	out.ids = make([]seen, 0, most)
 	right := make([]conflict, 0, most)
 	keys := make([]payout.Key, 0, most)
+	w.rules.shifts = 0
 	w.rules.problems, w.rules.warnings, w.rules.long = &out.problems, &out.warnings, out.long
 	for in := range rows {
 		row := out.rows
 		out.rows++
 		if in.bad != nil {
+			out.full(row)
 			out.problems.add(*in.bad)
 			continue
 		}
+		if in.empty() {
+			out.empty.add(in.line, in.line) // perhaps nothing follows
+			continue
+		}
+		out.full(row)
 		before := out.problems.count
 		out.problems.mark()
 		d, ok := w.rules.check(in)
