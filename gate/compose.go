@@ -19,6 +19,7 @@ const (
 	ColAmount    = "payment.amount"
 	ColCurrency  = "payment.currency"
 	ColAccount   = "account.number"
+	ColBank      = "account.bank_code"
 )
 
 // Composer turns the rows of one method in one file into requests. It is made

@@ -96,7 +96,7 @@ var table = sync.OnceValue(func() map[string]*Method {
 	if m := methods["/v2/payment/sbp-p2p/payout"]; m != nil {
 		for _, path := range []string{
 			"customer.id", "customer.ip_address", "customer.first_name", "customer.last_name",
-			"customer.email", "account.bank_code",
+			"customer.email", ColBank,
 		} {
 			m.Fields[path].Required = true
 		}

@@ -11,9 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"slices"
-	"strings"
 
 	"masspay/batch/result"
 	"masspay/gate"
@@ -43,6 +41,8 @@ type Checked struct {
 	Unsent    int             // of the known, those that are still to be sent
 	Known     int             // rows whose payouts it knows, with the same content
 	Totals    []payout.Amount // by currency, of the rows that are not skipped
+	Spreads   []Spread        // the same, and how the amounts are spread
+	Groups    []Group         // the same, by project, method, bank and currency
 	Warnings  []Warning
 	Problems  []Problem // of skipped rows, when they are skipped
 
@@ -206,62 +206,9 @@ func (k *checking) reserve(rows, bytes int) {
 	k.ids = slices.Grow(k.ids, max(0, int(all+all/50)-len(k.ids)))
 }
 
-// tally counts rows that can be sent or were.
-type tally struct {
-	sums   map[string]int64 // by currency
-	fresh  int              // the store does not know them
-	known  int              // it does, with the same content
-	unsent int              // of these, still to be sent
-	before result.Summary   // of the known, those that would not be sent
-}
-
-// add adds a row's amount; it reports whether that was possible.
-func (t *tally) add(a payout.Amount) bool {
-	if t.sums == nil {
-		t.sums = map[string]int64{}
-	}
-	sum := t.sums[a.Currency]
-	if sum > math.MaxInt64-a.Minor {
-		return false
-	}
-	t.sums[a.Currency] = sum + a.Minor
-	return true
-}
-
-// knew counts a row whose payout is known with the same content.
-func (t *tally) knew(was *payout.Payout) {
-	t.known++
-	if was.State == payout.StateNew && !was.OfAnother() {
-		t.unsent++
-		return
-	}
-	t.before.Payout(was, result.Action(*was), nil)
-}
-
-// mergeTally adds what was counted later. It returns a currency whose sum is beyond all
-// bounds, "" if there is none.
-func (t *tally) mergeTally(later *tally) string {
-	for currency, minor := range later.sums {
-		if !t.add(payout.Amount{Minor: minor, Currency: currency}) {
-			return currency
-		}
-	}
-	t.fresh += later.fresh
-	t.known += later.known
-	t.unsent += later.unsent
-	t.before.Merge(later.before)
-	return ""
-}
-
 // result holds the file against its control totals and sums up.
 func (k *checking) result() (*Checked, error) {
-	var totals []payout.Amount
-	for currency, minor := range k.sums {
-		if minor != 0 {
-			totals = append(totals, payout.Amount{Minor: minor, Currency: currency})
-		}
-	}
-	slices.SortFunc(totals, func(a, b payout.Amount) int { return strings.Compare(a.Currency, b.Currency) })
+	totals := k.totals()
 	if k.rows -= k.empty.N; k.empty.N > 0 {
 		k.warnings.add(0, fmt.Sprintf("the last rows (%s) have nothing in them, and are left out", k.empty))
 	}
@@ -296,7 +243,7 @@ func (k *checking) result() (*Checked, error) {
 	}
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
-		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, ToSend: toSend, Before: k.before,
+		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), ToSend: toSend, Before: k.before,
 		Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
 }

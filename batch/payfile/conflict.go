@@ -29,7 +29,7 @@ func (k *checking) blocked(row int, d draft) error {
 			result.ShellWord(d.key.PaymentID), by, result.DescribeState(blocker.By)))
 	}
 	k.fresh++
-	if !k.add(d.amount) {
+	if !k.add(d) {
 		return &Problem{Line: d.line, Text: "the file's sum in " + d.amount.Currency + " is too large for any account", structure: true, fatal: true}
 	}
 	return nil

@@ -100,9 +100,9 @@ func (r *rules) nearly() *Problem {
 	case 0:
 		return nil
 	case 1:
-		return &Problem{Line: 1, structure: true, Text: fmt.Sprintf("the name of column %s has %s: write it as it is here", first, why)}
+		return &Problem{Line: 1, structure: true, fixable: true, Text: fmt.Sprintf("the name of column %s has %s: write it as it is here", first, why)}
 	}
-	return &Problem{Line: 1, structure: true, Text: fmt.Sprintf("the names of %s columns have %s: write %s, and the others alike", payout.FormatNumber(n), strings.ReplaceAll(why, "around it", "around them"), first)}
+	return &Problem{Line: 1, structure: true, fixable: true, Text: fmt.Sprintf("the names of %s columns have %s: write %s, and the others alike", payout.FormatNumber(n), strings.ReplaceAll(why, "around it", "around them"), first)}
 }
 
 // maxTitle is how many lines are looked through for a header that is not the first.
@@ -117,7 +117,7 @@ func misplaced(text []byte) *Problem {
 		if line := headerLine(rest); line > 0 {
 			where = fmt.Sprintf("; the header is on line %d", line+1)
 		}
-		return &Problem{Line: 1, structure: true, fatal: true, Text: fmt.Sprintf("this is sep=%c, a line for a spreadsheet that the format does not have: delete it%s", sep, where)}
+		return &Problem{Line: 1, structure: true, fatal: true, fixable: true, Text: fmt.Sprintf("this is sep=%c, a line for a spreadsheet that the format does not have: delete it%s", sep, where)}
 	}
 	whole := strings.Trim(strings.TrimSpace(string(first)), `"`)
 	if d := sniff(whole); !strings.ContainsRune(whole, '"') && bytes.HasPrefix(first, []byte{'"'}) && hasNames(plainNames(whole, d)) {

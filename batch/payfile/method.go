@@ -70,7 +70,7 @@ func (r *rules) method(line int, v string) *methodRules {
 			continue
 		}
 		c := columnRules{place: i, name: path, field: f, phone: phoneColumn(path), kind: kindOf(path), must: slices.Contains(m.required, i)}
-		if path == "account.bank_code" {
+		if path == gate.ColBank {
 			c.banks = spec.Banks
 		}
 		m.columns = append(m.columns, c)

@@ -12,6 +12,8 @@ func phoneColumn(c string) bool {
 	return c == "customer.phone" || c == "customer.home_phone" || c == "customer.work_phone" || c == "sender.phone"
 }
 
+const phonePunctuation = "digits only, with the country code and without +, spaces or brackets"
+
 // phone finds what spreadsheets and people do to phone numbers.
 func phone(v string) string {
 	switch {
@@ -22,7 +24,7 @@ func phone(v string) string {
 	case strings.IndexFunc(v, func(c rune) bool { return unicode.IsDigit(c) && c > unicode.MaxASCII }) >= 0:
 		return "digits 0 to 9 only, no other script's"
 	}
-	return "digits only, with the country code and without +, spaces or brackets"
+	return phonePunctuation
 }
 
 // kyrgyzPhone checks the account of a payment by phone number in Kyrgyzstan: a

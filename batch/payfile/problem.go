@@ -23,6 +23,7 @@ type Problem struct {
 	Text   string // what is wanted instead, with a remedy
 	Also   Lines  // of the other rows that have it
 
+	fixable   bool // Fix puts it right
 	structure bool // the file's structure, which --skip-invalid does not skip
 	fatal     bool // reading cannot go on after it
 
@@ -282,4 +283,9 @@ func (e *FileError) Error() string {
 		n = "1 problem"
 	}
 	return fmt.Sprintf("%s: %s, nothing was sent", e.Name, n)
+}
+
+// Fixable reports whether Fix puts some of it right.
+func (e *FileError) Fixable() bool {
+	return slices.ContainsFunc(e.Problems, func(p Problem) bool { return p.fixable })
 }

@@ -14,6 +14,7 @@ import (
 type rules struct {
 	columns  []string
 	idAt     int   // place of the payment_id
+	bankAt   int   // place of the bank's code; -1: there is none
 	destined []int // places of what can be a destination, best first
 	projects func(uint32) bool
 	now      time.Time
@@ -51,7 +52,7 @@ var destinations = []string{
 
 func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
 	r := &rules{
-		columns: columns, idAt: slices.Index(columns, gate.ColPaymentID), projects: projects, now: time.Now(),
+		columns: columns, idAt: slices.Index(columns, gate.ColPaymentID), bankAt: slices.Index(columns, gate.ColBank), projects: projects, now: time.Now(),
 		methods: map[string]*methodRules{}, currencies: map[string]currencyRules{}, problems: ps, warnings: ws,
 	}
 	for _, c := range destinations {
@@ -112,6 +113,9 @@ func (r *rules) row(in row) (out draft, ok bool) {
 		out.composer = m.composer
 	}
 	out.masked = r.destination(in.cells)
+	if r.bankAt >= 0 {
+		out.bank = in.cells[r.bankAt]
+	}
 	return out, r.problems.count == before && out.composer != nil
 }
 
@@ -133,6 +137,7 @@ type draft struct {
 	method   string
 	amount   payout.Amount
 	masked   string
+	bank     string // account.bank_code
 	composer *gate.Composer
 }
 
@@ -153,5 +158,5 @@ func newProblem(line int, column, value, text string) Problem {
 	if c := []rune(value); len(c) > 60 {
 		value = string(c[:57]) + "..."
 	}
-	return Problem{Line: line, Column: column, Value: value, Text: text}
+	return Problem{Line: line, Column: column, Value: value, Text: text, fixable: text == phonePunctuation}
 }

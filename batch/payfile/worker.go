@@ -122,7 +122,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 				continue
 			}
 			out.fresh++
-			out.add(c.is.amount) // a piece's rows cannot add up to an overflow
+			out.add(c.is) // a piece's rows cannot add up to an overflow
 			continue
 		}
 		w.buf = c.is.canonical(w.buf[:0])
@@ -132,7 +132,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 			continue
 		}
 		out.knew(was)
-		out.add(c.is.amount)
+		out.add(c.is)
 	}
 	// What is looked at later must not keep the whole piece alive.
 	out.conflicts, out.retries = slices.Clip(out.conflicts), slices.Clip(out.retries)

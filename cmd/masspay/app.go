@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 
+	"masspay/batch/payfile"
+
 	"github.com/spf13/cobra"
 )
 
@@ -76,6 +78,10 @@ func (a *app) explain(err error, command string) *failure {
 	}
 	if a.line.name == "check" {
 		f.hint, _, _ = strings.Cut(f.hint, "; masspay check ")
+	}
+	var file *payfile.FileError
+	if (a.line.name == "run" || a.line.name == "check") && len(a.line.args) > 0 && a.line.args[0] != "-" && errors.As(err, &file) && file.Fixable() {
+		f.hint += "; what has exactly one right form is put right by: masspay check " + shellWord(a.line.args[0]) + " --fix -o " + shellWord(fixedName(a.line.args[0]))
 	}
 	if a.line.name == "run" && len(a.line.args) > 0 {
 		f.hint = strings.ReplaceAll(f.hint, "masspay run FILE --ask-first", a.again("--ask-first"))

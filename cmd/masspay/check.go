@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,6 +20,7 @@ import (
 func (a *app) checkCommand() *cobra.Command {
 	var expect expectFlags
 	var asJSON bool
+	var fix fixFlags
 	c := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Read and check a file; send nothing, write nothing",
@@ -28,11 +31,20 @@ what can be checked without them, and says what it did not look at.`,
 		Args: args(1, 1, "one file, or - for standard input"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.rememberLine(cmd, args)
+			if fix.wanted {
+				return a.fix(cmd.Context(), args[0], fix, expect, asJSON)
+			}
+			if fix != (fixFlags{}) {
+				return failf(exitConfig, "masspay check FILE --fix -o CLEAN.csv", "-o and --changes belong to --fix; nothing was written or sent")
+			}
 			return a.check(cmd.Context(), args[0], expect, asJSON)
 		},
 	}
 	expect.register(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
+	c.Flags().BoolVar(&fix.wanted, "fix", false, "write the file again with what has exactly one right form put right, and check that")
+	c.Flags().StringVarP(&fix.to, "output", "o", "", "with --fix: the file to write, which must not be there yet")
+	c.Flags().StringVar(&fix.changes, "changes", "", "with --fix: write what was changed into this file, as CSV")
 	return c
 }
 
@@ -161,10 +173,36 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, in *payfi
 // found says what is in a good file.
 func (a *app) found(d *checkBasis, k *payfile.Checked) {
 	a.say("%s: %s, %s; no problems, nothing was sent", printable(k.Name), count(k.Rows, "payout"), amounts(k.Totals))
+	a.within(d, k)
 	a.wouldSend(k)
 	if n := k.ToSend.Rows; n > 0 && d.config.file != "" {
 		a.say("%s", forecast(n, d.config.Gate.Rate, time.Now()))
 	}
+}
+
+// within says what a good file is made of: for whom a person looks at it who knows what
+// should be in it.
+func (a *app) within(d *checkBasis, k *payfile.Checked) {
+	var projects []string
+	for _, g := range k.Groups {
+		if p := fmt.Sprint(g.Project); !slices.Contains(projects, p) {
+			projects = append(projects, p)
+		}
+	}
+	slices.Sort(projects)
+	to := ""
+	if d.config.file != "" {
+		to = " to " + d.config.Gate.BaseURL
+	}
+	a.say("%s %s%s", map[bool]string{true: "project", false: "projects"}[len(projects) == 1], strings.Join(projects, ", "), to)
+	for _, s := range k.Spreads {
+		if s.Rows == 1 {
+			continue
+		}
+		show := func(minor int64) string { return payout.Amount{Minor: minor, Currency: s.Currency}.String() }
+		a.say("smallest %s, largest %s, average %s", show(s.Least), show(s.Most), show(s.Minor/int64(s.Rows)))
+	}
+	groupTable(a.w.stderr, k.Groups)
 }
 
 // wouldSend says how much run would send, where that is not the whole file.
@@ -189,10 +227,29 @@ type checkReport struct {
 	ToSend   sumJSON       `json:"to_send"`
 	Known    int           `json:"known"`
 	Totals   []moneyJSON   `json:"totals"`
+	Amounts  []spreadJSON  `json:"amounts"`
+	Groups   []groupJSON   `json:"groups"`
 	Without  string        `json:"not_looked_at_because,omitempty"` // payment_ids that were used before, and retries
 	Count    int           `json:"problem_count"`
 	Problems []problemJSON `json:"problems"`
 	Warnings []string      `json:"warnings"`
+}
+
+type spreadJSON struct {
+	Currency string `json:"currency"`
+	Rows     int    `json:"rows"`
+	Minor    int64  `json:"minor"`
+	Least    int64  `json:"least"`
+	Most     int64  `json:"most"`
+}
+
+type groupJSON struct {
+	Project  uint32 `json:"project"`
+	Method   string `json:"method"`
+	Bank     string `json:"bank,omitempty"`
+	Currency string `json:"currency"`
+	Rows     int    `json:"rows"`
+	Minor    int64  `json:"minor"`
 }
 
 type problemJSON struct {
@@ -200,6 +257,8 @@ type problemJSON struct {
 	Column string `json:"column,omitempty"`
 	Value  string `json:"value,omitempty"`
 	Text   string `json:"text"`
+	Rows   int    `json:"rows"`           // that have it
+	Also   string `json:"also,omitempty"` // where the others are
 }
 
 // moneyJSON is an amount for machines: minor units, no separators.
@@ -217,17 +276,27 @@ func moneyList(list []payout.Amount) []moneyJSON {
 }
 
 func (a *app) checkJSON(name string, k *payfile.Checked, without string, err error) error {
-	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
+	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Amounts: []spreadJSON{}, Groups: []groupJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
 	var file *payfile.FileError
 	if errors.As(err, &file) {
 		r.Count = file.Count
 		for _, p := range file.Problems {
-			r.Problems = append(r.Problems, problemJSON{p.Line, p.Column, p.Value, p.Text})
+			is := problemJSON{Line: p.Line, Column: p.Column, Value: p.Value, Text: p.Text, Rows: p.Rows()}
+			if p.Also.N > 0 {
+				is.Also = p.Also.String()
+			}
+			r.Problems = append(r.Problems, is)
 		}
 	}
 	if k != nil {
 		r.Batch, r.Rows, r.New, r.Known, r.Totals = k.ID, k.Rows, k.New, k.Known, moneyList(k.Totals)
 		r.ToSend = sumReport(k.ToSend)
+		for _, s := range k.Spreads {
+			r.Amounts = append(r.Amounts, spreadJSON(s))
+		}
+		for _, g := range k.Groups {
+			r.Groups = append(r.Groups, groupJSON{g.Project, g.Method, g.Bank, g.Currency, g.Rows, g.Minor})
+		}
 		for _, w := range k.Warnings {
 			r.Warnings = append(r.Warnings, w.String())
 		}

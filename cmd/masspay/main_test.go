@@ -120,7 +120,7 @@ func cancelRow(ts *testscript.TestScript, neg bool, args []string) {
 
 func prepare(folder, gate string) error {
 	files := map[string]string{"masspay.yaml": fmt.Sprintf(testConfig, gate), "1234.secret": "secret\n"}
-	for _, name := range []string{"kyrgyzstan.csv", "methods.csv", "problems.csv"} {
+	for _, name := range []string{"kyrgyzstan.csv", "methods.csv", "problems.csv", "damaged.csv"} {
 		b, err := samples.Files.ReadFile(name)
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/jedib0t/go-pretty/v6/table"
 	"github.com/jedib0t/go-pretty/v6/text"
 
+	"masspay/batch/payfile"
 	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
@@ -151,6 +152,42 @@ func summaryTable(w io.Writer, s result.Summary) {
 		lines("arrived", s.Arrived, func(r table.Row) { t.AppendFooter(r) })
 	}
 	t.Render()
+}
+
+// groupTable shows payouts by method and bank, the largest sums first. It fits 80 columns.
+func groupTable(w io.Writer, groups []payfile.Group) {
+	const most = 20
+	t := table.NewWriter()
+	t.SetOutputMirror(w)
+	t.SetStyle(plainStyle())
+	t.SuppressTrailingSpaces()
+	t.AppendHeader(table.Row{"method", "bank", "payouts", "amount", "currency"})
+	right := text.AlignRight
+	t.SetColumnConfigs([]table.ColumnConfig{
+		{Number: 1, WidthMax: 24}, {Number: 2, WidthMax: 20}, {Number: 3, Align: right, AlignHeader: right}, {Number: 4, Align: right, AlignHeader: right},
+	})
+	var all []payfile.Group // of all projects
+	for _, g := range groups {
+		i := slices.IndexFunc(all, func(h payfile.Group) bool {
+			return h.Method == g.Method && h.Bank == g.Bank && h.Currency == g.Currency
+		})
+		if i < 0 {
+			all = append(all, g)
+			continue
+		}
+		all[i].Rows, all[i].Minor = all[i].Rows+g.Rows, all[i].Minor+g.Minor
+	}
+	for _, g := range all[:min(len(all), most)] {
+		bank := g.Bank
+		if bank == payfile.OtherBanks {
+			bank = "others"
+		}
+		t.AppendRow(table.Row{printable(g.Method), printable(bank), payout.FormatNumber(g.Rows), major(g.Minor, g.Currency), g.Currency})
+	}
+	t.Render()
+	if more := len(all) - most; more > 0 {
+		_, _ = fmt.Fprintf(w, "... and %s more\n", payout.FormatNumber(more))
+	}
 }
 
 // less is a sum without a part of it, and plus is two sums together.

@@ -1,0 +1,152 @@
+package payfile
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+
+	"masspay/batch/result"
+	"masspay/payout"
+)
+
+// tally counts rows that can be sent or were.
+type tally struct {
+	sums   map[string]*Spread // by currency
+	groups map[groupKey]*Group
+	last   *Group         // that was added to
+	fresh  int            // the store does not know them
+	known  int            // it does, with the same content
+	unsent int            // of these, still to be sent
+	before result.Summary // of the known, those that would not be sent
+}
+
+// Spread is how the amounts of a currency are spread. Their average is Minor over Rows.
+type Spread struct {
+	Currency    string
+	Rows        int
+	Minor       int64 // of all
+	Least, Most int64 // in minor units
+}
+
+// Group are the payouts of a project by one method, to one bank, in one currency.
+type Group struct {
+	groupKey
+	Rows  int
+	Minor int64
+}
+
+type groupKey struct {
+	Project  uint32
+	Method   string
+	Bank     string // account.bank_code; "" where the method has none, OtherBanks beyond maxGroups
+	Currency string
+}
+
+// OtherBanks stands for the banks of a file that has too many to be told apart.
+const OtherBanks = "*"
+
+// maxGroups is how many groups are told apart.
+const maxGroups = 500
+
+// add adds a row that is right; it reports whether the sum of its currency is possible.
+func (t *tally) add(d draft) bool {
+	return t.addGroup(Group{groupKey{d.key.ProjectID, d.method, d.bank, d.amount.Currency}, 1, d.amount.Minor}) &&
+		t.addSpread(Spread{d.amount.Currency, 1, d.amount.Minor, d.amount.Minor, d.amount.Minor})
+}
+
+func (t *tally) addSpread(s Spread) bool {
+	if t.sums == nil {
+		t.sums = map[string]*Spread{}
+	}
+	sum := t.sums[s.Currency]
+	if sum == nil {
+		t.sums[s.Currency] = &s
+		return true
+	}
+	if sum.Minor > math.MaxInt64-s.Minor {
+		return false
+	}
+	sum.Rows, sum.Minor, sum.Least, sum.Most = sum.Rows+s.Rows, sum.Minor+s.Minor, min(sum.Least, s.Least), max(sum.Most, s.Most)
+	return true
+}
+
+func (t *tally) addGroup(g Group) bool {
+	if t.last == nil || t.last.groupKey != g.groupKey {
+		if t.groups == nil {
+			t.groups = map[groupKey]*Group{}
+		}
+		t.last = t.groups[g.groupKey]
+		if t.last == nil && len(t.groups) >= maxGroups {
+			g.Bank = OtherBanks
+			t.last = t.groups[g.groupKey]
+		}
+		if t.last == nil {
+			t.last = &Group{groupKey: g.groupKey}
+			t.groups[g.groupKey] = t.last
+		}
+	}
+	if t.last.Minor > math.MaxInt64-g.Minor {
+		return false
+	}
+	t.last.Rows, t.last.Minor = t.last.Rows+g.Rows, t.last.Minor+g.Minor
+	return true
+}
+
+// knew counts a row whose payout is known with the same content.
+func (t *tally) knew(was *payout.Payout) {
+	t.known++
+	if was.State == payout.StateNew && !was.OfAnother() {
+		t.unsent++
+		return
+	}
+	t.before.Payout(was, result.Action(*was), nil)
+}
+
+// mergeTally adds what was counted later. It returns a currency whose sum is beyond all
+// bounds, "" if there is none.
+func (t *tally) mergeTally(later *tally) string {
+	for currency, s := range later.sums {
+		if !t.addSpread(*s) {
+			return currency
+		}
+	}
+	for _, g := range later.groups {
+		if !t.addGroup(*g) {
+			return g.Currency
+		}
+	}
+	t.fresh += later.fresh
+	t.known += later.known
+	t.unsent += later.unsent
+	t.before.Merge(later.before)
+	return ""
+}
+
+// totals are the sums that are not zero, by currency.
+func (t *tally) totals() (all []payout.Amount) {
+	for _, s := range t.spreads() {
+		if s.Minor != 0 {
+			all = append(all, payout.Amount{Minor: s.Minor, Currency: s.Currency})
+		}
+	}
+	return all
+}
+
+func (t *tally) spreads() (all []Spread) {
+	for _, currency := range slices.Sorted(maps.Keys(t.sums)) {
+		all = append(all, *t.sums[currency])
+	}
+	return all
+}
+
+// groupList are the groups, the largest first.
+func (t *tally) groupList() (all []Group) {
+	for _, g := range t.groups {
+		all = append(all, *g)
+	}
+	slices.SortFunc(all, func(a, b Group) int {
+		return cmp.Or(cmp.Compare(a.Currency, b.Currency), cmp.Compare(b.Minor, a.Minor), cmp.Compare(a.Project, b.Project), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Bank, b.Bank))
+	})
+	return all
+}
