@@ -90,6 +90,11 @@ func ParseMinor(s string) (int64, error) {
 	return n, nil
 }
 
+// Total is the amount as ParseTotal reads it: major units and the currency, "1250000.00KGS".
+func (a Amount) Total() string {
+	return strings.ReplaceAll(strings.ReplaceAll(a.String(), ",", ""), " ", "")
+}
+
 // ParseTotal reads a control total in major units with its currency, as
 // "1250000.00KGS" or "500JPY". It needs exactly the currency's decimals, or
 // none; a thousands separator is refused, because it would be guessed at.

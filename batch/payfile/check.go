@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"masspay/batch/result"
 	"masspay/gate"
@@ -23,7 +24,8 @@ type Checker struct {
 	Store    Known
 	Projects func(uint32) bool // whether a project is configured
 	Expect   Expect
-	Skip     bool // leave out rows with problems of their own
+	Limits   *Limits // nil: none
+	Skip     bool    // leave out rows with problems of their own
 }
 
 // Checked is a file that was read whole.
@@ -131,6 +133,7 @@ func (k *checking) read(doubled map[idHash][]uint32) error {
 	}
 	newWorker := func() func(piece) (*part, error) {
 		w := &worker{k: k, families: families, doubled: doubled, rules: newRules(cut.columns, k.Projects, nil, nil)}
+		w.rules.limits = k.Limits
 		return w.check
 	}
 	for p, err := range inOrder(k.ctx, cut.pieces(k.ctx), newWorker) {
@@ -220,8 +223,17 @@ func (k *checking) result() (*Checked, error) {
 		return nil, err
 	}
 	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
-		for _, p := range k.Expect.problems(k.rows, totals) {
+		for _, p := range k.Expect.problems(k.rows, totals, k.id) {
 			k.problems.add(p)
+		}
+		if k.Limits != nil {
+			problems, without := k.Limits.file(k.groupList())
+			for _, p := range problems {
+				k.problems.add(p)
+			}
+			if len(k.Limits.Rules) > 0 && len(without) > 0 {
+				k.warnings.add(0, "no limit is set for "+strings.Join(without, ", ")+" (limits.rules)")
+			}
 		}
 	}
 	skipped := len(k.skip)
@@ -256,7 +268,7 @@ func (k *checking) ending() error {
 		return err
 	}
 	amountLast := k.cut.columns[len(k.cut.columns)-1] == gate.ColAmount && last != '"'
-	if amountLast && k.Expect.Rows == 0 && len(k.Expect.Totals) == 0 {
+	if amountLast && !k.Expect.given() {
 		k.problems.add(Problem{Text: "the last line has no end, and ends with its amount: if the file is cut off, the amount is too small. " +
 			"End the line, if the file is whole, or give its control total (--expect-total)", structure: true})
 		return nil

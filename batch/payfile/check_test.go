@@ -280,11 +280,11 @@ func TestControlTotals(t *testing.T) {
 		expect payfile.Expect
 		want   string
 	}{
-		{"right", payfile.Expect{Rows: 2, Totals: kgs(130000), Limits: kgs(130000)}, ""},
+		{"right", payfile.Expect{Rows: 2, Totals: kgs(130000), Most: kgs(130000)}, ""},
 		{"rows", payfile.Expect{Rows: 3}, "the file has 2 rows, 3 were expected (--expect-rows)"},
 		{"total", payfile.Expect{Totals: kgs(1300000)}, "the file adds up to 1,300.00 KGS, 13,000.00 KGS was expected (--expect-total)"},
 		{"another currency", payfile.Expect{Totals: []payout.Amount{{Minor: 130000, Currency: "USD"}}}, "the file adds up to 0.00 USD, 1,300.00 USD was expected"},
-		{"limit", payfile.Expect{Limits: kgs(129999)}, "the file adds up to 1,300.00 KGS, over the limit of 1,299.99 KGS (limits.run_total)"},
+		{"limit", payfile.Expect{Most: kgs(129999)}, "the file adds up to 1,300.00 KGS, over the limit of 1,299.99 KGS (limits.run_total)"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

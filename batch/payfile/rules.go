@@ -22,6 +22,7 @@ type rules struct {
 	methods    map[string]*methodRules
 	currencies map[string]currencyRules
 	project0   project             // the last one
+	limits     *Limits             // nil: none
 	long       map[int]longNumbers // by place; nil: they are not counted
 	own        problems            // of the row that is checked
 	shifts     int                 // how many rows were looked at for shifted cells
@@ -116,7 +117,12 @@ func (r *rules) row(in row) (out draft, ok bool) {
 	if r.bankAt >= 0 {
 		out.bank = in.cells[r.bankAt]
 	}
-	return out, r.problems.count == before && out.composer != nil
+	ok = r.problems.count == before && out.composer != nil
+	if ok {
+		r.limited(&out)
+		ok = r.problems.count == before
+	}
+	return out, ok
 }
 
 // destination says where the money of a row goes, with its middle hidden.

@@ -11,15 +11,45 @@ import (
 // Expect are control totals: what the sender of a file says is in it. They are
 // the defence against a truncated file and a slipped finger.
 type Expect struct {
-	Rows   int             // 0: not said
-	Totals []payout.Amount // empty: not said; otherwise every currency of the file must be among them
-	Limits []payout.Amount // a currency's sum must not be more
+	Rows    int             // 0: not said
+	Totals  []payout.Amount // empty: not said; otherwise every currency of the file must be among them
+	Most    []payout.Amount // a currency's sum must not be more
+	Sidecar *Sidecar        // nil: there is none
+}
+
+// given reports whether anything says how much the file must add up to, or what is in it.
+func (e Expect) given() bool {
+	s := e.Sidecar
+	return e.Rows > 0 || len(e.Totals) > 0 || s != nil && (s.Rows > 0 || len(s.Totals) > 0 || s.ID != "")
 }
 
 // problems compares a file with its control totals.
-func (e Expect) problems(rows int, totals []payout.Amount) (out []Problem) {
-	if e.Rows > 0 && rows != e.Rows {
-		out = append(out, Problem{Text: fmt.Sprintf("the file has %s rows, %s were expected (--expect-rows): is it cut off, or the wrong file?", payout.FormatNumber(rows), payout.FormatNumber(e.Rows))})
+func (e Expect) problems(rows int, totals []payout.Amount, id string) (out []Problem) {
+	out = differ(rows, totals, e.Rows, e.Totals, "--expect-rows", "--expect-total")
+	if s := e.Sidecar; s != nil {
+		out = append(out, differ(rows, totals, s.Rows, s.Totals, s.Name, s.Name)...)
+		if s.ID != "" && s.ID != id {
+			out = append(out, Problem{Text: fmt.Sprintf("the file is not the one that its control totals are for (SHA-256 %.12s, %.12s in %s): was it changed since they were written?", id, s.ID, s.Name)})
+		}
+	}
+	for _, limit := range e.Most {
+		if have := amountIn(totals, limit.Currency); have != nil && have.Minor > limit.Minor {
+			out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, over the limit of %s (limits.run_total)", have, limit)})
+		}
+	}
+	for i := range out {
+		out[i].structure = true
+	}
+	return out
+}
+
+// differ compares with what someone says, by the names of where.
+func differ(rows int, totals []payout.Amount, wantRows int, wanted []payout.Amount, byRows, byTotals string) (out []Problem) {
+	if wantRows > 0 && rows != wantRows {
+		out = append(out, Problem{Text: fmt.Sprintf("the file has %s rows, %s were expected (%s): is it cut off, or the wrong file?", payout.FormatNumber(rows), payout.FormatNumber(wantRows), byRows)})
+	}
+	if len(wanted) == 0 {
+		return out
 	}
 	sum := func(list []payout.Amount, currency string) payout.Amount {
 		a := payout.Amount{Currency: currency}
@@ -30,25 +60,15 @@ func (e Expect) problems(rows int, totals []payout.Amount) (out []Problem) {
 		}
 		return a
 	}
-	if len(e.Totals) > 0 {
-		for _, currency := range currencies(e.Totals, totals) {
-			want, have := sum(e.Totals, currency), sum(totals, currency)
-			switch {
-			case want == have:
-			case want.Minor == 0:
-				out = append(out, Problem{Text: fmt.Sprintf("the file also has %s, which was not expected (--expect-total)", have)})
-			default:
-				out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, %s was expected (--expect-total)", have, want)})
-			}
+	for _, currency := range currencies(wanted, totals) {
+		want, have := sum(wanted, currency), sum(totals, currency)
+		switch {
+		case want == have:
+		case want.Minor == 0:
+			out = append(out, Problem{Text: fmt.Sprintf("the file also has %s, which was not expected (%s)", have, byTotals)})
+		default:
+			out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, %s was expected (%s)", have, want, byTotals)})
 		}
-	}
-	for _, limit := range e.Limits {
-		if have := sum(totals, limit.Currency); have.Minor > limit.Minor {
-			out = append(out, Problem{Text: fmt.Sprintf("the file adds up to %s, over the limit of %s (limits.run_total)", have, limit)})
-		}
-	}
-	for i := range out {
-		out[i].structure = true
 	}
 	return out
 }
@@ -56,7 +76,7 @@ func (e Expect) problems(rows int, totals []payout.Amount) (out []Problem) {
 // Loaded holds a batch that is already loaded against control totals. It
 // returns a *FileError.
 func (e Expect) Loaded(b store.Batch) error {
-	ps := e.problems(b.Rows, b.Totals)
+	ps := e.problems(b.Rows, b.Totals, b.ID)
 	if len(ps) == 0 {
 		return nil
 	}

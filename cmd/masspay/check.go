@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ what can be checked without them, and says what it did not look at.`,
 	}
 	expect.register(c)
 	c.Flags().BoolVar(&asJSON, "json", false, "print what was found as JSON")
+	c.Flags().BoolVar(&expect.writes, "write-ctl", false, "when the file is good, write its control totals beside it, into FILE.ctl")
 	c.Flags().BoolVar(&fix.wanted, "fix", false, "write the file again with what has exactly one right form put right, and check that")
 	c.Flags().StringVarP(&fix.to, "output", "o", "", "with --fix: the file to write, which must not be there yet")
 	c.Flags().StringVar(&fix.changes, "changes", "", "with --fix: write what was changed into this file, as CSV")
@@ -59,7 +61,10 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	k, err := a.checked(ctx, d.config, d.known, in, expect, false)
+	k, err := a.checked(ctx, d.config, d.known, path, in, expect, false)
+	if err == nil && expect.writes {
+		err = a.writeSidecar(path, k)
+	}
 	if asJSON {
 		return errors.Join(err, a.checkJSON(in.Name, k, d.without, err))
 	}
@@ -76,6 +81,25 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 	if err := a.wouldRun(ctx, d.config, d.store); err != nil {
 		a.say("warning: run would stop: %s", oneLine(explain(err).Error()))
 	}
+	return nil
+}
+
+// writeSidecar writes a file's control totals beside it; those that are there stay.
+func (a *app) writeSidecar(path string, k *payfile.Checked) error {
+	if path == "-" {
+		return failf(exitConfig, "", "--write-ctl: standard input has no place for a file beside it; nothing was written")
+	}
+	name := payfile.SidecarName(path)
+	f, err := newFile(name, "they hold for the file; remove them first, if it was changed on purpose")
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(k.Sidecar().String())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		_ = os.Remove(name)
+		return err
+	}
+	a.say("wrote %s: whoever changes the file from now on must write it again", printable(name))
 	return nil
 }
 
@@ -142,8 +166,8 @@ func (a *app) wouldRun(ctx context.Context, c *config, s store.Store) error {
 }
 
 // checked checks a file and tells its warnings.
-func (a *app) checked(ctx context.Context, c *config, s payfile.Known, in *payfile.Input, expect expectFlags, skip bool) (*payfile.Checked, error) {
-	want, err := expect.expect(c)
+func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path string, in *payfile.Input, expect expectFlags, skip bool) (*payfile.Checked, error) {
+	want, err := expect.expect(c, path)
 	if err != nil {
 		return nil, err
 	}
@@ -154,7 +178,8 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, in *payfi
 	if c.file == "" {
 		projects = func(uint32) bool { return true } // there is no list of them
 	}
-	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Skip: skip}).Check(ctx, in)
+	limits, _ := c.Limits.rules() // validated before
+	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +188,7 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, in *payfi
 	}
 	for _, total := range k.Totals {
 		limited := func(l payout.Amount) bool { return l.Currency == total.Currency }
-		if len(want.Limits) > 0 && !slices.ContainsFunc(want.Limits, limited) {
+		if len(want.Most) > 0 && !slices.ContainsFunc(want.Most, limited) {
 			a.say("warning: %s: no limit is set for %s (limits.run_total)", in.Name, total.Currency)
 		}
 	}

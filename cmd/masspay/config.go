@@ -48,10 +48,6 @@ type projectConfig struct {
 	PreviousSecretFile string `yaml:"previous_secret_file"`
 }
 
-type limitsConfig struct {
-	RunTotal string `yaml:"run_total"`
-}
-
 type resultConfig struct {
 	Mode string `yaml:"mode"`
 }

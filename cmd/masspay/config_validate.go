@@ -98,6 +98,13 @@ func (c *config) validate() (problems []string) {
 			bad("limits.run_total %s: want an amount with its currency, as in 5000000.00KGS", said(c.Limits.RunTotal))
 		}
 	}
+	_, wrong := c.Limits.rules()
+	problems = append(problems, wrong...)
+	for i, r := range c.Limits.Rules {
+		if r.Project != 0 && !c.hasProject(r.Project) {
+			bad("limits.rules[%d].project %d is not among the projects", i, r.Project)
+		}
+	}
 	if c.Work.Shares < 1 || c.Work.Shares > 64 {
 		bad("work.shares %d: want 1 to 64", c.Work.Shares)
 	}

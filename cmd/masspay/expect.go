@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+
 	"github.com/spf13/cobra"
 
 	"masspay/batch/payfile"
@@ -11,6 +14,7 @@ import (
 type expectFlags struct {
 	rows   int
 	totals []string
+	writes bool // a sidecar is about to be written
 }
 
 func (e *expectFlags) register(c *cobra.Command) {
@@ -18,7 +22,9 @@ func (e *expectFlags) register(c *cobra.Command) {
 	c.Flags().StringArrayVar(&e.totals, "expect-total", nil, "refuse the file unless it adds up to `AMOUNT`, e.g. 1250000.00KGS; once for each currency")
 }
 
-func (e *expectFlags) expect(c *config) (payfile.Expect, error) {
+// expect are the control totals of a file: what flags, its sidecar and the configuration
+// say. path is "" where there is no file.
+func (e *expectFlags) expect(c *config, path string) (payfile.Expect, error) {
 	out := payfile.Expect{Rows: e.rows}
 	for _, t := range e.totals {
 		a, err := payout.ParseTotal(t)
@@ -32,7 +38,23 @@ func (e *expectFlags) expect(c *config) (payfile.Expect, error) {
 		if err != nil {
 			return out, err // validated before
 		}
-		out.Limits = []payout.Amount{a}
+		out.Most = []payout.Amount{a}
+	}
+	if path == "" {
+		return out, nil
+	}
+	var err error
+	out.Sidecar, err = payfile.OpenSidecar(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return out, err
+	}
+	out.Sidecar = nil
+	if c.Limits.Sidecar && !e.writes {
+		name := payfile.SidecarName(path)
+		if path == "-" {
+			return out, failf(exitFile, "put the file and its control totals into files", "standard input has no file of control totals beside it, and limits.sidecar demands one; nothing was sent")
+		}
+		return out, failf(exitFile, "whoever made the file has them, and masspay check --write-ctl writes them there; written here, they prove nothing", "%s is missing, and limits.sidecar demands it: no control totals; nothing was sent", name)
 	}
 	return out, nil
 }

@@ -38,7 +38,7 @@ func (a *app) fix(ctx context.Context, path string, f fixFlags, expect expectFla
 	defer func() { _ = in.Close() }()
 	changes := &changes{app: a}
 	if f.changes != "" {
-		file, err := newFile(f.changes)
+		file, err := newFile(f.changes, otherName(f.changes))
 		if err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (a *app) fix(ctx context.Context, path string, f fixFlags, expect expectFla
 			return err
 		}
 	}
-	out, err := newFile(f.to)
+	out, err := newFile(f.to, otherName(f.to))
 	if err != nil {
 		return err
 	}
@@ -81,11 +81,13 @@ func fixedName(path string) string {
 	return name
 }
 
+func otherName(path string) string { return "choose another name, e.g. " + shellWord(freeName(path)) }
+
 // newFile makes a file that only its owner reads; one that is there stays as it is.
-func newFile(path string) (*os.File, error) {
+func newFile(path, hint string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the file that the user asked for
 	if errors.Is(err, fs.ErrExist) {
-		return nil, failf(exitConfig, "choose another name, e.g. "+shellWord(freeName(path)), "%s is there already, and is not written over; nothing was written or sent", path)
+		return nil, failf(exitConfig, hint, "%s is there already, and is not written over; nothing was written or sent", path)
 	}
 	return f, err
 }

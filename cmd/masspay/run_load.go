@@ -19,7 +19,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 		if b, err = a.batch(ctx, s, f.batch); err != nil {
 			return b, false, err
 		}
-		return b, f.dryRun, a.known(ctx, c, s, b, "", f)
+		return b, f.dryRun, a.known(ctx, c, s, b, "", "", f)
 	}
 	in, err := payfile.Open(files[0], a.w.stdin)
 	if err != nil {
@@ -27,12 +27,12 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	defer func() { _ = in.Close() }()
 	if b, err = payfile.LoadedAs(ctx, s, in); err == nil {
-		return b, f.dryRun, a.known(ctx, c, s, b, in.Name, f)
+		return b, f.dryRun, a.known(ctx, c, s, b, files[0], in.Name, f)
 	}
 	if !errors.Is(err, store.ErrNoBatch) {
 		return b, false, err
 	}
-	k, err := a.checked(ctx, c, s, in, f.expect, f.skip)
+	k, err := a.checked(ctx, c, s, files[0], in, f.expect, f.skip)
 	if err != nil {
 		return b, false, err
 	}
@@ -76,8 +76,8 @@ func leftOut(n int) string {
 
 // known goes on with a batch that is loaded already; control totals hold all
 // the same.
-func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, file string, f runFlags) error {
-	want, err := f.expect.expect(c)
+func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch, path, file string, f runFlags) error {
+	want, err := f.expect.expect(c, path)
 	if err != nil {
 		return err
 	}

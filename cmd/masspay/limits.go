@@ -1,0 +1,92 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"masspay/batch/payfile"
+	"masspay/gate"
+	"masspay/payout"
+)
+
+// limitsConfig is what a finance team lets be paid. Amounts are text, in major units.
+type limitsConfig struct {
+	RunTotal string            `yaml:"run_total"`
+	Sidecar  bool              `yaml:"sidecar"`
+	Methods  []string          `yaml:"methods"`
+	Banks    []string          `yaml:"banks"`
+	Who      string            `yaml:"who"`
+	Rules    []limitRuleConfig `yaml:"rules"`
+}
+
+type limitRuleConfig struct {
+	Currency string `yaml:"currency"`
+	Project  uint32 `yaml:"project"`
+	Method   string `yaml:"method"`
+	Least    string `yaml:"least"`
+	Payout   string `yaml:"payout"`
+	File     string `yaml:"file"`
+}
+
+// read reads a rule's amounts; problems are what is wrong with them.
+func (r limitRuleConfig) read(key string) (out payfile.Rule, problems []string) {
+	bad := func(format string, args ...any) {
+		problems = append(problems, key+fmt.Sprintf(format, args...))
+	}
+	out = payfile.Rule{Currency: r.Currency, Project: r.Project, Method: r.Method}
+	if _, known := payout.Exponent(r.Currency); !known {
+		bad(".currency %s: want the three letters of a currency, as KGS", said(r.Currency))
+		return out, problems
+	}
+	for _, v := range []struct {
+		name, text string
+		to         *int64
+	}{{"least", r.Least, &out.Least}, {"payout", r.Payout, &out.Payout}, {"file", r.File, &out.File}} {
+		if v.text == "" {
+			continue
+		}
+		a, err := payout.ParseTotal(v.text + r.Currency)
+		if err != nil || a.Minor == 0 {
+			bad(".%s %s: want an amount in %s, as %s", v.name, said(v.text), r.Currency, strings.TrimSuffix(payout.Amount{Minor: 15_000_000, Currency: r.Currency}.Total(), r.Currency))
+			continue
+		}
+		*v.to = a.Minor
+	}
+	if out.Payout > 0 && out.Least > out.Payout {
+		bad(".least is more than payout: no payout would pass")
+	}
+	if out.Least == 0 && out.Payout == 0 && out.File == 0 {
+		bad(" limits nothing: it wants least, payout or file")
+	}
+	return out, problems
+}
+
+// rules are the limits as a file is held against them, nil: there are none.
+func (l limitsConfig) rules() (out *payfile.Limits, problems []string) {
+	out = &payfile.Limits{Methods: l.Methods, Banks: l.Banks, Who: l.Who}
+	for i, m := range l.Methods {
+		if gate.LookupMethod(m) == nil {
+			problems = append(problems, fmt.Sprintf("limits.methods[%d] %s: no such method", i, said(m)))
+		}
+	}
+	for i, r := range l.Rules {
+		key := fmt.Sprintf("limits.rules[%d]", i)
+		rule, wrong := r.read(key)
+		problems = append(problems, wrong...)
+		if r.Method != "" && gate.LookupMethod(r.Method) == nil {
+			problems = append(problems, fmt.Sprintf("%s.method %s: no such method", key, said(r.Method)))
+		}
+		before := slices.IndexFunc(out.Rules, func(b payfile.Rule) bool {
+			return b.Currency == rule.Currency && (b.Project == 0 || b.Project == rule.Project) && (b.Method == "" || b.Method == rule.Method)
+		})
+		if before >= 0 && len(wrong) == 0 {
+			problems = append(problems, fmt.Sprintf("%s is never used: rules[%d] counts for all that it is for; put the narrower one first", key, before))
+		}
+		out.Rules = append(out.Rules, rule)
+	}
+	if len(out.Methods) == 0 && len(out.Banks) == 0 && len(out.Rules) == 0 {
+		return nil, problems
+	}
+	return out, problems
+}
