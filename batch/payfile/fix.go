@@ -202,7 +202,7 @@ func (f *fixer) row(line int, cells []string) {
 	}
 	for i, column := range f.columns[:min(len(f.columns), len(cells))] {
 		is := cells[i]
-		to := is
+		var to string
 		switch kind := kindOf(column); {
 		case is == "" || kind == names || kind == texts || untouched(column):
 			continue
