@@ -20,7 +20,9 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 			if err := r.hold(ctx); err != nil {
 				return err
 			}
-			<-ctx.Done()
+			if !r.state.isPaused() {
+				<-ctx.Done()
+			}
 			return nil
 		}
 		if wait := r.streak.pausedFor(); wait > 0 {
@@ -73,7 +75,7 @@ func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
 	})
 	var held *store.HeldError
 	if errors.As(err, &held) {
-		r.halt(&r.out.Held, "the batch is "+held.Error())
+		r.isHeld(held.Hold)
 		return nil, nil
 	}
 	for _, retry := range got.Blocked {
@@ -90,7 +92,11 @@ func (r *running) hold(ctx context.Context) error {
 		return nil
 	}
 	_, err := patiently(context.WithoutCancel(ctx), r.Notify, func(ctx context.Context) (bool, error) {
-		return true, r.Store.Hold(ctx, r.batch, store.Hold{Kind: store.HeldByRun, Reason: why, By: r.By, At: time.Now().UTC()})
+		kind := store.HeldByRun
+		if r.Breaker.Hold {
+			kind = store.HeldByBreaker
+		}
+		return true, r.Store.Hold(ctx, r.batch, store.Hold{Kind: kind, Reason: why, By: r.By, At: time.Now().UTC()})
 	})
 	return err
 }

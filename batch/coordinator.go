@@ -16,16 +16,18 @@ type coordinator struct {
 	rested chan struct{} // the last of what was claimed is recorded, or nothing was left to claim
 
 	mu       sync.Mutex
-	claimed  int    // payouts that are claimed and not recorded
-	waiting  int    // of those, the ones that the limiter has not let go
-	gone     int    // claims that it has let go, or will not
-	idle     bool   // the last claim found nothing to send
-	halted   bool   // sending stopped for the rest of the run
-	ended    bool   // and nothing is waited for
-	held     string // why no other run is to send the batch either
-	proven   bool   // the gate has answered as only a gate does
-	sent     int    // payout requests
-	polled   int    // status requests that were answered
+	claimed  int           // payouts that are claimed and not recorded
+	waiting  int           // of those, the ones that the limiter has not let go
+	gone     int           // claims that it has let go, or will not
+	idle     bool          // the last claim found nothing to send
+	halted   bool          // sending stopped, for the rest of the run or until it goes on
+	paused   bool          // until a person lets the batch go
+	stopped  chan struct{} // closed when it is halted
+	ended    bool          // and nothing is waited for
+	held     string        // why no other run is to send the batch either
+	proven   bool          // the gate has answered as only a gate does
+	sent     int           // payout requests
+	polled   int           // status requests that were answered
 	lastSend time.Time
 
 	unreached     string    // why the gate could not be reached, the last time that it could not
@@ -35,7 +37,7 @@ type coordinator struct {
 
 func newCoordinator(begun time.Time) *coordinator {
 	signal := func() chan struct{} { return make(chan struct{}, 1) }
-	return &coordinator{begun: begun, lastSend: begun, freed: signal(), room: signal(), rested: signal()}
+	return &coordinator{stopped: make(chan struct{}), begun: begun, lastSend: begun, freed: signal(), room: signal(), rested: signal()}
 }
 
 // signal tells whoever waits on a channel of one place; no one is told twice.
@@ -113,11 +115,39 @@ func (c *coordinator) nothingToSend() bool {
 }
 
 // halt ends the sending; first says that it had not ended before.
-func (c *coordinator) halt() (first bool) {
+func (c *coordinator) halt() (first bool) { return c.stop(false) }
+
+// pause ends the sending until resume; first says that it had not ended before.
+func (c *coordinator) pause() (first bool) { return c.stop(true) }
+
+func (c *coordinator) stop(paused bool) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first, c.halted = !c.halted, true
+	if first = !c.halted; first {
+		c.halted, c.paused = true, paused
+		close(c.stopped)
+	}
 	return first
+}
+
+// resume lets a run send again that was paused.
+func (c *coordinator) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.halted, c.paused, c.idle, c.stopped = false, false, false, make(chan struct{})
+}
+
+func (c *coordinator) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused
+}
+
+// untilHalted is closed when sending stops.
+func (c *coordinator) untilHalted() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
 }
 
 func (c *coordinator) isHalted() bool {

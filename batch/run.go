@@ -8,7 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +33,8 @@ type Runner struct {
 	AskFirst    bool          // the store is a restored copy: ask about each payout before sending it
 	Aliases     []string      // identities of gates that are one platform; see payout.Rules
 	By          string        // who runs it, as user@host
+	Until       time.Time     // when sending ends; zero: never
+	Breaker     Breaker       // when so much goes wrong that a person must look
 	KeepHold    bool          // what stopped an earlier run stops this one, too: a person begins a run, and no person a turn
 
 	// Others makes a client for another gate, by its identity, to poll what was sent
@@ -58,6 +60,7 @@ type Ending struct {
 	SameFailures string // so many identical failures in a row; sending stopped
 	GivenUp      int    // payouts that were turned away as often as a run allows
 	Held         string // the batch is held, by another run or by a person; sending stopped
+	Late         string // sending was to end by now
 	Unreached    string // why the gate could not be reached, the last time that it could not
 	Interrupted  bool   // the context ended before the work did
 }
@@ -90,10 +93,9 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	others := run.elsewhere.gates
 	work, stop := context.WithCancel(ctx)
 	defer stop()
-	halted := make(chan struct{})
-	run.halted = sync.OnceFunc(func() { close(halted) })
 	g, gctx := errgroup.WithContext(work)
-	g.Go(func() error { return run.submit(gctx, halted) })
+	g.Go(func() error { return run.submitUnlessHeld(gctx) })
+	g.Go(func() error { return run.watch(gctx) })
 	if r.Wait > 0 {
 		g.Go(func() error { return run.reconcile(gctx) })
 		if r.Others != nil && len(others) > 0 {
@@ -107,6 +109,9 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	err = g.Wait()
 	run.out.Interrupted = ctx.Err() != nil
 	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // no one else is left
+	if text := run.pausedBy.Load(); text != nil {
+		run.out.Held = *text
+	}
 	run.out.GivenUp = run.budget.spent()
 	run.out.Now, run.out.Elsewhere, run.out.ElsewhereNew = run.now, run.elsewhere.open, run.elsewhere.unsent
 	if errors.Is(err, context.Canceled) {
@@ -123,10 +128,9 @@ type running struct {
 	state *coordinator
 	now   *result.Sent // of whoever records
 
-	halted func() // what waits for a slot of the rate is not sent any more
-
 	streak    failureStreak
 	budget    retryBudget
+	pausedBy  atomic.Pointer[string] // why sending stopped until a person lets the batch go
 	composers composers
 	pings     int       // in vain, of whoever claims
 	elsewhere elsewhere // of whoever looks whether the run is done
@@ -176,7 +180,7 @@ func (r *running) done(ctx context.Context) (bool, error) {
 		r.elsewhere.at = time.Time{} // what was counted may be final since: count, and look again
 		return false, nil
 	}
-	if waiting <= 0 || waiting == unsent && (r.state.isHalted() || unsent <= r.budget.spent()) {
+	if waiting <= 0 || waiting == unsent && (r.state.isHalted() && !r.state.isPaused() || unsent <= r.budget.spent()) {
 		// Nothing waits for the gate, and what is unsent was given up for this
 		// run. A payout that became free a moment ago is neither.
 		return r.state.nothingToSend(), nil
@@ -208,7 +212,6 @@ func (r *running) stop(reason *string, text string) {
 // halt ends the sending for the rest of this run.
 func (r *running) halt(reason *string, text string) {
 	if r.state.halt() {
-		r.halted()
 		*reason = text
 		if r.Stopped != nil {
 			r.Stopped()

@@ -205,6 +205,7 @@ func TestWhatStopsOneRunStopsTheOthers(t *testing.T) {
 func TestAHeldBatchIsNotSent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
+	w.tweak = func(r *batch.Runner) { r.Wait = time.Second }
 	b := w.load(file("p", 5))
 	require.NoError(t, w.s.Hold(t.Context(), b.ID, store.Hold{Kind: store.HeldByPerson, Reason: "wrong month", By: "boss@desk", At: time.Now()}))
 	out := w.run(b)
@@ -215,6 +216,85 @@ func TestAHeldBatchIsNotSent(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, lifted)
 	require.Equal(t, 5, w.run(b).Sent)
+}
+
+// A batch that a person holds while it is sent stops, and goes on when it is let go: in the
+// same run, and each payout once.
+func TestPauseAndResume(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: 10 * time.Millisecond})
+	stopped := make(chan struct{})
+	w.rate = 100
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Stopped = 2, sync.OnceFunc(func() { close(stopped) }) }
+	b := w.load(file("p", 120))
+	var out batch.Ending
+	var run sync.WaitGroup
+	run.Go(func() { out = w.run(b) })
+	require.Eventually(t, func() bool { return len(w.sim.Ledger()) > 3 }, 10*time.Second, time.Millisecond)
+	require.NoError(t, w.s.Hold(t.Context(), b.ID, store.Hold{Kind: store.HeldByPerson, Reason: "wrong month", By: "boss@desk", At: time.Now()}))
+	<-stopped
+	sending := func() int {
+		is, err := w.s.Batch(t.Context(), b.ID)
+		require.NoError(t, err)
+		return is.InState(payout.StateSending)
+	}
+	require.Eventually(t, func() bool { return sending() == 0 }, 10*time.Second, time.Millisecond, "what was claimed ahead is given back")
+	posted := len(w.sim.Ledger())
+	require.Less(t, posted, 120)
+	<-time.After(600 * time.Millisecond)
+	require.Len(t, w.sim.Ledger(), posted, "nothing leaves while it is held")
+	lifted, err := w.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
+	require.NoError(t, err)
+	require.True(t, lifted)
+	run.Wait()
+	require.Empty(t, out.Held)
+	require.Equal(t, 120, out.Sent)
+	for _, e := range w.sim.Ledger() {
+		require.Equal(t, 1, e.Accepted)
+	}
+	require.Contains(t, w.log.String(), "the batch is let go: sending goes on")
+}
+
+// Too many verdicts that are none hold the batch until a person lets it go.
+func TestBreaker(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Millisecond})
+	breaker := batch.Breaker{DeclinedPercent: 40, DeclinedLeast: 10}
+	w.rate = 150
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Wait, r.StatusAfter, r.Breaker = 1, time.Second, 20*time.Millisecond, breaker }
+	text := header
+	for i := range 300 {
+		text += line(fmt.Sprintf("d-%03d", i), 100, []int{20, 1}[i%2]) // every second one is declined
+	}
+	b := w.load(text)
+	out := w.run(b)
+	require.Contains(t, out.Held, "verdicts are declined or rejected, more than 40 % (breakers.declined_percent)")
+	require.Less(t, out.Sent, 300)
+	require.GreaterOrEqual(t, out.Sent, 10)
+	is, err := w.s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Equal(t, store.HeldByBreaker, is.Held.Kind)
+	require.Zero(t, w.run(b).Sent, "another run does not lift it")
+	breaker = batch.Breaker{DeclinedPercent: 60, DeclinedLeast: 10}
+	_, err = w.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
+	require.NoError(t, err)
+	require.Equal(t, 300-out.Sent, w.run(b).Sent)
+}
+
+// Sending ends when it is to end, and another run goes on.
+func TestUntil(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Millisecond})
+	until := time.Now().Add(300 * time.Millisecond)
+	w.rate = 100
+	w.tweak = func(r *batch.Runner) { r.Workers, r.Wait, r.Until = 1, time.Second, until }
+	b := w.load(file("p", 300))
+	out := w.run(b)
+	require.Contains(t, out.Late, "and sending ends for now")
+	require.Less(t, out.Sent, 300)
+	until = time.Time{}
+	w.tweak, w.rate = nil, 1000
+	require.Equal(t, 300-out.Sent, w.run(b).Sent)
 }
 
 func TestIdenticalFailuresStopTheRun(t *testing.T) {
@@ -539,7 +619,7 @@ func TestMethodsOfOneFileGoToTheirEndpoints(t *testing.T) {
 func TestSkipInvalid(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, gatesim.Config{})
-	text := header + line("s-1", 100, 20) + line("s-2", 0, 20) + line("twice", 300, 20) + line("s-3", 400, 20) + line("twice", 500, 20) + ";;;;;;;;;;;;\n"
+	text := header + line("s-1", 100, 20) + line("s-2", 0, 20) + line("twice", 300, 20) + line("s-3", 400, 20) + ";;;;;;;;;;;;\n" + line("twice", 500, 20)
 	in := input(t, "file.csv", text)
 	k, err := (&payfile.Checker{Store: w.s, Projects: project1234, Skip: true}).Check(t.Context(), in)
 	require.NoError(t, err)
@@ -554,7 +634,7 @@ func TestSkipInvalid(t *testing.T) {
 	rows := w.result(l.Batch)
 	require.Equal(t, map[string]int{"paid": 2, "skipped": 4}, states(rows))
 	require.Contains(t, rows[1]["result.note"], `payment.amount "0": must be more than zero`)
-	require.Contains(t, rows[2]["result.note"], "duplicate payment_id, also on line 6")
+	require.Contains(t, rows[2]["result.note"], "duplicate payment_id, also on line 7")
 	require.Equal(t, "fix row", rows[5]["result.action"])
 	w.check(l.Batch, text)
 }

@@ -12,6 +12,10 @@ type HoldKind string
 const (
 	HeldByRun    HoldKind = "run"    // a run that stopped sending; the next run lifts it
 	HeldByPerson HoldKind = "person" // only a person lifts it
+
+	// HeldByBreaker is what a run puts on a batch of which too much goes wrong; only a
+	// person lifts it.
+	HeldByBreaker HoldKind = "breaker"
 )
 
 // Hold keeps a batch from being claimed. It holds no personal data but who it was.
@@ -23,10 +27,16 @@ type Hold struct {
 }
 
 // Replaces reports whether a hold takes the place of another one: what only a person
-// lifts is not replaced by a run's.
+// lifts is replaced by a person's alone.
 func (h Hold) Replaces(was *Hold) bool {
-	return was == nil || was.Kind == HeldByRun || h.Kind != HeldByRun
+	return was == nil || !was.Lasting() || h.Kind == HeldByPerson
 }
+
+// Lasting reports whether only a person lifts it.
+func (h *Hold) Lasting() bool { return h != nil && h.Kind != HeldByRun }
+
+// PersonLifts are the kinds that a person lifts: all of them.
+func PersonLifts() []HoldKind { return []HoldKind{HeldByRun, HeldByPerson, HeldByBreaker} }
 
 // HeldError is the error of Claim for a batch that is held. Nothing was claimed.
 type HeldError struct{ Hold }
