@@ -93,6 +93,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 	others := run.elsewhere.gates
 	work, stop := context.WithCancel(ctx)
 	defer stop()
+	run.endInTime()
 	g, gctx := errgroup.WithContext(work)
 	g.Go(func() error { return run.submitUnlessHeld(gctx) })
 	g.Go(func() error { return run.watch(gctx) })

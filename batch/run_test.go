@@ -261,7 +261,9 @@ func TestBreaker(t *testing.T) {
 	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Millisecond})
 	breaker := batch.Breaker{DeclinedPercent: 40, DeclinedLeast: 10}
 	w.rate = 150
-	w.tweak = func(r *batch.Runner) { r.Workers, r.Wait, r.StatusAfter, r.Breaker = 1, time.Second, 20*time.Millisecond, breaker }
+	w.tweak = func(r *batch.Runner) {
+		r.Workers, r.Wait, r.StatusAfter, r.Breaker = 1, time.Second, 20*time.Millisecond, breaker
+	}
 	text := header
 	for i := range 300 {
 		text += line(fmt.Sprintf("d-%03d", i), 100, []int{20, 1}[i%2]) // every second one is declined

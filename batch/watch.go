@@ -49,9 +49,7 @@ func (r *running) watch(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		if !r.Until.IsZero() && !time.Now().Before(r.Until) {
-			r.halt(&r.out.Late, "it is "+r.Until.Format("15:04")+", and sending ends for now")
-		}
+		r.endInTime()
 		if r.state.isHalted() {
 			continue
 		}
@@ -71,6 +69,13 @@ func (r *running) watch(ctx context.Context) error {
 				return err
 			}
 		}
+	}
+}
+
+// endInTime stops the sending when it is to end.
+func (r *running) endInTime() {
+	if !r.Until.IsZero() && !time.Now().Before(r.Until) {
+		r.halt(&r.out.Late, "it is "+r.Until.Format("15:04")+", and sending ends for now")
 	}
 }
 

@@ -25,7 +25,8 @@ type Checker struct {
 	Projects func(uint32) bool // whether a project is configured
 	Expect   Expect
 	Limits   *Limits // nil: none
-	Skip     bool    // leave out rows with problems of their own
+	Lookalikes
+	Skip bool // leave out rows with problems of their own
 }
 
 // Checked is a file that was read whole.
@@ -45,6 +46,7 @@ type Checked struct {
 	Totals    []payout.Amount // by currency, of the rows that are not skipped
 	Spreads   []Spread        // the same, and how the amounts are spread
 	Groups    []Group         // the same, by project, method, bank and currency
+	Alike     []Lookalike     // rows that look like an earlier one
 	Warnings  []Warning
 	Problems  []Problem // of skipped rows, when they are skipped
 
@@ -81,6 +83,8 @@ type checking struct {
 	tally    // of the rows that are not skipped
 
 	rows    int
+	twins   []likeness
+	alike   []likeness
 	empty   Lines               // empty rows behind the last that is not
 	long    map[int]longNumbers // by place of their column
 	ids     []seen
@@ -169,6 +173,7 @@ func (k *checking) take(p *part) error {
 		k.ids = append(k.ids, s)
 	}
 	k.rows += p.rows
+	k.twins, k.alike = append(k.twins, p.twins...), append(k.alike, p.alike...)
 	for place, later := range p.long {
 		k.long[place] = k.long[place].add(later)
 	}
@@ -206,7 +211,11 @@ func (k *checking) leaveOut(row int, is draft, text string) {
 // piece take: growing the array bit by bit would cost its size over again.
 func (k *checking) reserve(rows, bytes int) {
 	all := k.in.Size() * int64(rows) / int64(max(bytes, 1))
-	k.ids = slices.Grow(k.ids, max(0, int(all+all/50)-len(k.ids)))
+	room := max(0, int(all+all/50)-len(k.ids))
+	k.ids = slices.Grow(k.ids, room)
+	if k.Lookalikes.Twins.on() {
+		k.twins = slices.Grow(k.twins, room)
+	}
 }
 
 // result holds the file against its control totals and sums up.
@@ -236,6 +245,10 @@ func (k *checking) result() (*Checked, error) {
 			}
 		}
 	}
+	var alike []Lookalike
+	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
+		alike = k.tellLookalikes()
+	}
 	skipped := len(k.skip)
 	toSend := result.Sum{Rows: k.fresh + k.unsent}
 	for _, a := range totals {
@@ -256,7 +269,7 @@ func (k *checking) result() (*Checked, error) {
 	return &Checked{
 		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), ToSend: toSend, Before: k.before,
-		Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
+		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
 }
 

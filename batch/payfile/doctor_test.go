@@ -207,3 +207,60 @@ func TestEmptyRows(t *testing.T) {
 	}
 	require.Contains(t, found(t, header+line("p1", 100, 20)+";;;\n"), "warning: the last rows (line 3) have nothing in them")
 }
+
+// Rows that look like another one are told, and never dropped.
+func TestLookalikes(t *testing.T) {
+	t.Parallel()
+	like := func(id, to string, minor int) string {
+		return strings.Replace(line(id, minor, 20), "996555123420", to, 1)
+	}
+	check := func(l payfile.Lookalikes, text string) (*payfile.Checked, error) {
+		c := checker(t)
+		c.Lookalikes = l
+		return c.Check(t.Context(), input(t, "file.csv", text))
+	}
+	both := payfile.Lookalikes{Twins: payfile.Warn, IDs: payfile.Warn}
+	for _, tt := range []struct{ name, text, says string }{
+		{"twins", like("a", "996555123420", 100) + like("b", "996555123420", 100), "line 3: the same amount to the same account as on line 2"},
+		{"another amount", like("a", "996555123420", 100) + like("b", "996555123420", 101), ""},
+		{"another account", like("a", "996555123420", 100) + like("b", "996555123421", 100), ""},
+		{"leading zeros", like("007", "996555123420", 1) + like("7", "996555123421", 1), "line 3: the id differs from that of line 2 only by zeros, capitals or what cannot be seen"},
+		{"leading zeros, the other way", like("inv-7", "996555123420", 1) + like("inv-0007", "996555123421", 1), "line 3: the id differs"},
+		{"capitals", like("INV-1", "996555123420", 1) + like("Inv-1", "996555123421", 1), "line 3: the id differs"},
+		{"composed or not", like("caf\u00e9", "996555123420", 1) + like("cafe\u0301", "996555123421", 1), "line 3: the id differs"},
+		{"zeros that count", like("100", "996555123420", 1) + like("10", "996555123421", 1) + like("0.5", "996555123422", 1) + like("a0b", "996555123423", 1) + like("ab", "996555123424", 1), ""},
+	} {
+		k, err := check(both, header+tt.text)
+		require.NoError(t, err, tt.name)
+		if tt.says == "" {
+			require.Empty(t, k.Alike, tt.name)
+			continue
+		}
+		require.Len(t, k.Alike, 1, tt.name)
+		require.Contains(t, k.Warnings[0].String(), tt.says, tt.name)
+		k, err = check(payfile.Lookalikes{}, header+tt.text)
+		require.NoError(t, err)
+		require.Empty(t, k.Alike, "it is off")
+	}
+
+	many := header
+	for i := range 30 {
+		many += like(fmt.Sprintf("m-%d", i), "996555123420", 100)
+	}
+	k, err := check(both, many)
+	require.NoError(t, err)
+	require.Len(t, k.Alike, 29)
+	require.Len(t, k.Warnings, 1)
+	require.Contains(t, k.Warnings[0].String(), "29 rows look like another one of the file (lines 3 to 31)")
+
+	refuse := payfile.Lookalikes{Twins: payfile.Refuse, IDs: payfile.Warn}
+	_, err = check(refuse, many)
+	require.Contains(t, problemsOf(t, err), "29 problems")
+	refuse.Accept = 28
+	_, err = check(refuse, many)
+	require.Contains(t, problemsOf(t, err), "28 look-alikes were accepted (--accept-lookalikes), the file has 29")
+	refuse.Accept = 29
+	k, err = check(refuse, many)
+	require.NoError(t, err)
+	require.Len(t, k.Alike, 29)
+}

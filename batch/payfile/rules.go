@@ -113,7 +113,8 @@ func (r *rules) row(in row) (out draft, ok bool) {
 		r.fields(in, m)
 		out.composer = m.composer
 	}
-	out.masked = r.destination(in.cells)
+	out.toPlace, out.to = r.destination(in.cells)
+	out.masked = payout.Mask(out.to)
 	if r.bankAt >= 0 {
 		out.bank = in.cells[r.bankAt]
 	}
@@ -125,14 +126,14 @@ func (r *rules) row(in row) (out draft, ok bool) {
 	return out, ok
 }
 
-// destination says where the money of a row goes, with its middle hidden.
-func (r *rules) destination(cells []string) string {
+// destination says where the money of a row goes: the cell, and its place.
+func (r *rules) destination(cells []string) (place int, to string) {
 	for _, i := range r.destined {
 		if cells[i] != "" {
-			return payout.Mask(cells[i])
+			return i, cells[i]
 		}
 	}
-	return ""
+	return 0, ""
 }
 
 // draft is a checked row on its way into the store.
@@ -142,7 +143,9 @@ type draft struct {
 	key      payout.Key
 	method   string
 	amount   payout.Amount
-	masked   string
+	to       string // where the money goes
+	toPlace  int    // of its cell
+	masked   string // the same, with its middle hidden
 	bank     string // account.bank_code
 	composer *gate.Composer
 }

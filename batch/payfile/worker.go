@@ -26,6 +26,8 @@ type part struct {
 	warnings    warnings
 	tally
 	long      map[int]longNumbers
+	twins     []likeness
+	alike     []likeness // of ids that can be written more plainly
 	any       bool       // a row is not empty
 	leading   Lines      // empty rows before the first that is not
 	empty     Lines      // empty rows behind the last that is not
@@ -122,6 +124,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 				continue
 			}
 			out.fresh++
+			w.k.Lookalikes.resemble(out, &c.is, false)
 			out.add(c.is) // a piece's rows cannot add up to an overflow
 			continue
 		}
@@ -132,6 +135,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 			continue
 		}
 		out.knew(was)
+		w.k.Lookalikes.resemble(out, &c.is, true)
 		out.add(c.is)
 	}
 	// What is looked at later must not keep the whole piece alive.

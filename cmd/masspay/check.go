@@ -162,6 +162,9 @@ func (a *app) wouldRun(ctx context.Context, c *config, s store.Store) error {
 	if _, err := c.secrets(); err != nil {
 		return err
 	}
+	if _, err := c.mayNow(time.Now()); err != nil {
+		return err
+	}
 	return mayRun(ctx, s, false)
 }
 
@@ -179,7 +182,7 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path stri
 		projects = func(uint32) bool { return true } // there is no list of them
 	}
 	limits, _ := c.Limits.rules() // validated before
-	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Skip: skip}).Check(ctx, in)
+	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Lookalikes: c.Lookalikes.lookalikes(expect.accept), Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -255,6 +258,7 @@ type checkReport struct {
 	Amounts  []spreadJSON  `json:"amounts"`
 	Groups   []groupJSON   `json:"groups"`
 	Without  string        `json:"not_looked_at_because,omitempty"` // payment_ids that were used before, and retries
+	Alike    []alikeJSON   `json:"lookalikes"`
 	Count    int           `json:"problem_count"`
 	Problems []problemJSON `json:"problems"`
 	Warnings []string      `json:"warnings"`
@@ -275,6 +279,12 @@ type groupJSON struct {
 	Currency string `json:"currency"`
 	Rows     int    `json:"rows"`
 	Minor    int64  `json:"minor"`
+}
+
+type alikeJSON struct {
+	Line int    `json:"line"`
+	Like int    `json:"like_line"`
+	Kind string `json:"kind"` // twin: the same amount to the same account; id: an id that is nearly the same
 }
 
 type problemJSON struct {
@@ -301,7 +311,7 @@ func moneyList(list []payout.Amount) []moneyJSON {
 }
 
 func (a *app) checkJSON(name string, k *payfile.Checked, without string, err error) error {
-	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Amounts: []spreadJSON{}, Groups: []groupJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
+	r := checkReport{File: name, Without: without, OK: err == nil, Complete: without == "", Totals: []moneyJSON{}, Amounts: []spreadJSON{}, Groups: []groupJSON{}, Alike: []alikeJSON{}, Problems: []problemJSON{}, Warnings: []string{}}
 	var file *payfile.FileError
 	if errors.As(err, &file) {
 		r.Count = file.Count
@@ -316,6 +326,9 @@ func (a *app) checkJSON(name string, k *payfile.Checked, without string, err err
 	if k != nil {
 		r.Batch, r.Rows, r.New, r.Known, r.Totals = k.ID, k.Rows, k.New, k.Known, moneyList(k.Totals)
 		r.ToSend = sumReport(k.ToSend)
+		for _, l := range k.Alike {
+			r.Alike = append(r.Alike, alikeJSON{l.Line, l.Like, map[bool]string{true: "twin", false: "id"}[l.Twin]})
+		}
 		for _, s := range k.Spreads {
 			r.Amounts = append(r.Amounts, spreadJSON(s))
 		}

@@ -9,20 +9,23 @@ import (
 	"strconv"
 	"time"
 
+	"masspay/batch/payfile"
 	"masspay/payout"
 )
 
 // config is what masspay.yaml says. A name here is the key in the file, and
 // with MASSPAY_ before it and underscores the environment variable.
 type config struct {
-	Gate      gateConfig      `yaml:"gate"`
-	Projects  []projectConfig `yaml:"projects"`
-	Limits    limitsConfig    `yaml:"limits"`
-	Result    resultConfig    `yaml:"result"`
-	Store     storeConfig     `yaml:"store"`
-	Callbacks callbacksConfig `yaml:"callbacks"`
-	Admin     adminConfig     `yaml:"admin"`
-	Work      workConfig      `yaml:"work"`
+	Gate       gateConfig       `yaml:"gate"`
+	Projects   []projectConfig  `yaml:"projects"`
+	Limits     limitsConfig     `yaml:"limits"`
+	Lookalikes lookalikesConfig `yaml:"lookalikes"`
+	Breakers   breakersConfig   `yaml:"breakers"`
+	Result     resultConfig     `yaml:"result"`
+	Store      storeConfig      `yaml:"store"`
+	Callbacks  callbacksConfig  `yaml:"callbacks"`
+	Admin      adminConfig      `yaml:"admin"`
+	Work       workConfig       `yaml:"work"`
 
 	file     string            // where it was read
 	settling bool              // what is said otherwise in the store is about to be changed
@@ -109,9 +112,11 @@ func defaultConfig() config {
 			Rate: 5, Burst: 1, Workers: 16, Timeout: 30 * time.Second, Attempts: 5,
 			StatusAfter: payout.DefaultStatusAfter, QuietPeriod: payout.DefaultQuietPeriod, MaxRefusals: 20,
 		},
-		Result:    resultConfig{Mode: "0640"},
-		Work:      workConfig{Shares: 2},
-		Callbacks: callbacksConfig{Listen: "127.0.0.1:8080", Path: "/callbacks"},
+		Result:     resultConfig{Mode: "0640"},
+		Lookalikes: lookalikesConfig{Twins: string(payfile.Warn), IDs: string(payfile.Warn)},
+		Breakers:   breakersConfig{DeclinedLeast: 20},
+		Work:       workConfig{Shares: 2},
+		Callbacks:  callbacksConfig{Listen: "127.0.0.1:8080", Path: "/callbacks"},
 	}
 }
 

@@ -100,6 +100,10 @@ func (c *config) validate() (problems []string) {
 	}
 	_, wrong := c.Limits.rules()
 	problems = append(problems, wrong...)
+	_, wrong = c.Limits.hours()
+	problems = append(problems, wrong...)
+	problems = append(problems, c.Breakers.validate()...)
+	problems = append(problems, c.Lookalikes.validate()...)
 	for i, r := range c.Limits.Rules {
 		if r.Project != 0 && !c.hasProject(r.Project) {
 			bad("limits.rules[%d].project %d is not among the projects", i, r.Project)

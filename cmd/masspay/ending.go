@@ -102,6 +102,13 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 		stopped(out.Refused)
 		a.say("hint: to find out what is wrong: %s", a.withConfig("masspay ping"))
 		a.say("hint: then, to go on: %s", again)
+	case b.Held.Lasting() && out.NoMoney+out.SameFailures+out.Held != "":
+		stopped(out.NoMoney + out.SameFailures + out.Held)
+		a.say("hint: when that is settled: %s", a.withConfig("masspay resume "+b.Short()))
+		a.say("hint: then, to go on: %s", again)
+	case out.Late != "":
+		stopped(out.Late)
+		a.say("hint: to send the rest: %s", again)
 	case out.NoMoney+out.SameFailures+out.Held != "":
 		stopped(out.NoMoney + out.SameFailures + out.Held)
 		a.say("hint: when the cause is gone, to go on: %s", again)

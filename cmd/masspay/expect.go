@@ -14,12 +14,14 @@ import (
 type expectFlags struct {
 	rows   int
 	totals []string
+	accept int  // look-alikes
 	writes bool // a sidecar is about to be written
 }
 
 func (e *expectFlags) register(c *cobra.Command) {
 	c.Flags().IntVar(&e.rows, "expect-rows", 0, "refuse the file unless it has `N` rows")
 	c.Flags().StringArrayVar(&e.totals, "expect-total", nil, "refuse the file unless it adds up to `AMOUNT`, e.g. 1250000.00KGS; once for each currency")
+	c.Flags().IntVar(&e.accept, "accept-lookalikes", 0, "let through exactly `N` rows that lookalikes would refuse")
 }
 
 // expect are the control totals of a file: what flags, its sidecar and the configuration

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"masspay/batch"
 	"masspay/batch/payfile"
 	"masspay/gate"
 	"masspay/payout"
@@ -13,6 +14,8 @@ import (
 // limitsConfig is what a finance team lets be paid. Amounts are text, in major units.
 type limitsConfig struct {
 	RunTotal string            `yaml:"run_total"`
+	Timezone string            `yaml:"timezone"`
+	Hours    []string          `yaml:"hours"`
 	Sidecar  bool              `yaml:"sidecar"`
 	Methods  []string          `yaml:"methods"`
 	Banks    []string          `yaml:"banks"`
@@ -89,4 +92,42 @@ func (l limitsConfig) rules() (out *payfile.Limits, problems []string) {
 		return nil, problems
 	}
 	return out, problems
+}
+
+// breakersConfig says when so much goes wrong that a person must look.
+type breakersConfig struct {
+	DeclinedPercent int  `yaml:"declined_percent"`
+	DeclinedLeast   int  `yaml:"declined_least"`
+	Hold            bool `yaml:"hold"`
+}
+
+func (b breakersConfig) breaker() batch.Breaker { return batch.Breaker(b) }
+
+func (b breakersConfig) validate() (problems []string) {
+	if b.DeclinedPercent < 0 || b.DeclinedPercent > 99 {
+		problems = append(problems, fmt.Sprintf("breakers.declined_percent %d: want 1 to 99, or 0 for no breaker", b.DeclinedPercent))
+	}
+	if b.DeclinedLeast < 1 {
+		problems = append(problems, fmt.Sprintf("breakers.declined_least %d: want at least 1 verdict", b.DeclinedLeast))
+	}
+	return problems
+}
+
+// lookalikesConfig says what becomes of rows that look like another one of their file.
+type lookalikesConfig struct {
+	Twins string `yaml:"twins"`
+	IDs   string `yaml:"ids"`
+}
+
+func (l lookalikesConfig) lookalikes(accept int) payfile.Lookalikes {
+	return payfile.Lookalikes{Twins: payfile.Policy(l.Twins), IDs: payfile.Policy(l.IDs), Accept: accept}
+}
+
+func (l lookalikesConfig) validate() (problems []string) {
+	for _, v := range []struct{ key, is string }{{"twins", l.Twins}, {"ids", l.IDs}} {
+		if !slices.Contains([]payfile.Policy{payfile.Off, payfile.Warn, payfile.Refuse}, payfile.Policy(v.is)) {
+			problems = append(problems, fmt.Sprintf("lookalikes.%s %s: want off, warn or refuse", v.key, said(v.is)))
+		}
+	}
+	return problems
 }

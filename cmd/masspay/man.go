@@ -45,6 +45,8 @@ var examples = map[string]string{
 	"log":       "masspay log --since 7d\nmasspay log --batch payouts.csv --json",
 	"retry":     "masspay retry payouts.csv -o again.csv\nmasspay check again.csv\nmasspay run again.csv -o again.result.csv",
 	"cancel":    "masspay cancel payouts.csv --row payment_47",
+	"pause":     "masspay pause payouts.csv --reason 'wrong month'",
+	"resume":    "masspay resume payouts.csv",
 	"resolve":   "masspay resolve payment_47 --as seen --reason 'the platform confirmed the amount by telephone'",
 	"backup":    "masspay backup /backup/masspay-2026-11-26.db",
 	"serve":     "masspay serve",
@@ -67,6 +69,8 @@ const manExitCodes = `
 **11** the store is busy; nothing was sent by this run
 
 **12** configuration, usage, missing or wrong store or key, or the gate refuses the project
+
+**13** not to be sent now: paused, stopped by a breaker, or outside the hours; nothing was sent by this run
 
 **130** interrupted; safe to run again
 `

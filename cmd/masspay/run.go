@@ -20,6 +20,7 @@ type runFlags struct {
 	expect   expectFlags
 	batch    string
 	output   outputFlags
+	until    string
 	wait     time.Duration
 	rate     float64
 	workers  int
@@ -64,6 +65,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl.StringVar(&f.batch, "batch", "", "go on with a loaded batch by its `ID`, when the file is gone")
 	f.output.register(c)
 	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for outcomes after the last send; 0: neither wait nor poll")
+	fl.StringVar(&f.until, "until", "", "stop sending at this time of the day, e.g. 06:00; another run goes on")
 	fl.Float64Var(&f.rate, "rate", 0, "requests per second (default: gate.rate)")
 	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything but write and send")
@@ -110,6 +112,10 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err := mayRun(ctx, s, f.askFirst); err != nil {
 		return err
 	}
+	until, err := c.sendsUntil(f.until, time.Now())
+	if err != nil && !f.dryRun {
+		return err
+	}
 	o := a.output(c, f.output, files...)
 	if !f.dryRun {
 		if err := o.check(ctx, s); err != nil {
@@ -134,6 +140,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err != nil || done {
 		return err
 	}
+	if err := a.notHeld(b); err != nil {
+		return err
+	}
 	if err := o.loaded(b); err != nil {
 		return err
 	}
@@ -153,7 +162,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
-		Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
+		Until: until, Breaker: c.Breakers.breaker(), Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
 	}
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify, runner.Stopped = p.note, p.halted

@@ -44,7 +44,7 @@ func runReport(b store.Batch, sum result.Summary, out batch.Ending, code int, ou
 	return runJSON{
 		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Polled,
 		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
-		Stopped: out.Fenced + out.Refused + out.NoMoney + out.SameFailures + out.Held, Interrupted: out.Interrupted, States: statesJSON(sum),
+		Stopped: out.Fenced + out.Refused + out.NoMoney + out.SameFailures + out.Held + out.Late, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
 

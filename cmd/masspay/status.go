@@ -129,7 +129,7 @@ func holdText(h *store.Hold) string {
 	case h.Kind == store.HeldByRun:
 		return fmt.Sprintf("stopped on %s by %s: %s; the next masspay run goes on", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 	}
-	return fmt.Sprintf("held since %s by %s: %s; nothing of it is sent", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
+	return fmt.Sprintf("held since %s by %s: %s; nothing of it is sent before masspay resume", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 }
 
 func openChecks(b store.Batch) (n int) {

@@ -149,9 +149,15 @@ func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done 
 	}
 	g := w.c.Gate
 	log := w.log.With("batch", b.Short())
+	now := time.Now()
+	until, err := w.c.mayNow(now)
+	if err != nil {
+		until = now // outside the hours outcomes are still asked for
+	}
 	runner := &batch.Runner{
 		Store: w.s, Gate: w.client, Rate: g.Rate, Workers: g.Workers, Timeout: g.Timeout, Attempts: g.Attempts, MaxRefusals: g.MaxRefusals,
 		StatusAfter: g.StatusAfter, Wait: turnWait, Aliases: w.c.aliases(), Others: w.c.otherGate(w.s), By: person(), KeepHold: true,
+		Until: until, Breaker: w.c.Breakers.breaker(),
 		Notify: func(text string) { log.Warn(text) },
 	}
 	out, err := runner.Run(ctx, id)
