@@ -6,6 +6,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
@@ -118,8 +119,11 @@ func (l Lookalikes) resemble(p *part, d *draft, known bool) {
 // lookalikes are the rows that look like an earlier one, in order. The ids are sorted.
 func (k *checking) lookalikes() (all []Lookalike) {
 	order := func(a, b likeness) int { return cmp.Or(cmp.Compare(a.hash, b.hash), cmp.Compare(a.line, b.line)) }
+	var twins sync.WaitGroup // side by side: there are as many as rows
+	twins.Go(func() { slices.SortFunc(k.twins, order) })
+	slices.SortFunc(k.alike, order)
+	twins.Wait()
 	pairs := func(list []likeness, twin, refused bool) {
-		slices.SortFunc(list, order)
 		for i, first := 1, 0; i < len(list); i++ {
 			if list[i].hash != list[first].hash {
 				first = i
@@ -132,12 +136,15 @@ func (k *checking) lookalikes() (all []Lookalike) {
 	}
 	pairs(k.twins, true, k.Lookalikes.Twins == Refuse)
 	pairs(k.alike, false, k.Lookalikes.IDs == Refuse)
+	at := 0
 	for i, a := range k.alike {
 		if i > 0 && k.alike[i-1].hash == a.hash {
 			continue // like one before, and told
 		}
-		at, found := slices.BinarySearchFunc(k.ids, a.hash, func(s seen, hash uint64) int { return cmp.Compare(s.id[0], hash) })
-		if !found {
+		for at < len(k.ids) && k.ids[at].id[0] < a.hash {
+			at++
+		}
+		if at == len(k.ids) || k.ids[at].id[0] != a.hash {
 			continue // no id is written like this
 		}
 		line, like := int(a.line), int(k.ids[at].line)
