@@ -436,6 +436,10 @@ func TestResolved(t *testing.T) {
 		require.Equal(t, Changed, effect)
 	}
 
+	later := looked
+	later.ReportedAt = later.ReportedAt.Add(time.Second)
+	require.NotEqual(t, looked.Version(), later.Version(), "also when it says the same again")
+
 	notPaid := decide(in(StateUnknown), StateDeclined)
 	for _, e := range []Event{verdictOf(StateDeclined, 2*time.Hour), verdictOf(StateRejected, 2*time.Hour), event(NotSeen, 2*time.Hour)} {
 		p, _ := Next(rules, notPaid, e)
@@ -452,6 +456,13 @@ func TestResolved(t *testing.T) {
 	require.Equal(t, "asked the platform", p.Resolution.Reason)
 	_, effect = Next(rules, p, late)
 	require.Equal(t, Ignored, effect, "repeated for eleven days")
+	seen := event(Resolved, 3*time.Hour)
+	seen.Outcome, seen.Version = 0, notPaid.Version()
+	_, effect = Next(rules, p, seen)
+	require.Equal(t, Ignored, effect, "a check is not closed that the person has not seen")
+	seen.Version = p.Version()
+	_, effect = Next(rules, p, seen)
+	require.Equal(t, Changed, effect)
 	p, effect = Next(rules, notPaid, event(Progress, 2*time.Hour))
 	require.Equal(t, Conflicting, effect, "the gate works on what a person said was not paid")
 	require.True(t, p.NeedsCheck())

@@ -267,6 +267,7 @@ func TestTheAnswerWaitsForTheCommit(t *testing.T) {
 	go func() { answered <- post(t, s.URL, signed("p1")) }()
 	select {
 	case code := <-answered:
+		close(a.hold) // or the server does not end
 		t.Fatalf("answered %d before the commit", code)
 	case <-time.After(100 * time.Millisecond):
 	}

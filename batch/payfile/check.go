@@ -21,12 +21,12 @@ import (
 
 // Checker checks files.
 type Checker struct {
-	Store    Known
-	Projects func(uint32) bool // whether a project is configured
-	Expect   Expect
-	Limits   *Limits // nil: none
-	Lookalikes
-	Skip bool // leave out rows with problems of their own
+	Store      Known
+	Projects   func(uint32) bool // whether a project is configured
+	Expect     Expect
+	Limits     *Limits // nil: none
+	Lookalikes Lookalikes
+	Skip       bool // leave out rows with problems of their own
 }
 
 // Checked is a file that was read whole.

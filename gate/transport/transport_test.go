@@ -191,16 +191,20 @@ func TestADeadConnectionCarriesNothing(t *testing.T) {
 // What is left over of an answer is not the answer to the next request.
 func TestLeftoversAreNotAnAnswer(t *testing.T) {
 	t.Parallel()
-	base, conns := talker(t, func(c net.Conn, _ int) bool {
-		_, err := io.WriteString(c, accepted+strings.Replace(accepted, "200 OK", "400 No", 1))
-		return err == nil
-	})
-	p := New(4)
-	defer p.CloseIdleConnections()
-	for range 3 {
-		requireAnswer(t, p, base, 200)
+	for name, first := range map[string]string{
+		"plain": accepted, "not plain": strings.Replace(accepted, "\r\n\r\n", "\r\nConnection: x\r\n\r\n", 1),
+	} {
+		base, conns := talker(t, func(c net.Conn, _ int) bool {
+			_, err := io.WriteString(c, first+strings.Replace(accepted, "200 OK", "400 No", 1))
+			return err == nil
+		})
+		p := New(4)
+		defer p.CloseIdleConnections()
+		for range 3 {
+			requireAnswer(t, p, base, 200)
+		}
+		require.EqualValues(t, 3, conns.Load(), name)
 	}
-	require.EqualValues(t, 3, conns.Load())
 }
 
 // packet holds back what TLS writes, so that it leaves in one piece.

@@ -117,6 +117,7 @@ func fill(v reflect.Value, n int) int {
 func TestThinningKeepsWhatMatters(t *testing.T) {
 	t.Parallel()
 	r := Record{Payout: payout.New(payout.Key{ProjectID: 1, PaymentID: "p"}, "card", payout.Amount{Minor: 1, Currency: "KGS"})}
+	hosts := map[int64]string{}
 	for i := range 300 {
 		e := payout.Event{Kind: payout.Progress, Source: payout.FromCallback, At: stampOf(i + 1), Host: []string{"a", "b", "c"}[i%3]}
 		switch i {
@@ -129,6 +130,10 @@ func TestThinningKeepsWhatMatters(t *testing.T) {
 		case 160:
 			e.Kind, e.Host = payout.Claimed, "the last gate"
 		}
+		if i > 160 && i%3 == 1 {
+			e.Host = "" // as a callback's
+		}
+		hosts[e.At.UnixMicro()] = e.Host
 		r.WithEvent(&e)
 		if SetsHost(e.Kind) {
 			r.Host = e.Host
@@ -139,12 +144,13 @@ func TestThinningKeepsWhatMatters(t *testing.T) {
 	require.NoError(t, err)
 	var kinds []payout.Kind
 	for _, e := range events {
+		require.Equal(t, hosts[e.At.UnixMicro()], e.Host, "%v", e.At)
 		if e.Kind != payout.Progress {
 			kinds = append(kinds, e.Kind)
 		}
 	}
 	require.Equal(t, []payout.Kind{payout.Resolved, payout.Final, payout.Accepted, payout.Claimed}, kinds)
-	require.Equal(t, []string{"b", "c", "a"}, []string{events[len(events)-2].Host, events[len(events)-1].Host, events[0].Host}, "gates are told right around what is gone")
+	require.Equal(t, []string{"", "c", "a"}, []string{events[len(events)-2].Host, events[len(events)-1].Host, events[0].Host}, "gates are told right around what is gone")
 	require.Equal(t, 300, len(events)+r.Dropped)
 }
 

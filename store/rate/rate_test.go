@@ -111,5 +111,17 @@ func TestLimiterGrantsNothingWhenPatienceIsUsedUp(t *testing.T) {
 		stop(500 * time.Millisecond)
 		require.NoError(t, l.Wait(t.Context(), time.Second), "there is time left")
 		require.Equal(t, 2, stopped)
+
+		// With a burst there are slots for several after the stop, and none is granted
+		// to who has waited for too long.
+		l.burst = 3
+		for range 5 {
+			require.NoError(t, l.Wait(t.Context(), time.Second))
+		}
+		stop(time.Second)
+		require.ErrorAs(t, l.Wait(t.Context(), time.Second), &paused)
+		for range 3 {
+			require.NoError(t, l.Wait(t.Context(), time.Second))
+		}
 	})
 }
