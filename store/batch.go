@@ -21,9 +21,17 @@ type Batch struct {
 	Skipped   int             `json:"skipped"`        // rows left out by --skip-invalid
 	Totals    []payout.Amount `json:"totals"`         // of the rows that are not skipped, by currency
 	LoadedAt  time.Time       `json:"loaded_at"`
-	Counts    []Count         `json:"-"` // kept as it goes, never counted
-	Held      *Hold           `json:"-"` // nil: it may be claimed
-	ChangedAt time.Time       `json:"-"` // when a payout of it last changed, by the wall clock; zero: not since it was loaded
+	Approvals []Approval      `json:"approvals,omitempty"` // that it was loaded with, whether they count or not
+	Counts    []Count         `json:"-"`                   // kept as it goes, never counted
+	Held      *Hold           `json:"-"`                   // nil: it may be claimed
+	ChangedAt time.Time       `json:"-"`                   // when a payout of it last changed, by the wall clock; zero: not since it was loaded
+}
+
+// Approval is a signed statement about a file, as it came with it.
+type Approval struct {
+	Name      string `json:"name"` // of the file that it was in
+	Statement []byte `json:"statement"`
+	Signature []byte `json:"signature"`
 }
 
 // Short is the part of a batch's id that people read.

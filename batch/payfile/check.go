@@ -9,8 +9,11 @@ package payfile
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"slices"
 	"strings"
 
@@ -25,6 +28,7 @@ type Checker struct {
 	Projects   func(uint32) bool // whether a project is configured
 	Expect     Expect
 	Limits     *Limits // nil: none
+	Content    bool    // make the digest of what will be sent
 	Lookalikes Lookalikes
 	Skip       bool // leave out rows with problems of their own
 }
@@ -37,16 +41,18 @@ type Checked struct {
 	Delimiter rune
 	Rows      int // rows of data
 	Skipped   int
-	New       int             // payouts that the store does not know
-	ToSend    result.Sum      // rows that would be sent: new ones, and known ones that were not
-	Before    result.Summary  // the known rows that would not be sent, as they are now
-	BOM       bool            // the file begins with a byte order mark
-	Unsent    int             // of the known, those that are still to be sent
-	Known     int             // rows whose payouts it knows, with the same content
-	Totals    []payout.Amount // by currency, of the rows that are not skipped
-	Spreads   []Spread        // the same, and how the amounts are spread
-	Groups    []Group         // the same, by project, method, bank and currency
-	Alike     []Lookalike     // rows that look like an earlier one
+	New       int                // payouts that the store does not know
+	ToSend    result.Sum         // rows that would be sent: new ones, and known ones that were not
+	Before    result.Summary     // the known rows that would not be sent, as they are now
+	BOM       bool               // the file begins with a byte order mark
+	Unsent    int                // of the known, those that are still to be sent
+	Known     int                // rows whose payouts it knows, with the same content
+	Totals    []payout.Amount    // by currency, of the rows that are not skipped
+	Spreads   []Spread           // the same, and how the amounts are spread
+	Groups    []Group            // the same, by project, method, bank and currency
+	Largest   map[string][]Large // by currency, the largest first
+	Content   payout.Content     // where it was asked for
+	Alike     []Lookalike        // rows that look like an earlier one
 	Warnings  []Warning
 	Problems  []Problem // of skipped rows, when they are skipped
 
@@ -83,6 +89,7 @@ type checking struct {
 	tally    // of the rows that are not skipped
 
 	rows    int
+	content hash.Hash
 	twins   []likeness
 	alike   []likeness
 	empty   Lines               // empty rows behind the last that is not
@@ -103,7 +110,7 @@ type seen struct {
 // pass reads the file once. doubled are the ids that an earlier pass has found on more
 // than one line; their rows have that problem and count for nothing.
 func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
-	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}}
+	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New()}
 	err := k.read(doubled)
 	var p *Problem
 	if errors.As(err, &p) {
@@ -197,6 +204,11 @@ func (k *checking) take(p *part) error {
 			return err
 		}
 	}
+	for _, d := range p.digests {
+		if k.skip[first+d.row] == "" {
+			k.content.Write(d.is[:])
+		}
+	}
 	return nil
 }
 
@@ -266,9 +278,18 @@ func (k *checking) result() (*Checked, error) {
 	if k.problems.structure > 0 || k.problems.count > 0 && !k.Skip {
 		return nil, &FileError{Name: k.in.Name, Problems: k.problems.all(), Count: k.problems.count, Warnings: k.warnings.all()}
 	}
+	content := payout.Content{Rows: k.rows - skipped, LeftOut: skipped, Totals: totals}
+	if k.Content {
+		content.Sent = [32]byte(k.content.Sum(nil))
+		if skipped > 0 {
+			content.Lines = k.leftOutLines()
+		}
+		_, _ = hex.Decode(content.File[:], []byte(k.id))
+	}
 	return &Checked{
-		Name: k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
-		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), ToSend: toSend, Before: k.before,
+		Content: content,
+		Name:    k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
+		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), Largest: k.large, ToSend: toSend, Before: k.before,
 		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
 }

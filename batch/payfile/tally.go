@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"masspay/batch/result"
 	"masspay/payout"
@@ -14,7 +15,8 @@ import (
 type tally struct {
 	sums   map[string]*Spread // by currency
 	groups map[groupKey]*Group
-	last   *Group         // that was added to
+	last   *Group // that was added to
+	large  map[string][]Large
 	fresh  int            // the store does not know them
 	known  int            // it does, with the same content
 	unsent int            // of these, still to be sent
@@ -27,6 +29,30 @@ type Spread struct {
 	Rows        int
 	Minor       int64 // of all
 	Least, Most int64 // in minor units
+}
+
+// Large is one of the largest payouts of its currency.
+type Large struct {
+	Line      int
+	PaymentID string
+	Minor     int64
+	Masked    string // where the money goes
+}
+
+// maxLarge is how many of the largest payouts are shown, for each currency.
+const maxLarge = 5
+
+func (t *tally) addLarge(currency string, l Large) {
+	list := t.large[currency]
+	if len(list) == maxLarge && l.Minor <= list[maxLarge-1].Minor {
+		return
+	}
+	if t.large == nil {
+		t.large = map[string][]Large{}
+	}
+	l.PaymentID = strings.Clone(l.PaymentID) // it must not keep its piece alive
+	at, _ := slices.BinarySearchFunc(list, l.Minor, func(a Large, minor int64) int { return cmp.Or(cmp.Compare(minor, a.Minor), -1) })
+	t.large[currency] = slices.Insert(list, at, l)[:min(len(list)+1, maxLarge)]
 }
 
 // Group are the payouts of a project by one method, to one bank, in one currency.
@@ -51,6 +77,7 @@ const maxGroups = 500
 
 // add adds a row that is right; it reports whether the sum of its currency is possible.
 func (t *tally) add(d draft) bool {
+	t.addLarge(d.amount.Currency, Large{d.line, d.key.PaymentID, d.amount.Minor, d.masked})
 	return t.addGroup(Group{groupKey{d.key.ProjectID, d.method, d.bank, d.amount.Currency}, 1, d.amount.Minor}) &&
 		t.addSpread(Spread{d.amount.Currency, 1, d.amount.Minor, d.amount.Minor, d.amount.Minor})
 }
@@ -109,6 +136,11 @@ func (t *tally) mergeTally(later *tally) string {
 	for currency, s := range later.sums {
 		if !t.addSpread(*s) {
 			return currency
+		}
+	}
+	for currency, list := range later.large {
+		for _, l := range list {
+			t.addLarge(currency, l)
 		}
 	}
 	for _, g := range later.groups {

@@ -27,12 +27,13 @@ type part struct {
 	tally
 	long      map[int]longNumbers
 	twins     []likeness
-	alike     []likeness // of ids that can be written more plainly
-	any       bool       // a row is not empty
-	leading   Lines      // empty rows before the first that is not
-	empty     Lines      // empty rows behind the last that is not
-	conflicts []conflict // right by themselves, and known with other content
-	retries   []conflict // right by themselves, and perhaps paid already under another id
+	alike     []likeness  // of ids that can be written more plainly
+	any       bool        // a row is not empty
+	leading   Lines       // empty rows before the first that is not
+	empty     Lines       // empty rows behind the last that is not
+	digests   []rowDigest // of the rows that are right by themselves
+	conflicts []conflict  // right by themselves, and known with other content
+	retries   []conflict  // right by themselves, and perhaps paid already under another id
 }
 
 // full notes that a row is not empty: what is empty before it has a problem.
@@ -105,6 +106,10 @@ func (w *worker) check(p piece) (*part, error) {
 		if ok {
 			right = append(right, conflict{row: row, is: d})
 			keys = append(keys, d.key)
+			if w.k.Content {
+				w.buf = d.canonical(w.buf[:0])
+				out.digests = append(out.digests, rowDigest{row, Digest(d.method, w.buf)})
+			}
 		}
 	}
 	return out, w.lookUp(out, right, keys)

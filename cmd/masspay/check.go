@@ -75,6 +75,17 @@ func (a *app) check(ctx context.Context, path string, expect expectFlags, asJSON
 		return err
 	}
 	a.found(d, k)
+	if list, err := d.config.signers(); list != nil {
+		beside, err := approvalsBeside(path)
+		if err != nil {
+			return err
+		}
+		if j := d.config.judge(list, beside, k.Content); j.Missing != "" {
+			a.say("warning: run would stop: %s", j.Missing)
+		}
+	} else if err != nil {
+		a.say("warning: run would stop: %s", oneLine(explain(err).Error()))
+	}
 	if d.store == nil {
 		return nil
 	}
@@ -182,7 +193,7 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path stri
 		projects = func(uint32) bool { return true } // there is no list of them
 	}
 	limits, _ := c.Limits.rules() // validated before
-	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Lookalikes: c.Lookalikes.lookalikes(expect.accept), Skip: skip}).Check(ctx, in)
+	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Content: c.Approval.SignersFile != "" || expect.content, Lookalikes: c.Lookalikes.lookalikes(expect.accept), Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}

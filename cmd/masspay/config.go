@@ -20,6 +20,7 @@ type config struct {
 	Projects   []projectConfig  `yaml:"projects"`
 	Limits     limitsConfig     `yaml:"limits"`
 	Lookalikes lookalikesConfig `yaml:"lookalikes"`
+	Approval   approvalConfig   `yaml:"approval"`
 	Breakers   breakersConfig   `yaml:"breakers"`
 	Result     resultConfig     `yaml:"result"`
 	Store      storeConfig      `yaml:"store"`
@@ -115,6 +116,7 @@ func defaultConfig() config {
 		Result:     resultConfig{Mode: "0640"},
 		Lookalikes: lookalikesConfig{Twins: string(payfile.Warn), IDs: string(payfile.Warn)},
 		Breakers:   breakersConfig{DeclinedLeast: 20},
+		Approval:   approvalConfig{MaxAge: 72 * time.Hour},
 		Work:       workConfig{Shares: 2},
 		Callbacks:  callbacksConfig{Listen: "127.0.0.1:8080", Path: "/callbacks"},
 	}

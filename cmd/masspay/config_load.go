@@ -213,6 +213,7 @@ func (c *config) resolvePaths() {
 	}
 	abs(&c.Store.Marker)
 	abs(&c.Store.PasswordFile)
+	abs(&c.Approval.SignersFile)
 	for i := range c.Projects {
 		abs(&c.Projects[i].SecretFile)
 		abs(&c.Projects[i].PreviousSecretFile)

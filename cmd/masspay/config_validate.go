@@ -104,6 +104,8 @@ func (c *config) validate() (problems []string) {
 	problems = append(problems, wrong...)
 	problems = append(problems, c.Breakers.validate()...)
 	problems = append(problems, c.Lookalikes.validate()...)
+	_, wrong = c.Approval.policy()
+	problems = append(problems, wrong...)
 	for i, r := range c.Limits.Rules {
 		if r.Project != 0 && !c.hasProject(r.Project) {
 			bad("limits.rules[%d].project %d is not among the projects", i, r.Project)

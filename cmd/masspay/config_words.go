@@ -170,7 +170,7 @@ func wrongURL(value string) string {
 
 // tildes finds paths that only a shell would understand.
 func (c *config) tildes() (problems []string) {
-	paths := map[string]string{"store.path": c.Store.Path, "store.key_file": c.Store.KeyFile, "store.marker": c.Store.Marker, "store.password_file": c.Store.PasswordFile}
+	paths := map[string]string{"store.path": c.Store.Path, "store.key_file": c.Store.KeyFile, "store.marker": c.Store.Marker, "store.password_file": c.Store.PasswordFile, "approval.signers_file": c.Approval.SignersFile}
 	for i, p := range c.Projects {
 		paths[fmt.Sprintf("projects[%d].secret_file", i)] = p.SecretFile
 		paths[fmt.Sprintf("projects[%d].previous_secret_file", i)] = p.PreviousSecretFile

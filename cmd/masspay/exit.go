@@ -23,7 +23,7 @@ const (
 	exitFile        = 10  // the file has problems; nothing was sent
 	exitBusy        = 11  // the store is busy; nothing was sent by this run
 	exitConfig      = 12  // configuration, usage, missing or wrong store or key, or the gate refuses the project
-	exitHeld        = 13  // not to be sent now: paused, stopped by a breaker, or outside the hours; nothing was sent by this run
+	exitHeld        = 13  // not to be sent now: not released, paused, stopped by a breaker, or outside the hours; nothing was sent by this run
 	exitInterrupted = 130 // interrupted; safe to run again
 )
 

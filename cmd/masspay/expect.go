@@ -12,10 +12,11 @@ import (
 
 // expectFlags are the control totals, which check and run share.
 type expectFlags struct {
-	rows   int
-	totals []string
-	accept int  // look-alikes
-	writes bool // a sidecar is about to be written
+	rows    int
+	totals  []string
+	accept  int  // look-alikes
+	writes  bool // a sidecar is about to be written
+	content bool // the digest of what will be sent is wanted
 }
 
 func (e *expectFlags) register(c *cobra.Command) {

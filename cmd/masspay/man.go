@@ -45,6 +45,8 @@ var examples = map[string]string{
 	"log":       "masspay log --since 7d\nmasspay log --batch payouts.csv --json",
 	"retry":     "masspay retry payouts.csv -o again.csv\nmasspay check again.csv\nmasspay run again.csv -o again.result.csv",
 	"cancel":    "masspay cancel payouts.csv --row payment_47",
+	"approve":   "masspay approve payouts.csv\nmasspay approve payouts.csv --prepare --key payroll.key --yes",
+	"approvals": "masspay approvals payouts.csv",
 	"pause":     "masspay pause payouts.csv --reason 'wrong month'",
 	"resume":    "masspay resume payouts.csv",
 	"resolve":   "masspay resolve payment_47 --as seen --reason 'the platform confirmed the amount by telephone'",
@@ -70,7 +72,7 @@ const manExitCodes = `
 
 **12** configuration, usage, missing or wrong store or key, or the gate refuses the project
 
-**13** not to be sent now: paused, stopped by a breaker, or outside the hours; nothing was sent by this run
+**13** not to be sent now: not released, paused, stopped by a breaker, or outside the hours; nothing was sent by this run
 
 **130** interrupted; safe to run again
 `

@@ -44,10 +44,19 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 			printable(k.Name), count(k.ToSend.Rows, "payout"), money(k.ToSend), payout.FormatNumber(k.Before.Rows), payout.FormatNumber(k.Skipped))
 		return b, true, nil
 	}
+	var approvals []store.Approval
+	if c.Approval.SignersFile != "" {
+		if approvals, err = approvalsBeside(files[0]); err != nil {
+			return b, false, err
+		}
+	}
+	if err := a.released(c, files[0], files[0], approvals, k.Content); err != nil {
+		return b, false, err
+	}
 	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
 		return b, false, err
 	}
-	loaded, err := k.Load(ctx, s, in)
+	loaded, err := k.Load(ctx, s, in, approvals...)
 	if errors.Is(err, store.ErrLoaded) {
 		b, err = s.Batch(ctx, k.ID) // another process was quicker with the same file
 		return b, false, err
@@ -94,6 +103,9 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	}
 	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), named, count(b.Rows, "row"), what)
 	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
+		return err
+	}
+	if err := a.releasedBatch(ctx, c, s, b, path); err != nil {
 		return err
 	}
 	sum := tally(b)

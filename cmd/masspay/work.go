@@ -11,7 +11,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch"
+	"masspay/batch/payfile"
 	"masspay/gate"
+	"masspay/payout"
 	"masspay/store"
 	"masspay/work"
 )
@@ -118,6 +120,9 @@ type worker struct {
 	s      store.Store
 	client *gate.Client
 	log    *slog.Logger
+
+	mu       sync.Mutex
+	contents map[string]payout.Content // by batch, of what was made anew
 }
 
 // How long a turn stays for outcomes when it has nothing to send, and how soon and how late
@@ -146,6 +151,9 @@ func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done 
 	b, err := w.s.Batch(ctx, id)
 	if err != nil || b.Held != nil || b.Waiting() <= 0 {
 		return 0, err == nil, err
+	}
+	if released, err := w.released(ctx, b); err != nil || !released {
+		return latestTurn, false, err
 	}
 	g := w.c.Gate
 	log := w.log.With("batch", b.Short())
@@ -193,4 +201,32 @@ func (w *worker) after(ctx context.Context, id string, out batch.Ending) (next t
 		return 0, false, err
 	}
 	return min(max(time.Until(due), soonestTurn), latestTurn), false, nil
+}
+
+// released reports whether a batch is released by the approvals that it was loaded with. Its
+// content is made anew from what the store would send, once in the life of this process.
+func (w *worker) released(ctx context.Context, b store.Batch) (bool, error) {
+	list, err := w.c.signers()
+	if err != nil || list == nil || b.Unsent() == 0 {
+		return err == nil, err
+	}
+	w.mu.Lock()
+	about, known := w.contents[b.ID]
+	w.mu.Unlock()
+	if !known {
+		if about, err = payfile.ContentOf(ctx, w.s, b); err != nil {
+			return false, err
+		}
+		w.mu.Lock()
+		if w.contents == nil {
+			w.contents = map[string]payout.Content{}
+		}
+		w.contents[b.ID] = about
+		w.mu.Unlock()
+	}
+	j := w.c.judge(list, b.Approvals, about)
+	if j.Missing != "" {
+		w.log.Warn("not released", "batch", b.Short(), "missing", j.Missing)
+	}
+	return j.Missing == "", nil
 }
