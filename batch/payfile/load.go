@@ -70,23 +70,9 @@ func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 				return
 			}
 			for _, r := range rows {
-				skip := k.skip[number]
+				row, keep, err := k.asChecked(number, r)
 				number++
-				if number > k.Rows { // behind the end, as it was checked
-					if !emptyCells(r.Cells) {
-						yield(store.Row{}, fmt.Errorf("%w: line %d", ErrChanged, r.Line))
-						return
-					}
-					continue
-				}
-				switch {
-				case skip != "":
-					r.Row = store.Row{Line: r.Line, Cells: r.Cells, Skip: skip}
-				case r.wrong:
-					yield(store.Row{}, fmt.Errorf("%w: line %d", ErrChanged, r.Line))
-					return
-				}
-				if !yield(r.Row, nil) {
+				if (keep || err != nil) && !yield(row, err) || err != nil {
 					return
 				}
 			}
@@ -95,6 +81,23 @@ func (k *Checked) rows(in *Input) iter.Seq2[store.Row, error] {
 			yield(store.Row{}, ErrChanged)
 		}
 	}
+}
+
+// asChecked is a row as it was checked, by its number from 0. It is not kept where it was
+// empty at the end of the file.
+func (k *Checked) asChecked(number int, r loading) (row store.Row, keep bool, err error) {
+	switch skip := k.skip[number]; {
+	case number >= k.Rows: // behind the end, as it was checked
+		if !emptyCells(r.Cells) {
+			return row, false, fmt.Errorf("%w: line %d", ErrChanged, r.Line)
+		}
+		return row, false, nil
+	case skip != "":
+		return store.Row{Line: r.Line, Cells: r.Cells, Skip: skip}, true, nil
+	case r.wrong:
+		return row, false, fmt.Errorf("%w: line %d", ErrChanged, r.Line)
+	}
+	return r.Row, true, nil
 }
 
 // load makes rows of a piece.
