@@ -8,6 +8,10 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
+
+	"masspay/approve"
+	"masspay/batch/payfile"
 
 	"github.com/stretchr/testify/require"
 )
@@ -90,4 +94,26 @@ func TestSignatureVectors(t *testing.T) {
 		require.Equal(t, want, out.String(), v.ID)
 	}
 	require.Equal(t, 35, bodies)
+}
+
+// The sample of an approval is one of the sample file, by ssh-keygen.
+func TestSampleApproval(t *testing.T) {
+	t.Parallel()
+	read := func(name string) []byte {
+		text, err := os.ReadFile("../../samples/approvals/" + name)
+		require.NoError(t, err)
+		return text
+	}
+	list, err := approve.ParseSigners(read("signers"))
+	require.NoError(t, err)
+	name := "kyrgyzstan.csv.bob@example.com" + approvalSuffix
+	v, err := list.Verify(approve.Approval{Name: name, Statement: read(name), Signature: read(name + signatureSuffix)}, time.Now())
+	require.NoError(t, err)
+	in, err := payfile.Open("../../samples/kyrgyzstan.csv", nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, in.Close()) }()
+	k, err := (&payfile.Checker{Store: payfile.NothingKnown(), Projects: func(uint32) bool { return true }, Content: true}).Check(t.Context(), in)
+	require.NoError(t, err)
+	require.True(t, v.About(k.Content), "what is sent of a file has changed: approvals of before do not count any more")
+	require.Equal(t, "bob@example.com", v.Person)
 }

@@ -27,7 +27,7 @@ import (
 )
 
 var (
-	nights    = flag.Int("nights", 0, "how many nights TestNights plays (default 6, fewer with -short)")
+	nights    = flag.Int("nights", 0, "how many nights TestNights plays (default 30, fewer with -short)")
 	nightSeed = flag.Uint64("nights.seed", 0, "seed of TestNights (default: the time)")
 )
 
@@ -50,7 +50,7 @@ func TestNights(t *testing.T) {
 	t.Parallel()
 	n := *nights
 	if n <= 0 {
-		n = 6
+		n = 30
 		if testing.Short() {
 			n = 2
 		}
@@ -78,7 +78,7 @@ func TestNights(t *testing.T) {
 			}
 		}
 	})
-	limit := make(chan struct{}, 4)
+	limit := make(chan struct{}, 6)
 	t.Run("nights", func(t *testing.T) {
 		for i := range n {
 			t.Run(fmt.Sprint("night=", i), func(t *testing.T) {
