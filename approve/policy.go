@@ -30,14 +30,15 @@ type Judgement struct {
 	Prepared []string // persons that say that they made it
 	OneOf    []string // one of these must release, and none does
 	Missing  string   // what is missing, in words; "": nothing
-	Ignored  []string // approvals that do not count, and why
+	Counted  []int    // which approvals count
+	Ignored  []string // those that do not, and why
 }
 
 // Judge holds approvals against the policy: who releases this content, and nothing else, by
 // keys that count now. Whoever prepared a file does not release it.
 func (p Policy) Judge(l Signers, approvals []Approval, about payout.Content, now time.Time) Judgement {
 	var j Judgement
-	for _, a := range approvals {
+	for i, a := range approvals {
 		v, err := l.Verify(a, now)
 		switch {
 		case err != nil:
@@ -52,6 +53,7 @@ func (p Policy) Judge(l Signers, approvals []Approval, about payout.Content, now
 			j.Ignored = append(j.Ignored, fmt.Sprintf("%s does not count: %v", a.Name, err))
 			continue
 		}
+		j.Counted = append(j.Counted, i)
 		list := &j.Have
 		if v.Role == payout.Prepares {
 			list = &j.Prepared

@@ -57,6 +57,9 @@ func ParseSigners(text []byte) (list Signers, err error) {
 				if bytes.Equal(before.Key.Marshal(), s.Key.Marshal()) {
 					why = fmt.Sprintf("the key is on line %d, too: with one key, one person could sign as two", before.line)
 				}
+				if before.Person != s.Person && strings.EqualFold(before.Person, s.Person) {
+					why = fmt.Sprintf("%s is %s on line %d: are they one person? Write them alike", s.Person, before.Person, before.line)
+				}
 			}
 		}
 		if why != "" {

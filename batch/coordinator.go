@@ -123,18 +123,27 @@ func (c *coordinator) pause() (first bool) { return c.stop(true) }
 func (c *coordinator) stop(paused bool) (first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if first = !c.halted; first {
+	switch {
+	case !c.halted:
 		c.halted, c.paused = true, paused
 		close(c.stopped)
+		return true
+	case c.paused && !paused: // what stops the run for good came while it was paused
+		c.paused = false
+		return true
 	}
-	return first
+	return false
 }
 
-// resume lets a run send again that was paused.
-func (c *coordinator) resume() {
+// resume lets a run send again that is paused, and reports whether it is.
+func (c *coordinator) resume() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.paused {
+		return false
+	}
 	c.halted, c.paused, c.idle, c.stopped = false, false, false, make(chan struct{})
+	return true
 }
 
 func (c *coordinator) isPaused() bool {

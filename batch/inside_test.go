@@ -68,3 +68,22 @@ func TestNotSeenCountsFromTheQuestion(t *testing.T) {
 		require.Equal(t, time.Minute, since)
 	})
 }
+
+// What stops a run for good is not forgotten because it comes while the batch is paused.
+func TestStopWhilePaused(t *testing.T) {
+	t.Parallel()
+	r := &running{Runner: &Runner{}, state: newCoordinator(time.Now())}
+	require.True(t, r.state.pause())
+	require.False(t, r.state.pause())
+	r.stop(&r.out.NoMoney, "the balance does not cover it")
+	require.Equal(t, "the balance does not cover it", r.out.NoMoney)
+	require.False(t, r.state.isPaused())
+	require.False(t, r.state.resume())
+	require.True(t, r.state.isHalted())
+	require.NotEmpty(t, r.state.takeHoldReason())
+
+	r = &running{Runner: &Runner{}, state: newCoordinator(time.Now())}
+	require.True(t, r.state.pause())
+	require.True(t, r.state.resume())
+	require.False(t, r.state.isHalted())
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,6 +36,7 @@ type Runner struct {
 	By          string        // who runs it, as user@host
 	Until       time.Time     // when sending ends; zero: never
 	Breaker     Breaker       // when so much goes wrong that a person must look
+	Since       *Verdicts     // from where on the breaker counts; nil: from this run on
 	KeepHold    bool          // what stopped an earlier run stops this one, too: a person begins a run, and no person a turn
 
 	// Others makes a client for another gate, by its identity, to poll what was sent
@@ -73,7 +75,7 @@ type Ending struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
-	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now())}
+	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now()), since: r.Since}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Ending{}, err
 	}
@@ -132,6 +134,8 @@ type running struct {
 	streak    failureStreak
 	budget    retryBudget
 	pausedBy  atomic.Pointer[string] // why sending stopped until a person lets the batch go
+	mu        sync.Mutex
+	since     *Verdicts // from where on the breaker counts; nil: not known yet
 	composers composers
 	pings     int       // in vain, of whoever claims
 	elsewhere elsewhere // of whoever looks whether the run is done

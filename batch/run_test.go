@@ -277,10 +277,17 @@ func TestBreaker(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, store.HeldByBreaker, is.Held.Kind)
 	require.Zero(t, w.run(b).Sent, "another run does not lift it")
+
+	// A person lets it go: what was declined before does not count again.
+	_, err = w.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
+	require.NoError(t, err)
+	again := w.run(b)
+	require.Contains(t, again.Held, "breakers.declined_percent")
+	require.GreaterOrEqual(t, again.Sent, 10)
 	breaker = batch.Breaker{DeclinedPercent: 60, DeclinedLeast: 10}
 	_, err = w.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
 	require.NoError(t, err)
-	require.Equal(t, 300-out.Sent, w.run(b).Sent)
+	require.Equal(t, 300-out.Sent-again.Sent, w.run(b).Sent)
 }
 
 // Sending ends when it is to end, and another run goes on.

@@ -17,20 +17,30 @@ type Breaker struct {
 	Hold            bool // what stops a run for a reason that concerns all holds the batch, too, until a person lets it go
 }
 
-// trips says why a batch is to be held, "" where it is not.
-func (k Breaker) trips(counts []store.Count) string {
-	if k.DeclinedPercent <= 0 {
-		return ""
-	}
-	verdicts, bad := 0, 0
+// Verdicts are how many payouts of a batch have an outcome, and how many of these are
+// declined or rejected.
+type Verdicts struct{ All, Bad int }
+
+// VerdictsOf counts the verdicts of a batch.
+func VerdictsOf(counts []store.Count) (v Verdicts) {
 	for _, c := range counts {
 		switch c.State {
 		case payout.StateDeclined, payout.StateRejected:
-			bad += c.N
-			verdicts += c.N
+			v.Bad += c.N
+			v.All += c.N
 		case payout.StatePaid, payout.StatePartial, payout.StateReturned:
-			verdicts += c.N
+			v.All += c.N
 		}
+	}
+	return v
+}
+
+// trips says why a batch is to be held, "" where it is not: by what came since a person let
+// it go, or since the run began.
+func (k Breaker) trips(now, since Verdicts) string {
+	verdicts, bad := now.All-since.All, now.Bad-since.Bad
+	if k.DeclinedPercent <= 0 {
+		return ""
 	}
 	if verdicts == 0 || verdicts < k.DeclinedLeast || bad*100 <= verdicts*k.DeclinedPercent {
 		return ""
@@ -64,12 +74,31 @@ func (r *running) watch(ctx context.Context) error {
 			r.isHeld(*b.Held)
 			continue
 		}
-		if why := r.Breaker.trips(b.Counts); why != "" {
+		if why := r.Breaker.trips(VerdictsOf(b.Counts), r.counted(b)); why != "" {
 			if err := unlessBusy(r.Store.Hold(ctx, r.batch, store.Hold{Kind: store.HeldByBreaker, Reason: why, By: r.By, At: time.Now().UTC()})); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// counted is from where on the breaker counts.
+func (r *running) counted(b store.Batch) Verdicts {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.since == nil {
+		now := VerdictsOf(b.Counts)
+		r.since = &now
+	}
+	return *r.since
+}
+
+// begins notes from where on the breaker counts.
+func (r *running) begins(b store.Batch) {
+	now := VerdictsOf(b.Counts)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.since = &now
 }
 
 // endInTime stops the sending when it is to end.
@@ -105,9 +134,11 @@ func (r *running) submitUnlessHeld(ctx context.Context) error {
 		if !r.state.isPaused() || !r.letGo(ctx) {
 			return nil
 		}
-		r.notify("the batch is let go: sending goes on")
+		if !r.state.resume() {
+			return nil
+		}
 		r.pausedBy.Store(nil)
-		r.state.resume()
+		r.notify("the batch is let go: sending goes on")
 	}
 }
 
@@ -121,8 +152,12 @@ func (r *running) letGo(ctx context.Context) bool {
 			return false
 		case <-tick.C:
 		}
+		if !r.state.isPaused() {
+			return false // it was stopped for good meanwhile
+		}
 		b, err := r.Store.Batch(ctx, r.batch)
 		if err == nil && b.Held == nil && (r.Until.IsZero() || time.Now().Before(r.Until)) {
+			r.begins(b)
 			return true
 		}
 	}

@@ -169,6 +169,9 @@ func (k *checking) take(p *part) error {
 		k.empty.merge(p.leading)
 		k.problems.empty(k.empty)
 		for i := range k.empty.N {
+			if !k.Skip {
+				break // the file is refused
+			}
 			k.skip[first+p.leading.N-1-i] = emptyRow
 		}
 		k.empty = p.empty

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"masspay/gate"
@@ -216,7 +216,7 @@ func (f *fixer) row(line int, cells []string) {
 		}
 		cells[i] = to
 		shown := Change{Line: line, Column: column, From: is, To: to}
-		if payout.Personal(column) {
+		if mayBePersonal(column, is) {
 			shown.From, shown.To = payout.Mask(is), payout.Mask(to)
 		}
 		f.changed(shown)
@@ -228,16 +228,25 @@ func untouched(column string) bool {
 	return column == gate.ColAmount || column == gate.ColPaymentID || strings.HasSuffix(column, ".id") || strings.HasSuffix(column, "_id") && column != gate.ColProject
 }
 
-// phoneDigits is a phone number without what people write between its digits; what has
-// anything else in it stays as it is.
+// writtenPhone is a phone number as people write it: groups of digits with one space or
+// hyphen between, and at most one of them in brackets, which is no 0 that is left out abroad.
+var writtenPhone = regexp.MustCompile(`^\+?[0-9]{1,4}(?:[ \x{a0}-]?\([1-9][0-9]{1,4}\))?(?:[ \x{a0}-]?[0-9]{2,})*$`)
+
+// phoneDigits is a phone number without what people write between its digits; what may be
+// anything else stays as it is.
 func phoneDigits(v string) string {
+	written := strings.TrimPrefix(strings.TrimSpace(v), "'")
+	if !writtenPhone.MatchString(written) || date.MatchString(written) {
+		return v
+	}
 	plain := strings.Map(func(c rune) rune {
-		if unicode.IsSpace(c) || strings.ContainsRune("+-.()'’\u202f\u200b\u2011\u2013", c) {
+		if c < '0' || c > '9' {
 			return -1
 		}
 		return c
-	}, v)
-	if !allDigits(plain) || len(plain) < 7 || scientificNotation(v) || strings.Contains(strings.TrimLeft(v, " +'"), "+") {
+	}, written)
+	const least, most, kyrgyz = 9, 15, 12
+	if len(plain) < least || len(plain) > most || strings.HasPrefix(plain, "996") && len(plain) != kyrgyz {
 		return v
 	}
 	return plain

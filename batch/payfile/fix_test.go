@@ -47,6 +47,21 @@ func TestFix(t *testing.T) {
 		require.Len(t, changes, 1, tt.name)
 		require.Contains(t, changes[0], tt.says, tt.name)
 	}
+	for is, to := range map[string]string{
+		"+996 (555) 12-34-20": "996555123420", "'996555123420": "996555123420", "996 555 12 34 20": "996555123420", "99655512-34-20": "996555123420", "+7 916 123-45-67": "79161234567",
+		// Whatever may be something else stays.
+		"99655110372.5": "", "996555123420.0": "", "+44 (0)20 7946 0958": "", "996551103-727 996551": "", "2026-11-26": "", "12.11.2026": "", "996 555 12 34 2": "", "+996+555123420": "",
+		"996555123420,": "", "(996) 555 123420": "", "12-34": "", "996--555123420": "", "996 5 5 5 1 2 3 4 2 0": "", "996555123420 x": "",
+	} {
+		got, _ := fixed(t, strings.Replace(good, "996555123420", is, 1))
+		if to == "" {
+			to = is
+		}
+		require.Contains(t, strings.ReplaceAll(got, `"`, ""), ";"+to+";", is)
+	}
+	_, shifted := fixed(t, strings.Replace(good, ";KGS;", "; 996551103727;", 1))
+	require.Equal(t, []string{`line 2: payment.currency " 996***727" -> "996***27"`}, shifted, "nobody's number is shown because it is in the wrong column")
+
 	// What may be meant, or has more than one reading, stays; the check tells.
 	for name, cell := range map[string][2]string{
 		"an amount": {";100;", "; 100 ;"}, "an amount with a point": {";100;", ";1.00;"}, "an id": {";p1;", "; p1;"}, "a name": {";Aibek;", "; Aibek;"},

@@ -2,12 +2,14 @@ package payfile
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"masspay/gate"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Limits are what a finance team lets be paid. They hold for a file as a whole, so that no
@@ -67,8 +69,12 @@ func (r *rules) limited(d *draft) {
 	if len(l.Methods) > 0 && !slices.Contains(l.Methods, d.method) {
 		refuse(gate.ColMethod, d.method, "limits.methods", "not among the methods that may be used")
 	}
-	if len(l.Banks) > 0 && d.bank != "" && !slices.Contains(l.Banks, d.bank) {
+	switch {
+	case len(l.Banks) == 0 || slices.Contains(l.Banks, d.bank):
+	case d.bank != "":
 		refuse(gate.ColBank, d.bank, "limits.banks", "not among the banks that may be used")
+	case !slices.Contains(l.Methods, d.method): // a method that is allowed by its name may name its bank otherwise, or none
+		refuse(gate.ColBank, "", "limits.banks", "no bank is named here, and only some may be used; or allow the method by its name, in limits.methods")
 	}
 	i, rule := l.rule(d.key.ProjectID, d.method, d.amount.Currency)
 	if rule == nil {
@@ -115,4 +121,38 @@ func projectName(p uint32) string {
 		return ""
 	}
 	return fmt.Sprintf("project %d", p)
+}
+
+// Loaded holds a batch that is loaded against the limits, as they are now: every payout of it
+// that may still be sent, and the sums of all. It returns a *FileError.
+func (l *Limits) Loaded(ctx context.Context, s store.Store, b store.Batch) error {
+	var found problems
+	var t tally
+	r := newRules(b.Columns, nil, &found, &warnings{})
+	r.limits = l
+	for line, err := range s.Lines(ctx, b.ID) {
+		if err != nil {
+			return err
+		}
+		p := &line.Payout
+		if line.Skip != "" || p.State == payout.StateCancelled {
+			continue
+		}
+		d := draft{line: line.Line, key: p.Key, method: p.Method, amount: p.Amount}
+		if r.bankAt >= 0 {
+			d.bank = line.Cells[r.bankAt]
+		}
+		if p.State == payout.StateNew || p.State == payout.StateSending || p.State == payout.StateUnknown {
+			r.limited(&d)
+		}
+		t.add(d)
+	}
+	sums, _ := l.file(t.groupList())
+	for _, p := range sums {
+		found.add(p)
+	}
+	if found.count == 0 {
+		return nil
+	}
+	return &FileError{Name: b.Name, Problems: found.all(), Count: found.count}
 }

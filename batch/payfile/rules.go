@@ -3,6 +3,7 @@ package payfile
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"masspay/gate"
@@ -159,9 +160,15 @@ func (r *rules) problem(line int, column, value, text string) {
 	r.problems.add(newProblem(line, column, value, text))
 }
 
+// mayBePersonal reports whether a value may say who somebody is: by its column, or because
+// the cells of its row have shifted.
+func mayBePersonal(column, value string) bool {
+	return payout.Personal(column) || !looksRight(column, strings.TrimSpace(value))
+}
+
 // newProblem is a problem of a cell, whose value is masked where it may be personal.
 func newProblem(line int, column, value, text string) Problem {
-	if value != "" && (payout.Personal(column) || !looksRight(column, value)) {
+	if value != "" && mayBePersonal(column, value) {
 		value = payout.Mask(value)
 	}
 	if c := []rune(value); len(c) > 60 {

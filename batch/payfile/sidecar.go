@@ -2,9 +2,9 @@ package payfile
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
-	"io"
-	"os"
+	"io/fs"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -37,12 +37,13 @@ const maxSidecar = 4 << 10
 // where there is none, and a *FileError for one that cannot be read as one.
 func OpenSidecar(path string) (*Sidecar, error) {
 	name := SidecarName(path)
-	f, err := os.Open(name) //nolint:gosec // beside the file that the user named
-	if err != nil {
-		return nil, err
+	if path == "-" {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist} // nothing lies beside it
 	}
-	defer func() { _ = f.Close() }()
-	text, err := io.ReadAll(io.LimitReader(f, maxSidecar+1))
+	text, err := ReadSmall(name, maxSidecar)
+	if errors.Is(err, ErrNotSmall) {
+		return nil, &FileError{Name: filepath.Base(name), Problems: []Problem{{Text: err.Error(), structure: true}}, Count: 1}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -56,10 +57,6 @@ func OpenSidecar(path string) (*Sidecar, error) {
 func (s *Sidecar) parse(text string) (problems []Problem) {
 	bad := func(line int, format string, args ...any) {
 		problems = append(problems, Problem{Line: line, Text: fmt.Sprintf(format, args...), structure: true})
-	}
-	if len(text) > maxSidecar {
-		bad(0, "longer than %d bytes: it is no file of control totals", maxSidecar)
-		return problems
 	}
 	line := 0
 	for l := range strings.Lines(text) {

@@ -52,6 +52,8 @@ func looksRight(column, value string) bool {
 		lower := strings.ToLower(value)
 		return (value == lower || Nearest(lower, append(gate.Methods(), "payout"), 3) != "") &&
 			!strings.ContainsAny(value, "@ ") && !longDigits.MatchString(value)
+	case gate.ColBank:
+		return !strings.ContainsAny(value, "@ ") && !longDigits.MatchString(value)
 	case gate.ColCurrency:
 		return len(value) <= 5
 	case gate.ColAmount:

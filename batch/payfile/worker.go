@@ -37,13 +37,16 @@ type part struct {
 }
 
 // full notes that a row is not empty: what is empty before it has a problem.
-func (p *part) full(row int) {
+func (p *part) full(row int, skip bool) {
 	if !p.any {
 		p.any, p.leading, p.empty = true, p.empty, Lines{} // what comes before is known later
 		return
 	}
 	p.problems.empty(p.empty)
 	for i := range p.empty.N {
+		if !skip {
+			break // the file is refused
+		}
 		p.skip[row-1-i] = emptyRow
 	}
 	p.empty = Lines{}
@@ -80,7 +83,7 @@ func (w *worker) check(p piece) (*part, error) {
 		row := out.rows
 		out.rows++
 		if in.bad != nil {
-			out.full(row)
+			out.full(row, w.k.Skip)
 			out.problems.add(*in.bad)
 			continue
 		}
@@ -88,7 +91,7 @@ func (w *worker) check(p piece) (*part, error) {
 			out.empty.add(in.line, in.line) // perhaps nothing follows
 			continue
 		}
-		out.full(row)
+		out.full(row, w.k.Skip)
 		before := out.problems.count
 		out.problems.mark()
 		d, ok := w.rules.check(in)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"masspay/approve"
@@ -76,7 +77,7 @@ func (c *config) signers() (approve.Signers, error) {
 			return nil, err
 		}
 	}
-	text, err := os.ReadFile(path) //nolint:gosec // the configured path
+	text, err := payfile.ReadSmall(path, 1<<20)
 	if err != nil {
 		return nil, failf(exitConfig, "put back the list of who may sign", "approval.signers_file: %w; nothing was sent", err)
 	}
@@ -94,13 +95,39 @@ func (c *config) signers() (approve.Signers, error) {
 	return list, nil
 }
 
-// notForOthers refuses a file that others than its owner can change: who may, sets the policy.
+// notForOthers refuses a file that others than its owner and root can change or replace: who
+// may, sets the policy.
 func notForOthers(what, path string) error {
-	st, err := os.Stat(path)
-	if err != nil || st.Mode().Perm()&0o022 == 0 {
-		return nil //nolint:nilerr // whoever opens it will say what is wrong
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return err
 	}
-	return failf(exitConfig, "chmod go-w "+shellWord(path), "%s %s can be changed by others than its owner (mode %04o), who could release payouts; nothing was sent", what, path, st.Mode().Perm())
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		real = path // whoever opens it will say what is wrong
+	}
+	for _, at := range append(upwards(path), upwards(real)...) {
+		st, err := os.Stat(at)
+		if err != nil {
+			continue // the same
+		}
+		sticky := st.IsDir() && st.Mode()&fs.ModeSticky != 0
+		if st.Mode().Perm()&0o022 != 0 && !sticky {
+			return failf(exitConfig, "chmod go-w "+shellWord(at), "%s %s can be changed by others than its owner (%s has mode %04o), who could release payouts; nothing was sent", what, path, at, st.Mode().Perm())
+		}
+		if of, ok := st.Sys().(*syscall.Stat_t); ok && of.Uid != 0 && int(of.Uid) != os.Geteuid() {
+			return failf(exitConfig, "chown root "+shellWord(at), "%s %s can be changed by the owner of %s, who could release payouts; nothing was sent", what, path, at)
+		}
+	}
+	return nil
+}
+
+// upwards are a file and all folders that it is in.
+func upwards(path string) (all []string) {
+	for ; path != filepath.Dir(path); path = filepath.Dir(path) {
+		all = append(all, path)
+	}
+	return append(all, path)
 }
 
 // The files of an approval lie beside the file of payouts: FILE.PERSON.approval, and its
@@ -109,7 +136,7 @@ const (
 	approvalSuffix  = ".approval"
 	signatureSuffix = ".sig"
 	maxApprovals    = 100
-	maxApprovalSize = 64 << 10
+	maxApprovalSize = 16 << 10 // bytes of a statement, and of a signature
 )
 
 // approvalsBeside are those that lie beside a file.
@@ -127,15 +154,17 @@ func approvalsBeside(path string) (all []store.Approval, err error) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if !strings.HasPrefix(name, base+".") || !strings.HasSuffix(name, approvalSuffix) || len(all) == maxApprovals {
+		if !strings.HasPrefix(name, base+".") || !strings.HasSuffix(name, approvalSuffix) {
 			continue
+		}
+		if len(all) == maxApprovals {
+			return nil, failf(exitConfig, "remove those that do not count: masspay approvals names them", "there are more than %d files %s.*%s; nothing was sent", maxApprovals, base, approvalSuffix)
 		}
 		a := store.Approval{Name: name}
 		if a.Statement, err = small(filepath.Join(folder, name)); err != nil {
 			return nil, err
 		}
-		a.Signature, err = small(filepath.Join(folder, name+signatureSuffix))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if a.Signature, err = small(filepath.Join(folder, name+signatureSuffix)); err != nil {
 			return nil, err
 		}
 		all = append(all, a)
@@ -143,16 +172,14 @@ func approvalsBeside(path string) (all []store.Approval, err error) {
 	return all, nil
 }
 
-// small reads a file that cannot be large.
+// small reads a part of an approval. What is missing, too long or no file is empty: it does
+// not count.
 func small(path string) ([]byte, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return nil, err
+	text, err := payfile.ReadSmall(path, maxApprovalSize)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, payfile.ErrNotSmall) {
+		return nil, nil
 	}
-	if !st.Mode().IsRegular() || st.Size() > maxApprovalSize {
-		return []byte{}, nil // it is none
-	}
-	return os.ReadFile(path) //nolint:gosec // beside the file that the user named
+	return text, err
 }
 
 // judge holds approvals against the policy, as it and the list of signers are now.
@@ -165,12 +192,12 @@ func (c *config) judge(list approve.Signers, approvals []store.Approval, about p
 	return policy.Judge(list, all, about, time.Now())
 }
 
-// released refuses a file that not enough persons have released. who is the file or batch,
-// and path where approvals are looked for, "": nowhere.
-func (a *app) released(c *config, who, path string, approvals []store.Approval, about payout.Content) error {
+// released refuses a file that not enough persons have released, and returns the approvals
+// that count. who is the file or batch, and path where approvals are looked for, "": nowhere.
+func (a *app) released(c *config, who, path string, approvals []store.Approval, about payout.Content) (count []store.Approval, err error) {
 	list, err := c.signers()
 	if err != nil || list == nil {
-		return err
+		return nil, err
 	}
 	j := c.judge(list, approvals, about)
 	for _, text := range j.Ignored {
@@ -178,24 +205,45 @@ func (a *app) released(c *config, who, path string, approvals []store.Approval, 
 	}
 	if j.Missing == "" {
 		a.say("released by %s", strings.Join(j.Have, ", "))
-		return nil
+		for _, i := range j.Counted {
+			count = append(count, approvals[i])
+		}
+		return count, nil
 	}
 	hint := "somebody who may release it, and has not yet: masspay approve " + shellWord(who)
 	if path == "" {
 		hint = "the file it came from, with its approvals beside it: masspay run FILE -o RESULT.csv"
 	}
-	return failf(exitHeld, hint, "%s: %s; nothing was sent", printable(who), j.Missing)
+	return nil, failf(exitHeld, hint, "%s: %s; nothing was sent", printable(who), j.Missing)
 }
 
-// releasedBatch is released for a batch that is loaded: its content is made anew from what
-// the store would send.
-func (a *app) releasedBatch(ctx context.Context, c *config, s store.Store, b store.Batch, path string) error {
-	if c.Approval.SignersFile == "" || b.Unsent() == 0 {
+// sendable is how many payouts of a batch are not sent, or may turn out not to be.
+func sendable(b store.Batch) int {
+	return b.Unsent() + b.InState(payout.StateSending) + b.InState(payout.StateUnknown)
+}
+
+// mayStillBeSent holds a batch that is loaded against the limits and the approvals, as they
+// are now. Its content is made anew from what the store would send. For other machines only
+// those approvals count that it was loaded with.
+func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b store.Batch, path string, others bool) error {
+	if sendable(b) == 0 {
 		return nil
 	}
-	beside, err := approvalsBeside(path)
-	if err != nil {
-		return err
+	if limits, _ := c.Limits.rules(); limits != nil {
+		if err := limits.Loaded(ctx, s, b); err != nil {
+			return err
+		}
+	}
+	if c.Approval.SignersFile == "" {
+		return nil
+	}
+	approvals := slices.Clone(b.Approvals)
+	if !others {
+		beside, err := approvalsBeside(path)
+		if err != nil {
+			return err
+		}
+		approvals = append(approvals, beside...)
 	}
 	about, err := payfile.ContentOf(ctx, s, b)
 	if err != nil {
@@ -205,5 +253,6 @@ func (a *app) releasedBatch(ctx context.Context, c *config, s store.Store, b sto
 	if who == "" {
 		who = "batch " + b.Short()
 	}
-	return a.released(c, who, path, append(slices.Clone(b.Approvals), beside...), about)
+	_, err = a.released(c, who, path, approvals, about)
+	return err
 }

@@ -2,10 +2,14 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"iter"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,9 +133,65 @@ func TestApprovalsBeside(t *testing.T) {
 	require.Equal(t, []store.Approval{
 		{Name: "pay.csv.bob.approval", Statement: []byte("one"), Signature: []byte("sig")},
 		{Name: "pay.csv.eve.approval", Statement: []byte("no signature")},
-		{Name: "pay.csv.huge.approval", Statement: []byte{}},
+		{Name: "pay.csv.huge.approval"},
 	}, all)
+	require.NoError(t, syscall.Mkfifo(filepath.Join(folder, "pay.csv.pipe.approval"), 0o600))
+	all, err = approvalsBeside(filepath.Join(folder, "pay.csv"))
+	require.NoError(t, err, "a pipe is not waited for")
+	require.Len(t, all, 4)
+	for i := range maxApprovals {
+		write(fmt.Sprintf("pay.csv.%d.approval", i), "junk")
+	}
+	_, err = approvalsBeside(filepath.Join(folder, "pay.csv"))
+	require.ErrorContains(t, err, "there are more than 100 files")
 	all, err = approvalsBeside("-")
 	require.NoError(t, err)
 	require.Empty(t, all)
+}
+
+// What is in doubt may turn out to be unsent, and is sent by the same run: it is held against
+// limits and approvals like what is not sent yet.
+func TestSendable(t *testing.T) {
+	t.Parallel()
+	for _, state := range payout.States {
+		b := store.Batch{Rows: 2, Counts: []store.Count{{State: state, N: 2}}}
+		want := 0
+		if state == payout.StateNew || state == payout.StateSending || state == payout.StateUnknown {
+			want = 2
+		}
+		require.Equal(t, want, sendable(b), "%v", state)
+	}
+
+	// A batch of which all is in doubt, and nothing was released.
+	folder := t.TempDir()
+	signers := filepath.Join(folder, "signers")
+	text, err := os.ReadFile("../../samples/approvals/signers")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(signers, text, 0o600))
+	c := defaultConfig()
+	c.Approval = approvalConfig{SignersFile: signers, Rules: []approvalRuleConfig{{UpTo: "500000.00KGS", Signers: 1}}}
+	o := bolt.Options{Path: filepath.Join(folder, "masspay.db"), Key: seal.NewKey()}
+	require.NoError(t, bolt.Create(t.Context(), o))
+	s, err := bolt.Open(t.Context(), o)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, s.Close()) }()
+	in, err := payfile.Open("../../samples/kyrgyzstan.csv", nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, in.Close()) }()
+	k, err := (&payfile.Checker{Store: s, Projects: func(uint32) bool { return true }}).Check(t.Context(), in)
+	require.NoError(t, err)
+	l, err := k.Load(t.Context(), s, in)
+	require.NoError(t, err)
+	b := l.Batch
+	b.Counts = []store.Count{{State: payout.StateUnknown, N: 50}}
+	a := &app{w: world{stderr: io.Discard, stdout: io.Discard}}
+	var f *failure
+	require.ErrorAs(t, a.mayStillBeSent(t.Context(), &c, s, b, "", false), &f)
+	require.Equal(t, exitHeld, f.code)
+	w := &worker{c: &c, s: s, log: slog.New(slog.DiscardHandler), looked: map[string]looked{}}
+	allowed, err := w.allowed(t.Context(), b)
+	require.NoError(t, err)
+	require.False(t, allowed)
+	b.Counts[0].State = payout.StateAccepted
+	require.NoError(t, a.mayStillBeSent(t.Context(), &c, s, b, "", false))
 }

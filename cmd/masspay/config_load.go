@@ -117,6 +117,10 @@ func overlay(v reflect.Value, prefix string, env map[string]string) (problems []
 		if !ok {
 			continue
 		}
+		if strings.HasPrefix(name, "MASSPAY_APPROVAL_") {
+			problems = append(problems, name+": who must release a file is not said by the environment; write it into the configuration file")
+			continue
+		}
 		if err := set(f, text); err != nil {
 			problems = append(problems, fmt.Sprintf("%s: %v", name, err))
 		}

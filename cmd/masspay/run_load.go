@@ -50,7 +50,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 			return b, false, err
 		}
 	}
-	if err := a.released(c, files[0], files[0], approvals, k.Content); err != nil {
+	if approvals, err = a.released(c, files[0], files[0], approvals, k.Content); err != nil {
 		return b, false, err
 	}
 	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
@@ -105,7 +105,7 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
 		return err
 	}
-	if err := a.releasedBatch(ctx, c, s, b, path); err != nil {
+	if err := a.mayStillBeSent(ctx, c, s, b, path, f.detach); err != nil {
 		return err
 	}
 	sum := tally(b)

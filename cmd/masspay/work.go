@@ -66,7 +66,7 @@ func (a *app) work(ctx context.Context) error {
 			return err
 		}
 	}
-	w := &worker{c: c, s: a.engine(s), client: client, log: a.log()}
+	w := &worker{c: c, s: a.engine(s), client: client, log: a.log(), looked: map[string]looked{}}
 	o.Shares, o.Drain, o.Turn, o.Open, o.Log = c.Work.Shares, c.Gate.Timeout+5*time.Second, w.turn, w.open, quieter(w.log)
 	w.log.Info("working", "store", c.Store.name(), "gate", client.Identity(), "shares", c.Work.Shares, "version", version)
 	err = work.Run(ctx, o)
@@ -121,8 +121,8 @@ type worker struct {
 	client *gate.Client
 	log    *slog.Logger
 
-	mu       sync.Mutex
-	contents map[string]payout.Content // by batch, of what was made anew
+	mu     sync.Mutex
+	looked map[string]looked // by batch
 }
 
 // How long a turn stays for outcomes when it has nothing to send, and how soon and how late
@@ -150,9 +150,13 @@ func (w *worker) open(ctx context.Context) (ids []string, err error) {
 func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done bool, err error) {
 	b, err := w.s.Batch(ctx, id)
 	if err != nil || b.Held != nil || b.Waiting() <= 0 {
+		if b.Held.Lasting() {
+			w.forget(id) // the breaker counts anew when a person lets it go
+		}
 		return 0, err == nil, err
 	}
-	if released, err := w.released(ctx, b); err != nil || !released {
+	allowed, err := w.allowed(ctx, b)
+	if err != nil {
 		return latestTurn, false, err
 	}
 	g := w.c.Gate
@@ -162,10 +166,13 @@ func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done 
 	if err != nil {
 		until = now // outside the hours outcomes are still asked for
 	}
+	if !allowed {
+		until = now // and for what may not be sent
+	}
 	runner := &batch.Runner{
 		Store: w.s, Gate: w.client, Rate: g.Rate, Workers: g.Workers, Timeout: g.Timeout, Attempts: g.Attempts, MaxRefusals: g.MaxRefusals,
 		StatusAfter: g.StatusAfter, Wait: turnWait, Aliases: w.c.aliases(), Others: w.c.otherGate(w.s), By: person(), KeepHold: true,
-		Until: until, Breaker: w.c.Breakers.breaker(),
+		Until: until, Breaker: w.c.Breakers.breaker(), Since: w.counted(b),
 		Notify: func(text string) { log.Warn(text) },
 	}
 	out, err := runner.Run(ctx, id)
@@ -203,30 +210,75 @@ func (w *worker) after(ctx context.Context, id string, out batch.Ending) (next t
 	return min(max(time.Until(due), soonestTurn), latestTurn), false, nil
 }
 
-// released reports whether a batch is released by the approvals that it was loaded with. Its
-// content is made anew from what the store would send, once in the life of this process.
-func (w *worker) released(ctx context.Context, b store.Batch) (bool, error) {
-	list, err := w.c.signers()
-	if err != nil || list == nil || b.Unsent() == 0 {
-		return err == nil, err
+// allowed reports whether a batch may be sent: by the limits, and by the approvals that it
+// was loaded with. What it is made of is made anew from what the store would send, once in
+// the life of this process.
+func (w *worker) allowed(ctx context.Context, b store.Batch) (bool, error) {
+	if sendable(b) == 0 {
+		return true, nil
 	}
 	w.mu.Lock()
-	about, known := w.contents[b.ID]
+	is, known := w.looked[b.ID]
 	w.mu.Unlock()
 	if !known {
-		if about, err = payfile.ContentOf(ctx, w.s, b); err != nil {
+		var err error
+		if is, err = w.lookAt(ctx, b); err != nil {
 			return false, err
 		}
 		w.mu.Lock()
-		if w.contents == nil {
-			w.contents = map[string]payout.Content{}
-		}
-		w.contents[b.ID] = about
+		w.looked[b.ID] = is
 		w.mu.Unlock()
 	}
-	j := w.c.judge(list, b.Approvals, about)
-	if j.Missing != "" {
-		w.log.Warn("not released", "batch", b.Short(), "missing", j.Missing)
+	list, err := w.c.signers()
+	if err != nil {
+		return false, err
 	}
-	return j.Missing == "", nil
+	missing := is.over
+	if list != nil && missing == "" {
+		missing = w.c.judge(list, b.Approvals, is.content).Missing
+	}
+	if missing != "" {
+		w.log.Warn("not to be sent", "batch", b.Short(), "because", missing)
+	}
+	return missing == "", nil
+}
+
+// looked is what a worker has found a batch to be.
+type looked struct {
+	content payout.Content
+	over    string         // which limit it is over, "": none
+	since   batch.Verdicts // from where on the breaker counts
+}
+
+func (w *worker) lookAt(ctx context.Context, b store.Batch) (is looked, err error) {
+	is.since = batch.VerdictsOf(b.Counts)
+	if limits, _ := w.c.Limits.rules(); limits != nil {
+		err := limits.Loaded(ctx, w.s, b)
+		var over *payfile.FileError
+		if errors.As(err, &over) {
+			is.over = over.Problems[0].String()
+		} else if err != nil {
+			return is, err
+		}
+	}
+	if w.c.Approval.SignersFile != "" {
+		is.content, err = payfile.ContentOf(ctx, w.s, b)
+	}
+	return is, err
+}
+
+// counted is from where on the breaker counts.
+func (w *worker) counted(b store.Batch) *batch.Verdicts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if is, known := w.looked[b.ID]; known {
+		return &is.since
+	}
+	return nil
+}
+
+func (w *worker) forget(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.looked, id)
 }

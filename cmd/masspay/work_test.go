@@ -27,7 +27,7 @@ func TestWhatATurnLeaves(t *testing.T) {
 	b := storetest.Load(t, s, "a", storetest.Rows("a", 3))
 	c := &config{}
 	c.Gate.Attempts = 5
-	w := &worker{c: c, s: s, log: slog.New(slog.DiscardHandler)}
+	w := &worker{c: c, s: s, log: slog.New(slog.DiscardHandler), looked: map[string]looked{}}
 	for givenUp, held := range map[int]bool{0: false, 2: false, 3: true} {
 		_, done, err := w.after(t.Context(), b.ID, batch.Ending{GivenUp: givenUp})
 		require.NoError(t, err)
