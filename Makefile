@@ -36,7 +36,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
+.PHONY: hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
 
 all: build
 
@@ -66,7 +66,10 @@ lint: $(BIN)/golangci-lint
 $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-check: lint vet race demo
+hints:
+	$(GO) test ./cmd/masspay -run '^TestHintsAreFollowed$$'
+
+check: lint vet race hints demo
 
 vuln:
 	tools/vuln.sh
