@@ -35,7 +35,7 @@ type Judgement struct {
 }
 
 // Judge holds approvals against the policy: who releases this content, and nothing else, by
-// keys that count now. Whoever prepared a file does not release it.
+// keys that count now. Who prepared a file does not count for its release.
 func (p Policy) Judge(l Signers, approvals []Approval, about payout.Content, now time.Time) Judgement {
 	var j Judgement
 	for i, a := range approvals {

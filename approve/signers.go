@@ -39,7 +39,7 @@ type ListError struct {
 
 func (e *ListError) Error() string { return fmt.Sprintf("line %d: %s", e.Line, e.Why) }
 
-// person is what a line of the list may name: one person, and nothing that stands for several.
+// person is what a line of the list may name: one person, and no pattern or list.
 var person = regexp.MustCompile(`^[A-Za-z0-9._@+-]+$`)
 
 // ParseSigners reads a list in the form of ssh-keygen's allowed_signers file. It is stricter:

@@ -79,7 +79,7 @@ func mayBeDate(v string) bool {
 	return false
 }
 
-// suspect tells what no one has meant of a value. It reports whether that is a problem.
+// suspect tells the damage that a value shows. It reports whether that is a problem.
 func (r *rules) suspect(line int, column, v string, kind columnKind, required bool) bool {
 	problem, warning := suspect(v, kind, required)
 	switch problem {

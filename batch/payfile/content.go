@@ -38,16 +38,16 @@ func (k *checking) leftOutLines() [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// ContentOf makes the content of a batch anew, from what the store would send: a row that is
-// not what was loaded makes it another one.
+// ContentOf computes the content of a batch from what the store would send: a row that is
+// not what was loaded gives another content.
 func ContentOf(ctx context.Context, s store.Store, b store.Batch) (payout.Content, error) {
-	c := payout.Content{Rows: b.Rows - b.Skipped, LeftOut: b.Skipped, Totals: b.Totals}
+	c := payout.Content{Rows: b.Rows - b.Skipped, LeftOut: b.Skipped}
 	if n, err := hex.Decode(c.File[:], []byte(b.ID)); err != nil || n != len(c.File) {
 		return c, fmt.Errorf("%w: the id of batch %s", store.ErrDamaged, b.Short())
 	}
 	composers := map[string]*gate.Composer{}
 	sent, left := sha256.New(), sha256.New()
-	row, totals := 0, map[string]int64{}
+	row, totals := 0, map[string]int64{} // of the rows, and not what the header says
 	var buf []byte
 	for l, err := range s.Lines(ctx, b.ID) {
 		if err != nil {
@@ -75,7 +75,6 @@ func ContentOf(ctx context.Context, s store.Store, b store.Batch) (payout.Conten
 	if b.Skipped > 0 {
 		c.Lines = [32]byte(left.Sum(nil))
 	}
-	c.Totals = nil // of the rows, and not what the header says
 	for _, currency := range slices.Sorted(maps.Keys(totals)) {
 		c.Totals = append(c.Totals, payout.Amount{Minor: totals[currency], Currency: currency})
 	}

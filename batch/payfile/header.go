@@ -108,7 +108,7 @@ func (r *rules) nearly() *Problem {
 // maxTitle is how many lines are looked through for a header that is not the first.
 const maxTitle = 30
 
-// misplaced says what stands where the header should be, where it is known. text begins
+// misplaced says what the first line is instead of the header, where that is known. text begins
 // with the first line of the file.
 func misplaced(text []byte) *Problem {
 	first, rest, _ := bytes.Cut(text, []byte{'\n'})

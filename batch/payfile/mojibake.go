@@ -46,7 +46,7 @@ func bytesIn(e *charmap.Charmap, v string) (b []byte, ok bool) {
 }
 
 // lettersOf reports whether bytes are UTF-8 with letters beyond ASCII, and nothing beyond
-// it but letters and what lies between them.
+// it but letters, spaces, dashes and quotes.
 func lettersOf(b []byte) bool {
 	if !utf8.Valid(b) {
 		return false

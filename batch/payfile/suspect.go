@@ -92,7 +92,7 @@ func noValueWord(v string) bool {
 	return slices.ContainsFunc(noValues, func(w string) bool { return strings.EqualFold(w, v) })
 }
 
-// suspect says what is wrong with a value that no one has meant: a problem, or a warning
+// suspect says which damage of a spreadsheet or an export a value shows: a problem, or a warning
 // where it may be right. required says that the column must not be empty.
 func suspect(v string, kind columnKind, required bool) (problem, warning string) {
 	if !odd(v, kind) {

@@ -69,7 +69,7 @@ type groupKey struct {
 	Currency string
 }
 
-// OtherBanks stands for the banks of a file that has too many to be told apart.
+// OtherBanks is the bank of a group, in a file with too many banks to be told apart.
 const OtherBanks = "*"
 
 // maxGroups is how many groups are told apart.

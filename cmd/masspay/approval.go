@@ -130,7 +130,7 @@ func upwards(path string) (all []string) {
 	return append(all, path)
 }
 
-// The files of an approval lie beside the file of payouts: FILE.PERSON.approval, and its
+// The files of an approval are beside the file of payouts: FILE.PERSON.approval, and its
 // signature.
 const (
 	approvalSuffix  = ".approval"
@@ -139,7 +139,7 @@ const (
 	maxApprovalSize = 16 << 10 // bytes of a statement, and of a signature
 )
 
-// approvalsBeside are those that lie beside a file.
+// approvalsBeside are the approvals beside a file.
 func approvalsBeside(path string) (all []store.Approval, err error) {
 	if path == "" || path == "-" {
 		return nil, nil
@@ -223,7 +223,7 @@ func sendable(b store.Batch) int {
 }
 
 // mayStillBeSent holds a batch that is loaded against the limits and the approvals, as they
-// are now. Its content is made anew from what the store would send. For other machines only
+// are now. Its content is computed from what the store would send. For other machines only
 // those approvals count that it was loaded with.
 func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b store.Batch, path string, others bool) error {
 	if sendable(b) == 0 {

@@ -151,7 +151,7 @@ func (w *worker) turn(ctx context.Context, id string) (next time.Duration, done 
 	b, err := w.s.Batch(ctx, id)
 	if err != nil || b.Held != nil || b.Waiting() <= 0 {
 		if b.Held.Lasting() {
-			w.forget(id) // the breaker counts anew when a person lets it go
+			w.forget(id) // the breaker starts from zero when a person lets it go
 		}
 		return 0, err == nil, err
 	}
@@ -211,7 +211,7 @@ func (w *worker) after(ctx context.Context, id string, out batch.Ending) (next t
 }
 
 // allowed reports whether a batch may be sent: by the limits, and by the approvals that it
-// was loaded with. What it is made of is made anew from what the store would send, once in
+// was loaded with. Its content is computed from what the store would send, once in
 // the life of this process.
 func (w *worker) allowed(ctx context.Context, b store.Batch) (bool, error) {
 	if sendable(b) == 0 {

@@ -86,7 +86,7 @@ func (l *link) carry(c net.Conn) {
 	_ = c.Close()
 }
 
-// flow is what a link carries: it stands still while the link is frozen.
+// flow is what a link carries: it blocks while the link is frozen.
 type flow struct {
 	net.Conn
 	l *link
@@ -97,7 +97,7 @@ func (f flow) Write(b []byte) (int, error) {
 	return f.Conn.Write(b)
 }
 
-// ReadFrom is not net.Conn's, which would not stand still.
+// ReadFrom is not net.Conn's, which would not block.
 func (f flow) ReadFrom(r io.Reader) (int64, error) {
 	return io.Copy(struct{ io.Writer }{f}, r)
 }
