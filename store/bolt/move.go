@@ -52,27 +52,30 @@ func Move(ctx context.Context, o Options, to string, take func(ctx context.Conte
 			if err != nil {
 				return err
 			}
-			i.Handed = func() error {
-				if moved != "" {
-					return nil
-				}
-				var generation uint64
-				err := s.writeUnder(db, func(tx *bbolt.Tx) error {
-					b := tx.Bucket(bucketMeta)
-					return errors.Join(changeMeta(tx, func(m *meta) {
-						m.generation++
-						generation = m.generation
-					}), b.Put(metaMoved, []byte(to)), b.Put(metaReadable, be64(readableByNone)))
-				})
-				if err != nil {
-					return err
-				}
-				// What the file was before, put back in its place, is a restored copy.
-				return errors.Join(s.mark(generation, false), syncFile(s.o.marker()))
+			i.Handed = func() error { return nil }
+			if moved == "" {
+				i.Handed = func() error { return s.markMoved(db, to) }
 			}
 			return take(ctx, i)
 		})
 	})
+}
+
+// markMoved keeps in the file that it was moved, for ever: what it was before, put back in
+// its place, is a restored copy.
+func (s *Store) markMoved(db *bbolt.DB, to string) error {
+	var generation uint64
+	err := s.writeUnder(db, func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketMeta)
+		return errors.Join(changeMeta(tx, func(m *meta) {
+			m.generation++
+			generation = m.generation
+		}), b.Put(metaMoved, []byte(to)), b.Put(metaReadable, be64(readableByNone)))
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(s.mark(generation, false), syncFile(s.o.marker()))
 }
 
 // movedTo is where the store was moved to; empty: it was not.

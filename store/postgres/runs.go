@@ -17,27 +17,13 @@ import (
 // Runs streams the runs; see store.Store.
 func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 	return stream(func(yield func(store.Run) bool) error {
-		for from := int64(0); ; {
-			var some []store.Run
-			err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-				rows, err := c.Query(ctx, s.sql(`select number, run from @runs where number > $1 order by number limit $2`), from, burst)
-				if err != nil {
-					return err
-				}
-				some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Run, error) {
-					var value []byte
-					if err := row.Scan(&from, &value); err != nil {
-						return store.Run{}, err
-					}
-					return decodeRun(from, value)
-				})
-				return err
-			})
+		for after := uint64(0); ; {
+			some, err := s.runsAfter(ctx, after)
 			if err != nil {
 				return err
 			}
 			for _, r := range some {
-				if !yield(r) {
+				if after = r.Number; !yield(r) {
 					return nil
 				}
 			}
@@ -46,6 +32,26 @@ func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 			}
 		}
 	})
+}
+
+// runsAfter is the next burst of runs, in order.
+func (s *Store) runsAfter(ctx context.Context, after uint64) (some []store.Run, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, s.sql(`select number, run from @runs where number > $1 order by number limit $2`), int64(after), burst)
+		if err != nil {
+			return err
+		}
+		some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (store.Run, error) {
+			var number int64
+			var value []byte
+			if err := row.Scan(&number, &value); err != nil {
+				return store.Run{}, err
+			}
+			return decodeRun(number, value)
+		})
+		return err
+	})
+	return some, err
 }
 
 func decodeRun(number int64, value []byte) (r store.Run, err error) {
