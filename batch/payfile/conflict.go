@@ -20,8 +20,12 @@ func (k *checking) blocked(row int, d draft) error {
 	}
 	by := result.ShellWord(blocker.By.Key.PaymentID)
 	if blocker.By.Number != 0 && blocker.Same {
+		other := "another id"
+		if _, _, retry := payout.RetryOf(d.key.PaymentID); retry {
+			other = "an id that does not end like a retry's"
+		}
 		k.leaveOut(row, d, "it would pay a second time what "+by+" pays, which is "+result.DescribeState(blocker.By)+
-			": remove the row, or, if it really is another payout, give it an id that does not end like a retry's; details: masspay show "+by)
+			": remove the row, or, if it really is another payout, give it "+other+"; details: masspay show "+by)
 		return nil
 	}
 	if blocker.By.Number != 0 {

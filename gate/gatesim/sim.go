@@ -56,7 +56,7 @@ type payment struct {
 	foreign  bool // made by another
 	says     Says
 	steps    []step
-	at       int    // steps that have happened
+	now      step   // the last that happened
 	told     string // payment.status of the last callback that was answered with 200
 	n        int    // of all payments, for its numbers
 
@@ -446,7 +446,8 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 		if code == gate.CodeExists && !p.foreign {
 			// Another used the id before, for another customer.
 			p.foreign, p.customer = true, "someone-else"
-			p.accepted, p.steps, p.at = time.Now(), story("", 0), 1
+			p.accepted, p.steps = time.Now(), story("", 0)
+			p.now = p.steps[0]
 			p.request = fmt.Sprintf("%015x", p.n)
 		}
 		s.mu.Unlock()
@@ -464,7 +465,7 @@ func (s *Sim) accept(in incoming, d dice, answered bool) string {
 	p.times++
 	p.accepted = time.Now()
 	p.request = fmt.Sprintf("%013x%02x", p.n, p.times)
-	p.steps, p.at = story(p.suffix, s.cfg.OutcomeAfter), 0
+	p.steps, p.now = story(p.suffix, s.cfg.OutcomeAfter), step{}
 	if p.split = d.strikesLocked(Split); p.split {
 		p.steps = inParts(p.steps, false)
 	} else if p.cascade = d.strikesLocked(Cascade); p.cascade {
@@ -520,12 +521,12 @@ func (s *Sim) schedule(p *payment, d dice, answered bool) {
 	s.mu.Unlock()
 	play := func() {
 		start := time.Now()
-		for i, st := range steps {
+		for _, st := range steps {
 			if !s.sleep(st.after - time.Since(start)) {
 				return
 			}
 			s.mu.Lock()
-			p.at = i + 1
+			p.now = st
 			s.mu.Unlock()
 			if silent || !s.sleep(delay) {
 				continue
@@ -580,10 +581,10 @@ func (s *Sim) sleep(d time.Duration) bool {
 
 // status is the last step that happened.
 func (p *payment) status() step {
-	if p.at == 0 {
+	if p.now.status == "" {
 		return step{status: "processing"}
 	}
-	return p.steps[p.at-1]
+	return p.now
 }
 
 // body is what a callback or a status answer says of a payment.

@@ -48,6 +48,14 @@ func testDue(t *testing.T, w World, s store.Store) {
 		require.Equal(t, payout.StateAccepted, r.State)
 		require.Len(t, r.Events, 2, "bookkeeping is no event")
 	}
+	Apply(t, s, payout.Event{Key: c[0].Key, Kind: payout.PollDue, Source: payout.FromCallback, At: now})
+	ask.Lease = 1000 * time.Hour // longer than anything is ever put off
+	due, err = s.Due(t.Context(), ask)
+	require.NoError(t, err)
+	require.Len(t, due, 1)
+	due, err = other.Due(t.Context(), ask)
+	require.NoError(t, err)
+	require.Empty(t, due, "a long lease is not taken for a clock that was set back")
 	elsewhere, err := s.Due(t.Context(), store.Due{Gate: "https://other.example", N: 9, Lease: time.Minute})
 	require.NoError(t, err)
 	require.Empty(t, elsewhere)

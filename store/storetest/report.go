@@ -48,6 +48,23 @@ func testEarly(t *testing.T, _ World, s store.Store) {
 	require.NotZero(t, r.Flags&payout.Restored)
 }
 
+// What no file has asked for in a month is let go by a load, and nothing else is.
+func testEarlyExpires(t *testing.T, _ World, s store.Store) {
+	rows := Rows("a", 2)
+	for i, days := range []int{29, 31} {
+		report := proven(rows[i], payout.StatePaid)
+		report.At = time.Now().AddDate(0, 0, -days)
+		require.True(t, Apply(t, s, report).Kept)
+	}
+	Load(t, s, "b", Rows("b", 1))
+	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
+	require.NoError(t, err)
+	require.Equal(t, 1, l.Early)
+	claimed := Claim(t, s, l.Batch, 10)
+	require.Len(t, claimed, 1)
+	require.Equal(t, rows[1].Key, claimed[0].Key)
+}
+
 func testCancelled(t *testing.T, _ World, s store.Store) {
 	rows := Rows("a", 3)
 	b := Load(t, s, "monday", rows)

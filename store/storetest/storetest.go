@@ -228,6 +228,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"the dead give up what they held", testRecover},
 		{"the living keep what they hold", testRecoverLiving},
 		{"early callbacks wait for a load", testEarly},
+		{"early callbacks expire", testEarlyExpires},
 		{"a cancelled id starts over", testCancelled},
 		{"a cancelled id that comes to life during a load", testCancelledComesToLife},
 		{"due payouts come in order, to one asker", testDue},
