@@ -10,7 +10,8 @@
 # make crash KILLS=500 CUTS=200        real processes killed, power cut, disks failing
 # make storm-machines NIGHTS=100       nights of three machines on one database
 # make fuzz FUZZTIME=10m               every fuzz target
-# make bench-run                       whole processes, held against a load generator
+# make bench-run                       whole processes, held against a load generator;
+#                                      BEFORE=DIR: and against an older masspay there
 
 GO      ?= go
 BIN     := bin
@@ -106,7 +107,7 @@ bench-compare: $(BIN)/benchstat
 
 # Whole processes, held against vegeta and seen from the gate: some twenty minutes.
 bench-run: build $(BIN)/vegeta
-	$(BIN)/benchrun -bin $(BIN) -runs $(RUNS)
+	$(BIN)/benchrun -bin $(BIN) -runs $(RUNS) $(if $(BEFORE),-before $(BEFORE))
 
 $(BIN)/benchstat: tools/go.mod tools/go.sum
 	$(GO) build -modfile=tools/go.mod -o $@ golang.org/x/perf/cmd/benchstat

@@ -17,14 +17,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/jedib0t/go-pretty/v6/table"
 
 	"masspay/payout"
 )
@@ -41,19 +37,22 @@ func main() {
 
 // bench is where the programs are, and what was measured.
 type bench struct {
-	bin    string
-	vegeta string
-	folder string
-	runs   int
-	gate   string // base URL of the bare gate
-	log    io.Writer
-	table  table.Writer
+	bin      string // gatesim and vegeta, and masspay
+	masspay  string // the one that is measured: of two sides, each in turn
+	side     int
+	vegeta   string
+	folder   string
+	runs     int
+	gate     string // base URL of the bare gate
+	log      io.Writer
+	measured *measured
 }
 
 func run(ctx context.Context, args []string, out, log io.Writer) error {
 	fl := flag.NewFlagSet("benchrun", flag.ContinueOnError)
 	fl.SetOutput(log)
 	bin := fl.String("bin", "bin", "folder of masspay, gatesim and vegeta")
+	before := fl.String("before", "", "folder of an older masspay: each measurement is made with it and with the other in turn, -runs times")
 	runs := fl.Int("runs", 5, "runs of each measurement")
 	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
 	many := fl.Int("many", 1_000_000, "rows of the large file")
@@ -71,14 +70,20 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{bin: at, vegeta: filepath.Join(at, "vegeta"), folder: folder, runs: *runs, log: log, table: table.NewWriter()}
+	b := &bench{bin: at, vegeta: filepath.Join(at, "vegeta"), folder: folder, runs: *runs, log: log, measured: &measured{}}
+	sides, rounds := []string{at}, 1
+	if *before != "" {
+		older, err := filepath.Abs(*before)
+		if err != nil {
+			return err
+		}
+		sides, rounds, b.runs = []string{older, at}, *runs, 1
+	}
 	stop, err := b.startGate(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = stop() }()
-	b.table.SetOutputMirror(out)
-	b.table.AppendHeader(table.Row{"what", "median", "least", "most"})
 	for _, m := range []struct {
 		name string
 		do   func(context.Context) error
@@ -94,25 +99,46 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		if *only != "" && *only != m.name {
 			continue
 		}
-		if err := m.do(ctx); err != nil {
-			return err
+		for round := range rounds {
+			if err := b.inTurn(ctx, sides, round, m.do); err != nil {
+				return err
+			}
 		}
 	}
-	b.table.Render()
+	b.measured.render(out, len(sides) > 1)
 	return nil
 }
 
-// add puts a row of figures into the table.
-func (b *bench) add(what, format string, figures []float64) {
-	slices.Sort(figures)
-	show := func(v float64) string {
-		s := fmt.Sprintf(format, v)
-		if whole, err := strconv.ParseInt(s, 10, 64); err == nil {
-			return payout.FormatNumber(whole)
+// inTurn makes a measurement with one masspay after the other, in empty folders; in each
+// other round the other one begins.
+func (b *bench) inTurn(ctx context.Context, sides []string, round int, measure func(context.Context) error) error {
+	whole := b.folder
+	defer func() { b.folder = whole }()
+	for n := range sides {
+		side := (n + round) % len(sides)
+		folder, err := os.MkdirTemp(whole, "side-")
+		if err != nil {
+			return err
 		}
-		return s
+		b.folder, b.side, b.masspay = folder, side, filepath.Join(sides[side], "masspay")
+		if err := errors.Join(measure(ctx), os.RemoveAll(folder)); err != nil {
+			return err
+		}
 	}
-	b.table.AppendRow(table.Row{what, show(figures[len(figures)/2]), show(figures[0]), show(figures[len(figures)-1])})
+	return nil
+}
+
+// program is where a program is.
+func (b *bench) program(name string) string {
+	if name == "masspay" {
+		return b.masspay
+	}
+	return filepath.Join(b.bin, name)
+}
+
+// add keeps figures of what is measured.
+func (b *bench) add(what, format string, figures []float64) {
+	b.measured.add(b.side, what, format, figures)
 }
 
 func (b *bench) tell(format string, args ...any) { _, _ = fmt.Fprintf(b.log, format+"\n", args...) }
@@ -127,7 +153,7 @@ func (b *bench) startGate(ctx context.Context) (stop func() error, err error) {
 // start starts a program and returns the first line of its messages that has a
 // word in it. It runs until it is stopped.
 func (b *bench) start(ctx context.Context, folder, word, program string, args ...string) (stop func() error, line string, err error) {
-	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c := exec.CommandContext(ctx, b.program(program), args...) //nolint:gosec // our own programs
 	c.Dir = folder
 	c.Cancel = func() error { return c.Process.Signal(syscall.SIGTERM) }
 	out, in, err := os.Pipe()
@@ -157,7 +183,7 @@ func (b *bench) start(ctx context.Context, folder, word, program string, args ..
 
 // launch starts a program and does not listen to it; kill ends it as kill -9 does.
 func (b *bench) launch(ctx context.Context, folder, program string, args ...string) (kill func() error, err error) {
-	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c := exec.CommandContext(ctx, b.program(program), args...) //nolint:gosec // our own programs
 	c.Dir = folder
 	if err := c.Start(); err != nil {
 		return nil, err
@@ -177,7 +203,7 @@ type process struct {
 }
 
 func (b *bench) run(ctx context.Context, folder, program string, args ...string) (process, error) {
-	c := exec.CommandContext(ctx, filepath.Join(b.bin, program), args...) //nolint:gosec // our own programs
+	c := exec.CommandContext(ctx, b.program(program), args...) //nolint:gosec // our own programs
 	c.Dir = folder
 	var said bytes.Buffer
 	c.Stderr = &said
