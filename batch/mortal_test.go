@@ -225,8 +225,8 @@ type mortalStore struct {
 	holds *holds
 }
 
-func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (l store.Loaded, err error) {
-	err = s.m.around(func() error { l, err = s.Store.Load(ctx, b, rows); return err })
+func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error], allow ...store.Allowance) (l store.Loaded, err error) {
+	err = s.m.around(func() error { l, err = s.Store.Load(ctx, b, rows, allow...); return err })
 	return l, err
 }
 

@@ -7,6 +7,7 @@ package payout
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 )
 
@@ -142,6 +143,32 @@ func (p *Payout) NeedsCheck() bool { return p.Flags&toCheck&^p.Closed != 0 }
 // person has seen that yet.
 func (p *Payout) Reviewable() bool {
 	return (p.State == StatePartial || p.State == StateReturned) && p.Flags&Reviewed == 0 && !p.NeedsCheck()
+}
+
+// Exception says whether a payout is one that a person must look at, or has looked at.
+type Exception uint8
+
+// What a payout can be. The zero value is none.
+const (
+	NoException     Exception = iota
+	OpenException             // a person must look: a check, money that came in part or came back, or a row that the gate ended without an outcome
+	ClosedException           // a person has looked at all of that
+)
+
+// Exception is what the payout is.
+func (p *Payout) Exception() Exception {
+	switch {
+	case p.NeedsCheck() || p.Reviewable() || p.State.Open() && p.Flags&Ended != 0:
+		return OpenException
+	case p.Closed != 0 || p.Flags&Reviewed != 0 || p.Resolution.As != 0:
+		return ClosedException
+	}
+	return NoException
+}
+
+// In reports whether the payout stands in a batch.
+func (p *Payout) In(batch uint32) bool {
+	return slices.ContainsFunc(p.Places, func(at Place) bool { return at.Batch == batch })
 }
 
 // OfAnother reports whether the gate reported a payment of the id that was not

@@ -55,6 +55,8 @@ type Filter struct {
 	Others bool           // with Gate: only those that another gate is to be polled about
 	Limit  int            // 0: no limit
 	Events bool           // with their events
+
+	Exception payout.Exception // not zero: only those that are such, found without a scan, in load order
 }
 
 // Due asks for payouts whose poll is due.

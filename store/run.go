@@ -13,6 +13,7 @@ type Run struct {
 	File    string    `json:"file,omitempty"`
 	Batch   string    `json:"batch,omitempty"`
 	Aliases []string  `json:"aliases,omitempty"` // gates that the configuration declares to be one platform
+	Relaxed []string  `json:"relaxed,omitempty"` // flags that take something off the checks
 	At      time.Time `json:"at"`
 
 	Number uint64  `json:"-"`             // in the store, from 1

@@ -49,6 +49,11 @@ type Loader interface {
 	// either, one with Number 0.
 	RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (Blocker, error)
 
+	// Resembling looks rows up among what was loaded since a time by account, and among all
+	// that their customers were ever paid. It returns one Resemblance a row, or nil where
+	// no row resembles anything. It reads Key, Amount and Cells of rows.
+	Resembling(ctx context.Context, columns []string, since time.Time, rows []Row) ([]Resemblance, error)
+
 	// Load takes a whole file or nothing. It streams: its memory grows by some 24 bytes a
 	// row, if at all. An error from rows undoes the load and is returned; so does a
 	// *ConflictError, a *RetryError, ErrDuplicateID and ErrLoaded. The batch and its ids count
@@ -57,8 +62,9 @@ type Loader interface {
 	// applied. One load runs at a time; others wait.
 	//
 	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size and Skipped; the store
-	// the rest.
-	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error]) (Loaded, error)
+	// the rest. What is allowed is asked when all rows are in, and no other load can come
+	// between that and the end of this one.
+	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error], allow ...Allowance) (Loaded, error)
 }
 
 // Claimer is for whoever sends.
@@ -189,6 +195,14 @@ type Reader interface {
 
 	// Runs streams who ran what, oldest first.
 	Runs(ctx context.Context) iter.Seq2[Run, error]
+
+	// Audit streams the audit log from an entry on, oldest first; 0: from the first. What
+	// it gives is not checked: Link.Follows does that, and Examine.
+	Audit(ctx context.Context, from uint64) iter.Seq2[Link, error]
+
+	// Head is the last entry of the audit log; the zero Link: there is none yet. Whoever
+	// keeps it elsewhere can show that nothing up to it was changed or cut off.
+	Head(ctx context.Context) (Link, error)
 }
 
 // Keeper is for whoever looks after the store as a whole.
@@ -198,6 +212,11 @@ type Keeper interface {
 	// ended.
 	BeginRun(ctx context.Context, r Run) (number uint64, err error)
 	EndRun(ctx context.Context, number uint64, end RunEnd) error
+
+	// Note adds an act to the audit log, and returns its entry. Run, User, Host, PID, Version
+	// and Config are those of the run that was begun, if there is one. What a store does
+	// itself (see Act) is in the log by the commit that did it.
+	Note(ctx context.Context, e Entry) (Link, error)
 
 	// Restored reports whether payouts must be asked about before they are sent, because
 	// the store is a copy: another one may have sent what this one believes unsent. It

@@ -46,22 +46,12 @@ var baseColumns = []string{
 	gate.ColPaymentID, gate.ColAmount, gate.ColCurrency,
 }
 
-// destinations are the columns that say where money goes, best first.
-var destinations = []string{
-	gate.ColAccount, "card.pan", "account.iban", "account.wallet_address", "token",
-	"customer.phone", "account.alias", "account.voucher_code", "customer.email", "customer.id",
-}
-
 func newRules(columns []string, projects func(uint32) bool, ps *problems, ws *warnings) *rules {
 	r := &rules{
 		columns: columns, idAt: slices.Index(columns, gate.ColPaymentID), bankAt: slices.Index(columns, gate.ColBank), projects: projects, now: time.Now(),
 		methods: map[string]*methodRules{}, currencies: map[string]currencyRules{}, problems: ps, warnings: ws,
 	}
-	for _, c := range destinations {
-		if i := slices.Index(columns, c); i >= 0 {
-			r.destined = append(r.destined, i)
-		}
-	}
+	r.destined = payout.Destinations(columns)
 	return r
 }
 

@@ -241,7 +241,10 @@ func (a *app) initStore(ctx context.Context, c *config) error {
 			return err
 		}
 		a.say("%s: brought from format %d to this masspay's; what was paid, and what is open, is as it was", c.Store.name(), from)
-		return nil
+		if s, err = c.openStore(ctx, 0); err != nil {
+			return err
+		}
+		return errors.Join(prepareStore(ctx, s), s.Close())
 	}
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func (s *mortalStore) step() {
 	}
 }
 
-func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (store.Loaded, error) {
+func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error], allow ...store.Allowance) (store.Loaded, error) {
 	s.step()
 	// In the middle of a load too: some commits are made by then.
 	l, err := s.Store.Load(ctx, b, func(yield func(store.Row, error) bool) {
@@ -46,7 +46,7 @@ func (s *mortalStore) Load(ctx context.Context, b store.Batch, rows iter.Seq2[st
 				return
 			}
 		}
-	})
+	}, allow...)
 	s.step()
 	return l, err
 }

@@ -120,7 +120,11 @@ func (c *config) storeWasUsed() (bool, error) {
 // migrateStore brings a store of an older masspay to this one's format.
 func (c *config) migrateStore(ctx context.Context) (from uint64, err error) {
 	if c.Store.URL != "" {
-		return 0, errors.New("no older format of a database is known")
+		o, err := c.databaseOptions()
+		if err != nil {
+			return 0, err
+		}
+		return postgres.Migrate(ctx, o)
 	}
 	o, err := c.storeOptions()
 	if err != nil {

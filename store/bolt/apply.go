@@ -67,9 +67,15 @@ func (w *writer) applyByKey(e payout.Event) (store.Change, error) {
 // apply runs one event through Next and writes what it changed.
 func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
-	change, err := r.Step(w.s.o.Rules, e, w.s.run.Load(), w)
+	run := w.s.begun()
+	change, err := r.Step(w.s.o.Rules, e, run.Number, w)
 	if err != nil || change.Effect == payout.Ignored {
 		return change, err
+	}
+	if entry, ok := store.EntryOf(*e, change.After); ok {
+		if err := note(w.tx, entry.By(run)); err != nil {
+			return change, err
+		}
 	}
 	return change, w.replace(&before, r)
 }

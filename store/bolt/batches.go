@@ -83,14 +83,22 @@ func hexPrefix(id string) (prefix []byte, odd bool) {
 	return prefix, odd
 }
 
-func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
-	var b store.Batch
+// readHeader reads a batch without what is kept as it goes.
+func readHeader(tx *bbolt.Tx, key []byte) (b store.Batch, err error) {
 	text, err := codec.Plain("batch", key, tx.Bucket(bucketBatches).Get(key))
 	if err != nil {
 		return b, err
 	}
 	if err := json.Unmarshal(text, &b); err != nil {
 		return b, fmt.Errorf("%w: batch: %w", store.ErrDamaged, err)
+	}
+	return b, nil
+}
+
+func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
+	b, err := readHeader(tx, key)
+	if err != nil {
+		return b, err
 	}
 	p, err := decodeProgress(key, tx.Bucket(bucketProgress).Get(key))
 	if err != nil {
@@ -107,8 +115,13 @@ func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 
 // stream yields a small bucket's values, one burst after the other.
 func stream[T any](ctx context.Context, s *Store, bucket []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) iter.Seq2[T, error] {
+	return streamFrom(ctx, s, bucket, []byte{}, read)
+}
+
+// streamFrom is stream from a key on.
+func streamFrom[T any](ctx context.Context, s *Store, bucket, from []byte, read func(tx *bbolt.Tx, k, v []byte) (T, error)) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		for from := []byte{}; from != nil; {
+		for from := from; from != nil; {
 			var burst []T
 			err := s.view(ctx, func(tx *bbolt.Tx) (err error) {
 				burst, from, err = readBurst(tx, bucket, from, read)

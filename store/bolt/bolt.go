@@ -50,6 +50,12 @@ var (
 	bucketOwners   = []byte("owners")   // owner -> which process that is, JSON
 	bucketGates    = []byte("gates")    // gate's identity -> when it was proven to be one
 
+	bucketExceptions = []byte("exceptions") // payout number -> whether a person has seen it
+	bucketAudit      = []byte("audit")      // sequence -> hash and JSON of an entry
+
+	bucketSightings = []byte("sightings") // batch number, account's mark, payout number -> nothing; of late
+	bucketCustomers = []byte("customers") // customer's mark -> the accounts that were paid to
+
 	// bucketFamilies is made with the first retry: digest of a first id -> what stands
 	// behind it in those of its retries, divided by spaces.
 	bucketFamilies = []byte("families")
@@ -57,6 +63,7 @@ var (
 	buckets = [][]byte{
 		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
 		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns, bucketOwners, bucketGates,
+		bucketExceptions, bucketAudit, bucketSightings, bucketCustomers,
 	}
 )
 
@@ -67,6 +74,9 @@ type Options struct {
 	Marker string        // path of the marker; empty: Path + ".marker"
 	Rules  payout.Rules  // for payout.Next
 	Wait   time.Duration // for a turn at the store, then store.ErrBusy; 0: 10 s
+
+	// KeepFor is for how long rows are known again by account; 0: store.KeepFor.
+	KeepFor time.Duration
 
 	AnyFileSystem bool // also one that is not known to keep locks and syncs
 
@@ -95,7 +105,7 @@ type Store struct {
 	sealer *seal.Sealer
 	o      Options
 	turn   *turn
-	run    atomic.Uint64 // number of the run that this is, once it is recorded
+	run    atomic.Pointer[store.Run] // the one that this is, once it is recorded
 
 	mu      sync.Mutex
 	columns map[uint32]store.Batch // headers, which never change

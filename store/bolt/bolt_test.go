@@ -279,11 +279,12 @@ func TestLoadThatDiedIsRemovedByTheNext(t *testing.T) {
 	s := w.Open(t).(*Store)
 	rows := storetest.Rows("a", 30_000)
 	// As a crash would leave it: rows, payouts and half an index, nothing whole.
-	dead := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
+	dead := s.newLoad(storetest.BatchOf("a", rows))
 	require.NoError(t, dead.begin(t.Context()))
 	require.NoError(t, dead.rows(t.Context(), storetest.All(rows)))
 	dead.fresh = dead.fresh[:20_000]
 	require.NoError(t, dead.index(t.Context()))
+	require.NoError(t, dead.sightings(t.Context()))
 	_, err := s.Get(t.Context(), rows[0].Key)
 	require.ErrorIs(t, err, store.ErrNoPayout)
 	b := storetest.Load(t, s, "b", rows[:10])
@@ -602,7 +603,7 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	w, _ := fresh(t).(*world)
 	s, _ := w.Open(t).(*Store)
 	rows := storetest.Rows("a", 10)
-	l := &load{s: s, b: storetest.BatchOf("a", rows), totals: map[string]int64{}}
+	l := s.newLoad(storetest.BatchOf("a", rows))
 	require.NoError(t, l.begin(t.Context()))
 	require.NoError(t, l.rows(t.Context(), storetest.All(rows)))
 	require.NoError(t, l.index(t.Context()))

@@ -96,7 +96,7 @@ func (x *examining) all(ctx context.Context) (err error) {
 		return nil
 	}
 	x.marker()
-	for _, part := range []func(){x.batches, x.lines, x.payouts, x.indexes, x.rest} {
+	for _, part := range []func(){x.batches, x.lines, x.payouts, x.indexes, x.exceptions, x.sightings, x.rest, x.audit} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -220,6 +220,7 @@ func (x *examining) payouts() {
 		x.found(r)
 		x.explained(r)
 		x.reachable(r)
+		x.listed(r)
 		if r.OpenAtGate() {
 			x.hosts[r.Host]++
 		}

@@ -11,7 +11,6 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
-	"masspay/store/seal"
 )
 
 // Format 1 kept events in a bucket of their own and every number that the store knew of
@@ -43,7 +42,7 @@ var migrate1 = migration{
 	steps: []step{
 		{bucketPayouts, rewritePayouts(decodeRecord1)},
 		{bucketEarly, rewriteEarly(decodeEarly1)},
-		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+		{bucketProgress, unlessDone(func(_ *Store, _ *bbolt.Tx, key, value []byte) ([]byte, error) {
 			d := codec.NewDecoder(key, value, version1)
 			p := &progress{cursor: uint32(d.Uint())} // counted when all payouts are known
 			if d.Bad {
@@ -51,10 +50,10 @@ var migrate1 = migration{
 			}
 			return p.encode(key), nil
 		})},
-		{bucketIDs, func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+		{bucketIDs, func(_ *Store, _ *bbolt.Tx, key, value []byte) ([]byte, error) {
 			return indexed1(key, value, 8)
 		}},
-		{bucketNames, func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+		{bucketNames, func(_ *Store, _ *bbolt.Tx, key, value []byte) ([]byte, error) {
 			return indexed1(key, value, 4)
 		}},
 	},

@@ -11,7 +11,6 @@ import (
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
-	"masspay/store/seal"
 )
 
 // Format 3 had masks of 32 bits, compared payments outside of the store, and kept
@@ -31,7 +30,7 @@ var migrate3 = migration{
 	steps: []step{
 		{bucketPayouts, rewritePayouts(func(_ *bbolt.Tx, key, value []byte) (codec.Record, error) { return decodeRecord3(key, value) })},
 		{bucketEarly, rewriteEarly(decodeEarly3)},
-		{bucketProgress, unlessDone(func(_ *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+		{bucketProgress, unlessDone(func(_ *Store, _ *bbolt.Tx, key, value []byte) ([]byte, error) {
 			p, err := decodeProgress3(key, value)
 			if err != nil {
 				return nil, err

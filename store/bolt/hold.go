@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"go.etcd.io/bbolt"
@@ -48,7 +49,10 @@ func (s *Store) changeHold(ctx context.Context, batch string, change func(was *s
 		if p == nil {
 			return store.ErrNoBatch
 		}
-		p.hold = change(p.hold)
-		return w.flush()
+		was := p.hold
+		if p.hold = change(was); p.hold == was {
+			return nil
+		}
+		return errors.Join(w.flush(), note(tx, store.HoldEntry(header, p.hold, s.o.now()).By(s.begun())))
 	})
 }

@@ -17,7 +17,10 @@ import (
 func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.History, error] {
 	return func(yield func(payout.History, error) bool) {
 		scan := s.scanAll
-		if f.Batch != "" {
+		switch {
+		case f.Exception != payout.NoException:
+			scan = s.scanExceptions
+		case f.Batch != "":
 			scan = s.scanBatch
 		}
 		var from []byte
@@ -44,7 +47,7 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Histo
 }
 
 func (f wanted) has(p payout.Payout) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || isIn(p, f.batch)) &&
+	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || p.In(f.batch)) &&
 		(f.Gate == "" || f.Others == (p.Host != "" && !f.rules.SameGate(p.Host, f.Gate)))
 }
 
@@ -53,10 +56,6 @@ type wanted struct {
 	store.Filter
 	rules payout.Rules
 	batch uint32
-}
-
-func isIn(p payout.Payout, batch uint32) bool {
-	return slices.ContainsFunc(p.Places, func(at payout.Place) bool { return at.Batch == batch })
 }
 
 func (s *Store) want(ctx context.Context, f store.Filter) (wanted, error) {

@@ -21,6 +21,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/seal"
 )
 
 // loadCommit is how many rows a load puts into one commit.
@@ -29,23 +30,31 @@ const loadCommit = 10_000
 // Load takes a whole file or nothing; see store.Store. Rows and payouts are
 // written in line order, the index from ids to payouts in its own order at the
 // end, and one last commit makes the batch count.
-func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (store.Loaded, error) {
+func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error], allow ...store.Allowance) (store.Loaded, error) {
 	one, err := lock(ctx, s.o.Path+".load")
 	adopt(s.o.Path+".load", s.o.Path)
 	if err != nil {
 		return store.Loaded{}, err
 	}
 	defer func() { _ = one.Unlock() }()
-	if err := s.undo(ctx); err != nil {
+	if err := errors.Join(s.undo(ctx), s.forget(ctx)); err != nil {
 		return store.Loaded{}, err
 	}
-	l := &load{s: s, b: b, totals: map[string]int64{}}
+	l := s.newLoad(b)
 	err = l.begin(ctx)
 	if err == nil {
 		err = l.rows(ctx, rows)
 	}
 	if err == nil {
 		err = l.index(ctx)
+	}
+	if err == nil {
+		err = l.sightings(ctx)
+	}
+	for _, a := range allow {
+		if err == nil {
+			err = l.allowed(ctx, a)
+		}
 	}
 	if err == nil {
 		err = l.finish(ctx)
@@ -64,17 +73,22 @@ type load struct {
 	first  uint64 // payout number that the next new payout of this load got first
 	next   uint64
 	index0 uint32
-	fresh  []entry  // 24 bytes a row
+	fresh  []entry  // 48 bytes a row
 	reborn []uint64 // of those, the payouts whose ids had been cancelled before
 	known  int
 	early  int
-	totals map[string]int64
+	marker seal.Marker
 }
 
-// entry is an id on its way into the index.
+func (s *Store) newLoad(b store.Batch) *load {
+	return &load{s: s, b: b, marker: s.sealer.Marker(b.Columns)}
+}
+
+// entry is a new payout on its way into the indexes.
 type entry struct {
-	id payout.Digest
-	n  uint64
+	id                payout.Digest
+	n                 uint64
+	account, customer store.Mark
 }
 
 func (l *load) begin(ctx context.Context) error {
@@ -103,12 +117,12 @@ func (l *load) begin(ctx context.Context) error {
 func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error {
 	g, gctx := errgroup.WithContext(ctx)
 	ready := make(chan part)
-	s, number := l.s, l.b.Number // all of l is the committing hand's
+	s, number, marker := l.s, l.b.Number, l.marker // all of l is the committing hand's
 	g.Go(func() error {
 		defer close(ready)
 		p := part{rows: make([]store.Row, 0, loadCommit)}
 		next := func() error {
-			s.prepare(&p, number)
+			s.prepare(&p, number, marker)
 			select {
 			case ready <- p:
 			case <-gctx.Done():
@@ -147,11 +161,13 @@ type part struct {
 	rows   []store.Row
 	ids    []payout.Digest
 	same   []payout.Digest // of their contents
+	marks  [][2]store.Mark // of their accounts and customers
 	sealed [][]byte
 }
 
 // prepare does what needs no turn, on all cores.
-func (s *Store) prepare(p *part, batch uint32) {
+func (s *Store) prepare(p *part, batch uint32, marker seal.Marker) {
+	p.marks = make([][2]store.Mark, len(p.rows))
 	p.ids, p.same, p.sealed = make([]payout.Digest, len(p.rows)), make([]payout.Digest, len(p.rows)), make([][]byte, len(p.rows))
 	var cores sync.WaitGroup
 	for share := range slices.Chunk(upTo(len(p.rows)), len(p.rows)/runtime.GOMAXPROCS(0)+1) {
@@ -160,6 +176,7 @@ func (s *Store) prepare(p *part, batch uint32) {
 				row := &p.rows[i]
 				if row.Skip == "" {
 					p.ids[i], p.same[i] = s.sealer.DigestID(row.Key), s.sealer.DigestContent(row.Method, row.Canonical)
+					p.marks[i] = [2]store.Mark{marker.Account(row.Cells), marker.Customer(row.Key.ProjectID, row.Cells)}
 					row.Canonical = nil // it is done with
 				}
 				p.sealed[i] = s.sealer.Seal(row.Cells, row.Key, batch, uint32(p.first+i))
@@ -184,7 +201,7 @@ func (l *load) commit(ctx context.Context, p part) error {
 			index := l.index0 + uint32(i)
 			kept := line{line: uint64(row.Line), skip: row.Skip, sealed: sealed[i]}
 			if row.Skip == "" {
-				n, err := l.place(w, row, ids[i], p.same[i], index)
+				n, err := l.place(w, row, ids[i], p.same[i], p.marks[i], index)
 				if err != nil {
 					return err
 				}
@@ -219,7 +236,7 @@ func upTo(n int) []int {
 }
 
 // place finds or makes the payout of a row and returns its number.
-func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index uint32) (uint64, error) {
+func (l *load) place(w *writer, row store.Row, id, content payout.Digest, marks [2]store.Mark, index uint32) (uint64, error) {
 	at := payout.Place{Batch: l.b.Number, Index: index}
 	n, err := w.find(id)
 	if err != nil {
@@ -247,7 +264,7 @@ func (l *load) place(w *writer, row store.Row, id, content payout.Digest, index 
 	p.Number, p.Masked, p.Content = l.next, row.Masked, content
 	p.Places = []payout.Place{at}
 	l.next++
-	l.fresh = append(l.fresh, entry{id, p.Number})
+	l.fresh = append(l.fresh, entry{id, p.Number, marks[0], marks[1]})
 	if err := errors.Join(l.count(w, p), w.joinFamily(p.Key)); err != nil {
 		return 0, err
 	}
@@ -329,8 +346,10 @@ func (l *load) finish(ctx context.Context) error {
 		if l.early, err = l.s.applyEarly(tx); err != nil {
 			return err
 		}
-		l.b, err = readBatch(tx, key)
-		return err
+		if l.b, err = readBatch(tx, key); err != nil {
+			return err
+		}
+		return note(tx, store.LoadedEntry(l.b, len(l.fresh)).By(l.s.begun()))
 	})
 }
 

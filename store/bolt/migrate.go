@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ import (
 // adds a state or a kind of event, raises readable_by as well. Either way a migration
 // from the format before is here, and a store that it wrote is in testdata.
 const (
-	format     = 4 // that this masspay writes
+	format     = 5 // that this masspay writes
 	readableBy = 4
 )
 
@@ -33,6 +34,7 @@ const (
 // without harm: the next one goes on.
 type migration struct {
 	to    uint64
+	reads uint64                            // readable_by of that format; 0: to
 	begin func(tx *bbolt.Tx, m *meta) error // reads what the store knew of itself
 	steps []step
 	end   func(s *Store, tx *bbolt.Tx, m *meta) error // in the last commit; may be nil
@@ -45,10 +47,10 @@ type step struct {
 	change rewriter
 }
 
-type rewriter func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error)
+type rewriter func(s *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error)
 
 // migrations are by the format that they begin with.
-var migrations = map[uint64]migration{1: migrate1, 3: migrate3}
+var migrations = map[uint64]migration{1: migrate1, 3: migrate3, 4: migrate4}
 
 // known says what a masspay can do with a store.
 func (s *Store) known(b *bbolt.Bucket) error {
@@ -180,7 +182,8 @@ func (s *Store) migrateOnce(ctx context.Context, db *bbolt.DB) (from uint64, thr
 				return err
 			}
 		}
-		return errors.Join(tx.Bucket(bucketMeta).Delete(metaMigrating), old.write(tx))
+		b := tx.Bucket(bucketMeta)
+		return errors.Join(b.Delete(metaMigrating), b.Put(metaReadable, be64(cmp.Or(m.reads, m.to))), old.write(tx))
 	})
 }
 
@@ -202,7 +205,7 @@ func (s *Store) rewrite(ctx context.Context, db *bbolt.DB, st step) error {
 					from, more = bytes.Clone(k), true
 					break
 				}
-				value, err := st.change(tx, s.sealer, k, v)
+				value, err := st.change(s, tx, k, v)
 				if err != nil {
 					return err
 				}
@@ -232,16 +235,16 @@ func (s *Store) rewrite(ctx context.Context, db *bbolt.DB, st step) error {
 
 // unlessDone leaves alone what was rewritten before a migration was cut off.
 func unlessDone(change rewriter) rewriter {
-	return func(tx *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
+	return func(s *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error) {
 		if len(value) > 0 && value[0] == codec.RecordVersion {
 			return value, nil
 		}
-		return change(tx, s, key, value)
+		return change(s, tx, key, value)
 	}
 }
 
 func rewritePayouts(decode func(tx *bbolt.Tx, key, value []byte) (codec.Record, error)) rewriter {
-	return unlessDone(func(tx *bbolt.Tx, _ *seal.Sealer, key, value []byte) ([]byte, error) {
+	return unlessDone(func(_ *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error) {
 		r, err := decode(tx, key, value)
 		if err != nil {
 			return nil, err
@@ -251,11 +254,11 @@ func rewritePayouts(decode func(tx *bbolt.Tx, key, value []byte) (codec.Record, 
 }
 
 func rewriteEarly(decode func(key, value []byte) (payout.Event, error)) rewriter {
-	return unlessDone(func(_ *bbolt.Tx, s *seal.Sealer, key, value []byte) ([]byte, error) {
+	return unlessDone(func(s *Store, _ *bbolt.Tx, key, value []byte) ([]byte, error) {
 		e, err := decode(key, value)
 		if err != nil {
 			return nil, err
 		}
-		return codec.EncodeEarly(key, e, s.SealReport(key, e)), nil
+		return codec.EncodeEarly(key, e, s.sealer.SealReport(key, e)), nil
 	})
 }

@@ -136,7 +136,7 @@ func (s *Store) image(tx *bbolt.Tx) (*codec.Image, error) {
 	}
 	i := &codec.Image{
 		NextNumber: m.next, NextBatch: m.nextBatch, Generation: m.generation, Claimed: m.claimed,
-		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Families: map[payout.Digest][]string{},
+		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Sightings: sightingImages(tx), Customers: customerImages(tx), Families: map[payout.Digest][]string{},
 	}
 	for _, part := range []func(tx *bbolt.Tx, i *codec.Image) error{batchImages, s.reportImages, restImages} {
 		if err := part(tx, i); err != nil {
@@ -221,9 +221,45 @@ func restImages(tx *bbolt.Tx, i *codec.Image) error {
 	if err != nil {
 		return err
 	}
-	return tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
+	err = tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
 		r, err := readRun(k, v)
 		i.Runs = append(i.Runs, r)
 		return err
 	})
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketAudit).ForEach(func(k, v []byte) error {
+		l, err := readLink(k, v)
+		i.Audit = append(i.Audit, l)
+		return err
+	})
+}
+
+func sightingImages(tx *bbolt.Tx) iter.Seq2[codec.SightingImage, error] {
+	return func(yield func(codec.SightingImage, error) bool) {
+		c := tx.Bucket(bucketSightings).Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			batch, account, n, err := readSighting(k)
+			if err != nil {
+				yield(codec.SightingImage{}, err)
+				return
+			}
+			if !yield(codec.SightingImage{Batch: binary.BigEndian.Uint32(batch), Account: account, Payout: n}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func customerImages(tx *bbolt.Tx) iter.Seq2[codec.CustomerImage, error] {
+	return func(yield func(codec.CustomerImage, error) bool) {
+		c := tx.Bucket(bucketCustomers).Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			all, err := codec.DecodeRemembered(k, v)
+			if !yield(codec.CustomerImage{Customer: store.Mark(k), Accounts: all}, err) || err != nil {
+				return
+			}
+		}
+	}
 }

@@ -51,7 +51,7 @@ func (s *Store) AskFirst(ctx context.Context) error {
 		var generation uint64
 		err := s.write(db, func(tx *bbolt.Tx) (err error) {
 			generation, _, err = s.refuseCopies(tx, true)
-			return err
+			return errors.Join(err, note(tx, store.Entry{At: s.o.now(), Act: store.ActAskFirst}.By(s.begun())))
 		})
 		if err != nil {
 			return err
@@ -101,10 +101,10 @@ func (s *Store) Trust(ctx context.Context) error {
 			if err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
-			return changeMeta(tx, func(m *meta) {
+			return errors.Join(changeMeta(tx, func(m *meta) {
 				generation = max(m.generation, marker) + 1
 				m.generation, m.epoch, m.copied = generation, 0, time.Time{}
-			})
+			}), note(tx, store.Entry{At: s.o.now(), Act: store.ActTrusted}.By(s.begun())))
 		})
 		if err != nil {
 			return err

@@ -3,6 +3,7 @@ package bolt
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -45,13 +46,21 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 		if r.Number, err = b.NextSequence(); err != nil {
 			return err
 		}
-		return putRun(b, r)
+		return errors.Join(putRun(b, r), note(tx, store.BeganEntry(r)))
 	})
 	if err != nil {
 		return 0, err
 	}
-	s.run.Store(r.Number)
+	s.run.Store(&r)
 	return r.Number, nil
+}
+
+// begun is the run that this is; the zero value: it is not recorded.
+func (s *Store) begun() store.Run {
+	if r := s.run.Load(); r != nil {
+		return *r
+	}
+	return store.Run{}
 }
 
 // EndRun keeps how a run ended; see store.Store.
@@ -67,6 +76,6 @@ func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) err
 			return err
 		}
 		r.End = &end
-		return putRun(b, r)
+		return errors.Join(putRun(b, r), note(tx, store.EndedEntry(r, end)))
 	})
 }

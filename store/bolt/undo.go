@@ -43,7 +43,13 @@ func (s *Store) undoBurst(tx *bbolt.Tx) (done bool, err error) {
 			return false, err
 		}
 	}
-	if len(rows) == burstWrites || len(made) == burstWrites {
+	seen := gather(tx.Bucket(bucketSightings).Cursor(), be32(m.loading))
+	for _, k := range seen {
+		if err := tx.Bucket(bucketSightings).Delete(k); err != nil {
+			return false, err
+		}
+	}
+	if len(rows) == burstWrites || len(made) == burstWrites || len(seen) == burstWrites {
 		return false, nil
 	}
 	return true, errors.Join(

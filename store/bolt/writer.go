@@ -179,7 +179,7 @@ func (w *writer) put(r *codec.Record) error {
 }
 
 func (w *writer) reindex(before, after *payout.Payout) error {
-	var errs [4]error
+	var errs [5]error
 	if !before.PollAt.Equal(after.PollAt) {
 		due := w.tx.Bucket(bucketDue)
 		due.FillPercent = 1 // most times are later than all before
@@ -198,6 +198,9 @@ func (w *writer) reindex(before, after *payout.Payout) error {
 		if after.Owner != 0 {
 			errs[3] = claims.Put(w.claim(after), nil)
 		}
+	}
+	if was, is := before.Exception(), after.Exception(); was != is {
+		errs[4] = putException(w.tx.Bucket(bucketExceptions), w.number(after.Number), is)
 	}
 	w.countHost(before, -1)
 	w.countHost(after, +1)

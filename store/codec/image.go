@@ -22,6 +22,9 @@ type Image struct {
 	Reports    []ReportImage
 	Gates      []string // proven
 	Runs       []store.Run
+	Audit      []store.Link
+	Sightings  iter.Seq2[SightingImage, error]
+	Customers  iter.Seq2[CustomerImage, error]
 
 	// Handed is called when everything was taken over, right before that becomes durable:
 	// from then on the old store sends nothing.
@@ -41,6 +44,19 @@ type LineImage struct {
 	Line         uint64
 	Skip         string
 	Sealed       []byte
+}
+
+// SightingImage is by what a payout is known again.
+type SightingImage struct {
+	Batch   uint32
+	Account store.Mark
+	Payout  uint64
+}
+
+// CustomerImage are the accounts of a customer.
+type CustomerImage struct {
+	Customer store.Mark
+	Accounts []store.Remembered
 }
 
 // ReportImage is a report about an id that no file has brought yet.

@@ -80,6 +80,9 @@ func (a *applying) try(ctx context.Context, alone bool) (again bool, err error) 
 		if err := a.w.flush(b); err != nil {
 			return err
 		}
+		if _, err := t.note(ctx, b, a.w.notes...); err != nil {
+			return err
+		}
 		return t.commit(ctx, b)
 	})
 	return again, err

@@ -191,14 +191,21 @@ func (s *Store) changeHold(ctx context.Context, batch string, change func(was *s
 				return fmt.Errorf("%w: the hold of batch %s", store.ErrDamaged, header.Short())
 			}
 		}
+		h := change(was)
+		if h == was {
+			return nil
+		}
 		var is []byte
-		if h := change(was); h != nil {
+		if h != nil {
 			if is, err = json.Marshal(h); err != nil {
 				return err
 			}
 		}
 		b := &pgx.Batch{}
 		b.Queue(s.sql(`update @batches set hold = $2 where number = $1`), int64(header.Number), is)
+		if _, err := t.note(ctx, b, store.HoldEntry(header, h, s.o.now())); err != nil {
+			return err
+		}
 		return t.commit(ctx, b)
 	})
 }

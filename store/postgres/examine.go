@@ -54,7 +54,7 @@ type counting struct {
 }
 
 func (x *examining) all(ctx context.Context) error {
-	for _, part := range []func(context.Context) error{x.itself, x.batches, x.lines, x.payouts, x.indexes, x.rest} {
+	for _, part := range []func(context.Context) error{x.itself, x.batches, x.lines, x.payouts, x.indexes, x.sightings, x.rest, x.audit} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -329,7 +329,7 @@ func TestANewerSchema(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrNewer)
 	_, err = s.Claim(t.Context(), store.Claim{Batch: b.ID, N: 1, Host: "h"})
 	require.ErrorIs(t, err, store.ErrNewer)
-	w.sql(t, fmt.Sprintf(`update %s.meta set format = 1, readable_by = 1`, w.o.Schema))
+	w.sql(t, fmt.Sprintf(`update %s.meta set format = %d, readable_by = %d`, w.o.Schema, format, readableBy))
 }
 
 // A process that was fenced, and has not heard of it yet, claims nothing.

@@ -22,9 +22,10 @@ func (s *Store) Grant(ctx context.Context, role string) error {
 				`grant connect, temporary on database ` + pgx.Identifier{database}.Sanitize() + ` to ` + name,
 				`grant usage on schema ` + schema + ` to ` + name,
 				`grant select, insert, update on all tables in schema ` + schema + ` to ` + name,
-				`revoke update on @meta from ` + name, // settings are the owner's
+				`revoke update on @meta from ` + name,  // settings are the owner's
+				`revoke update on @audit from ` + name, // what was done stays
 				`grant update (next_number, next_batch, generation, claimed_at, epoch, copied_at, system, timeline, database) on @meta to ` + name,
-				`grant delete on @freed, @claims, @early to ` + name,
+				`grant delete on @freed, @claims, @early, @sightings to ` + name,
 			} {
 				if _, err := t.Exec(ctx, s.sql(statement)); err != nil {
 					return err

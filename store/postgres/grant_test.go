@@ -17,8 +17,7 @@ func TestGrant(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	role := "r" + w.o.Schema
-	w.sql(t, `create role `+role+` login`)
-	t.Cleanup(func() { w.sql(t, `drop owned by `+role); w.sql(t, `drop role `+role) })
+	w.makeRole(t, role)
 	require.NoError(t, w.Open(t).(*Store).Grant(t.Context(), role))
 	o := w.options()
 	o.URL = strings.Replace(o.URL, "masspay@", role+"@", 1)
@@ -43,4 +42,10 @@ func TestGrant(t *testing.T) {
 		_, err := conn.Exec(t.Context(), `delete from `+w.o.Schema+`.`+table)
 		require.ErrorContains(t, err, "permission denied", table)
 	}
+}
+
+// makeRole makes a role that may log in, until the test ends.
+func (w *world) makeRole(t *testing.T, role string) {
+	w.sql(t, `create role `+role+` login`)
+	t.Cleanup(func() { w.sql(t, `drop owned by `+role); w.sql(t, `drop role `+role) })
 }

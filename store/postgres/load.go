@@ -19,6 +19,7 @@ import (
 	"masspay/payout"
 	"masspay/store"
 	"masspay/store/codec"
+	"masspay/store/seal"
 )
 
 // loadChunk is how many rows a load seals at once, and how many known payouts it looks at.
@@ -28,18 +29,18 @@ const loadChunk = 10_000
 // a payout of theirs would be if it were new; its number is that of its row, so that numbers
 // have gaps. Then they are held against what is known.
 const incoming = `create temporary table incoming (idx bigint, id uuid, number bigint, line bigint, skip text, sealed bytea,
-	project bigint, payment_id text, method text, minor bigint, currency text, destination text, content bytea, record bytea, payout bigint) on commit drop`
+	project bigint, payment_id text, method text, minor bigint, currency text, destination text, content bytea, record bytea, payout bigint, account bytea, customer bytea) on commit drop`
 
-var incomingColumns = []string{"idx", "id", "number", "line", "skip", "sealed", "project", "payment_id", "method", "minor", "currency", "destination", "content", "record", "payout"}
+var incomingColumns = []string{"idx", "id", "number", "line", "skip", "sealed", "project", "payment_id", "method", "minor", "currency", "destination", "content", "record", "payout", "account", "customer"}
 
 // Load takes a whole file or nothing, in one transaction; see store.Store.
-func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error]) (store.Loaded, error) {
+func (s *Store) Load(ctx context.Context, b store.Batch, rows iter.Seq2[store.Row, error], allow ...store.Allowance) (store.Loaded, error) {
 	sum, err := hex.DecodeString(b.ID)
 	if err != nil || len(sum) != 32 {
 		return store.Loaded{}, fmt.Errorf("batch id %q is not a SHA-256", b.ID)
 	}
 	s.live()
-	l := &load{s: s, b: b, sum: sum}
+	l := &load{s: s, b: b, sum: sum, allow: allow, marker: s.sealer.Marker(b.Columns)}
 	// It waits for other loads as long as its caller does, and for the rows of others
 	// longer than a claim: a load that gives up is all for nothing.
 	err = s.transact(ctx, time.Minute, nil, func(ctx context.Context, t *tx) error { return l.run(ctx, t, rows) })
@@ -87,6 +88,8 @@ type load struct {
 	fresh     int
 	known     int
 	early     int
+	allow     []store.Allowance
+	marker    seal.Marker
 }
 
 func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error]) error {
@@ -181,16 +184,18 @@ type incomingRow struct {
 	content payout.Digest
 	sealed  []byte
 	record  []byte
+
+	account, customer store.Mark
 }
 
 func (r *incomingRow) values() []any {
 	p := &r.row
 	if p.Skip != "" {
-		return []any{int64(r.index), nil, int64(0), int64(p.Line), text(p.Skip), r.sealed, nil, nil, nil, nil, nil, nil, nil, nil, int64(0)}
+		return []any{int64(r.index), nil, int64(0), int64(p.Line), text(p.Skip), r.sealed, nil, nil, nil, nil, nil, nil, nil, nil, int64(0), nil, nil}
 	}
 	return []any{
 		int64(r.index), [16]byte(r.id), int64(r.number), int64(p.Line), "", r.sealed, int64(p.Key.ProjectID), text(p.Key.PaymentID), text(p.Method),
-		p.Amount.Minor, p.Amount.Currency, text(p.Masked), r.content[:], r.record, nil,
+		p.Amount.Minor, p.Amount.Currency, text(p.Masked), r.content[:], r.record, nil, r.account[:], r.customer[:],
 	}
 }
 
@@ -233,6 +238,7 @@ func (l *load) seal(r *incomingRow) {
 		return
 	}
 	r.id, r.content = l.s.sealer.DigestID(r.row.Key), l.s.sealer.DigestContent(r.row.Method, r.row.Canonical)
+	r.account, r.customer = l.marker.Account(r.row.Cells), l.marker.Customer(r.row.Key.ProjectID, r.row.Cells)
 	rec := newRecord(r.row, r.content, r.number, payout.Place{Batch: l.b.Number, Index: index})
 	r.record = rec.Encode(be64(r.number))
 }

@@ -204,14 +204,25 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 	if err != nil {
 		return err
 	}
-	b.Queue(l.s.sql(`insert into @batches (number, id, header, rows) values ($1, $2, $3, $4)`), int64(l.b.Number), l.sum, codec.Summed(l.sum, header), int64(l.b.Rows))
+	b.Queue(l.s.sql(`insert into @batches (number, id, header, rows, loaded_at) values ($1, $2, $3, $4, $5)`), int64(l.b.Number), l.sum, codec.Summed(l.sum, header), int64(l.b.Rows), l.b.LoadedAt)
 	if err := w.joinFamilies(ctx, b, l.retries); err != nil {
 		return err
 	}
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}
+	if err := l.sightings(ctx, t); err != nil {
+		return err
+	}
+	for _, a := range l.allow {
+		if err := l.allowed(ctx, t, a); err != nil {
+			return err
+		}
+	}
 	b = &pgx.Batch{}
+	if _, err := t.note(ctx, b, store.LoadedEntry(l.b, l.fresh)); err != nil {
+		return err
+	}
 	w.flushCounts(b, nil)
 	clear(w.counts)
 	clear(w.gates)

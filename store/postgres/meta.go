@@ -15,8 +15,8 @@ import (
 // A store names two numbers, as every store of masspay does: the format that its tables
 // have, and the lowest that a masspay must know to use them.
 const (
-	format     = 1
-	readableBy = 1
+	format     = 2
+	readableBy = 2
 )
 
 // meta is what a store knows of itself.

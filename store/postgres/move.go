@@ -110,8 +110,8 @@ func (m *mover) batch(ctx context.Context, b codec.BatchImage) error {
 			return err
 		}
 	}
-	_, err = m.t.c.Exec(ctx, m.s.sql(`insert into @batches (number, id, header, rows, cursor, hold) values ($1, $2, $3, $4, $5, $6)`),
-		int64(b.Number), sum, codec.Summed(sum, header), int64(b.Rows), int64(b.Cursor), hold)
+	_, err = m.t.c.Exec(ctx, m.s.sql(`insert into @batches (number, id, header, rows, cursor, hold, loaded_at) values ($1, $2, $3, $4, $5, $6, $7)`),
+		int64(b.Number), sum, codec.Summed(sum, header), int64(b.Rows), int64(b.Cursor), hold, b.LoadedAt)
 	return err
 }
 
@@ -142,7 +142,7 @@ func copied[T any](ctx context.Context, t *tx, table string, columns []string, a
 	return n, err
 }
 
-var payoutTable = []string{"number", "project", "payment_id", "method", "minor", "currency", "destination", "state", "needs_check", "attempts", "status", "code", "final_at", "owner", "poll_at", "record"}
+var payoutTable = []string{"number", "project", "payment_id", "method", "minor", "currency", "destination", "state", "needs_check", "attempts", "status", "code", "final_at", "owner", "poll_at", "record", "exception"}
 
 func (m *mover) payouts(ctx context.Context, cursors map[uint32]uint32) error {
 	var free []payout.Place
@@ -164,7 +164,7 @@ func (m *mover) payouts(ctx context.Context, cursors map[uint32]uint32) error {
 		}
 		return []any{
 			int64(r.Number), int64(p.Key.ProjectID), text(p.Key.PaymentID), text(p.Method), p.Amount.Minor, p.Amount.Currency, text(p.Masked), p.State.String(), p.NeedsCheck(),
-			int64(p.Attempt), text(p.Reported.Status), text(p.Reported.Code), timestamp(p.FinalAt), int64(0), timestamp(p.PollAt), r.Encode(be64(r.Number)),
+			int64(p.Attempt), text(p.Reported.Status), text(p.Reported.Code), timestamp(p.FinalAt), int64(0), timestamp(p.PollAt), r.Encode(be64(r.Number)), int16(p.Exception()),
 		}, nil
 	})
 	if m.moved.Payouts = n; err != nil {
@@ -242,7 +242,24 @@ func (m *mover) rest(ctx context.Context) error {
 		b.Queue(m.s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
 		m.moved.Runs++
 	}
-	return m.t.send(ctx, b)
+	b.Queue(lockAlone, m.s.lockNumber(lockAudit))
+	b.Queue(m.s.sql(`delete from @audit`)) // the same: the log goes on where the old store's ends
+	for _, l := range m.i.Audit {
+		b.Queue(m.s.sql(`insert into @audit (seq, hash, entry) values ($1, $2, $3)`), int64(l.Seq), l.Hash[:], string(l.Text))
+	}
+	if err := m.t.send(ctx, b); err != nil {
+		return err
+	}
+	_, err = copied(ctx, m.t, "sightings", []string{"batch", "account", "payout"}, m.i.Sightings, func(is codec.SightingImage) ([]any, error) {
+		return []any{int64(is.Batch), is.Account[:], int64(is.Payout)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	_, err = copied(ctx, m.t, "customers", []string{"id", "accounts"}, m.i.Customers, func(c codec.CustomerImage) ([]any, error) {
+		return []any{c.Customer[:], codec.EncodeRemembered(c.Customer[:], c.Accounts)}, nil
+	})
+	return err
 }
 
 // earlySeqs are the next numbers of reports that this store has kept already.

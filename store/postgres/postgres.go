@@ -9,6 +9,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Options struct {
 	Rules    payout.Rules
 	Version  string        // of masspay, shown to people
 	Wait     time.Duration // for a database that is busy or away, then store.ErrBusy; 0: 10 s
+	KeepFor  time.Duration // for how long rows are known again by account; 0: store.KeepFor
 
 	// Synchronous says that the database replicates synchronously: a failover loses
 	// nothing, and is no restored copy. Claims then need a standby that answers.
@@ -69,6 +71,8 @@ func (o Options) now() time.Time {
 	return time.Now()
 }
 
+func (o Options) keepFor() time.Duration { return cmp.Or(o.KeepFor, store.KeepFor) }
+
 func (o Options) wait() time.Duration {
 	if o.Wait > 0 {
 		return o.Wait
@@ -83,7 +87,7 @@ type Store struct {
 	pool   *pgxpool.Pool
 	schema string // with its dot
 	slot   int16  // of this process, in tables of counts
-	run    atomic.Uint64
+	run    atomic.Pointer[store.Run]
 
 	texts sync.Map // statements, with the schema's name in them
 	owner owner

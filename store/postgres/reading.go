@@ -129,7 +129,7 @@ type wanted struct {
 }
 
 func (f wanted) has(p *payout.Payout) bool {
-	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) &&
+	return (len(f.States) == 0 || slices.Contains(f.States, p.State)) && (f.batch == 0 || p.In(f.batch)) &&
 		(f.Gate == "" || f.Others == (p.Host != "" && !f.rules.SameGate(p.Host, f.Gate)))
 }
 
@@ -176,6 +176,10 @@ func (s *Store) listBurst(ctx context.Context, w wanted, from int64) (out []payo
 	if w.batch != 0 {
 		statement = `select l.idx, ` + payoutColumns + ` from @lines l join @payouts p on p.number = l.payout where l.idx > $1 and (cardinality($2::text[]) = 0 or p.state = any($2)) and l.batch = $4 order by l.idx limit $3`
 		args = append(args, int64(w.batch))
+	}
+	if w.Exception != payout.NoException {
+		statement = `select p.number, ` + payoutColumns + ` from @payouts p where p.number > $1 and (cardinality($2::text[]) = 0 or p.state = any($2)) and p.exception = $4 order by p.number limit $3`
+		args = []any{from, states, burst, int16(w.Exception)}
 	}
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, s.sql(statement), args...)

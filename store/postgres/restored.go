@@ -203,7 +203,7 @@ func (s *Store) writeMeta(b *pgx.Batch, m *meta, is identity) {
 
 // AskFirst declares that the database may be a copy; see store.Store.
 func (s *Store) AskFirst(ctx context.Context) error {
-	return s.declare(ctx, func(m *meta, is identity, seen marker) error {
+	return s.declare(ctx, store.ActAskFirst, func(m *meta, is identity, seen marker) error {
 		_, _, _, err := s.refuseCopies(m, is, seen, true)
 		return err
 	}, func() { s.asking = true })
@@ -211,14 +211,14 @@ func (s *Store) AskFirst(ctx context.Context) error {
 
 // Trust declares that the database is the newest there is; see store.Store.
 func (s *Store) Trust(ctx context.Context) error {
-	return s.declare(ctx, func(m *meta, is identity, seen marker) error {
+	return s.declare(ctx, store.ActTrusted, func(m *meta, is identity, seen marker) error {
 		_, known := s.older(m, is, seen)
 		m.generation, m.epoch, m.copied = known+1, 0, time.Time{}
 		return nil
 	}, func() { s.asking = false })
 }
 
-func (s *Store) declare(ctx context.Context, change func(m *meta, is identity, seen marker) error, then func()) error {
+func (s *Store) declare(ctx context.Context, act store.Act, change func(m *meta, is identity, seen marker) error, then func()) error {
 	var m meta
 	var is identity
 	seen, err := s.witness()
@@ -236,6 +236,9 @@ func (s *Store) declare(ctx context.Context, change func(m *meta, is identity, s
 		b := &pgx.Batch{}
 		s.writeMeta(b, &m, is)
 		s.newClock(b, newBoot())
+		if _, err := t.note(ctx, b, store.Entry{At: s.o.now(), Act: act}); err != nil {
+			return err
+		}
 		return t.commit(ctx, b)
 	})
 	if err != nil {

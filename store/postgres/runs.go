@@ -80,12 +80,15 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 		}
 		b := &pgx.Batch{}
 		b.Queue(s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
+		if _, err := t.note(ctx, b, store.BeganEntry(r)); err != nil {
+			return err
+		}
 		return t.commit(ctx, b)
 	})
 	if err != nil {
 		return 0, err
 	}
-	s.run.Store(r.Number)
+	s.run.Store(&r)
 	return r.Number, nil
 }
 
@@ -110,6 +113,9 @@ func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) err
 		}
 		b := &pgx.Batch{}
 		b.Queue(s.sql(`update @runs set run = $2 where number = $1`), int64(number), value)
+		if _, err := t.note(ctx, b, store.EndedEntry(r, end)); err != nil {
+			return err
+		}
 		return t.commit(ctx, b)
 	})
 }

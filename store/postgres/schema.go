@@ -14,8 +14,13 @@ import (
 	"masspay/store"
 )
 
-//go:embed schema.sql
-var tables string
+// The tables of the first format, and what each later one has more.
+var (
+	//go:embed schema.sql
+	tables string
+	//go:embed format2.sql
+	format2 string
+)
 
 // Made reports whether a database has a store, whatever its key.
 func Made(ctx context.Context, o Options) (there bool, err error) {
@@ -61,7 +66,7 @@ func Create(ctx context.Context, o Options) error {
 		if _, err := t.Exec(ctx, `create schema if not exists `+pgx.Identifier{s.o.Schema}.Sanitize()); err != nil {
 			return err
 		}
-		if _, err := t.Exec(ctx, s.sql(tables), pgx.QueryExecModeSimpleProtocol); err != nil {
+		if _, err := t.Exec(ctx, s.sql(tables+format2), pgx.QueryExecModeSimpleProtocol); err != nil {
 			return err
 		}
 		var is identity
@@ -104,6 +109,7 @@ const (
 	lockLoad   // one load at a time
 	lockEpoch  // shared by claims; alone: to declare what the store is
 	lockRuns   // one run gets its number at a time
+	lockAudit  // the last one that is taken: one writes the audit log at a time
 	lockEarly  // from when a load decides which ids are known until it is through; and of who keeps a report of an id that is not
 )
 

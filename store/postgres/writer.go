@@ -34,6 +34,8 @@ type writer struct {
 	early   map[payout.Digest][]payout.Event // that wait for an id, with those of this transaction
 
 	earlySeq map[payout.Digest]uint32 // of the next one of an id
+
+	notes []store.Entry // for the log, with the commit
 }
 
 type countKey struct {
@@ -106,9 +108,12 @@ func (w *writer) keep(r *row) error {
 // apply runs one event through payout.Next.
 func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
-	change, err := r.Step(w.s.o.Rules, e, w.s.run.Load(), w)
+	change, err := r.Step(w.s.o.Rules, e, w.s.begun().Number, w)
 	if err != nil || change.Effect == payout.Ignored {
 		return change, err
+	}
+	if entry, ok := store.EntryOf(*e, change.After); ok {
+		w.notes = append(w.notes, entry)
 	}
 	return change, w.replace(&before, r)
 }
@@ -155,9 +160,9 @@ func (w *writer) countGate(p *payout.Payout, by int64) {
 }
 
 const updatePayouts = `update @payouts p set state = u.state, needs_check = u.needs_check, attempts = u.attempts, status = u.status, code = u.code,
-	final_at = u.final_at, owner = u.owner, poll_at = u.poll_at, record = u.record
-	from unnest($1::bigint[], $2::text[], $3::boolean[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[], $9::timestamptz[], $10::bytea[])
-	as u (number, state, needs_check, attempts, status, code, final_at, owner, poll_at, record) where p.number = u.number`
+	final_at = u.final_at, owner = u.owner, poll_at = u.poll_at, record = u.record, exception = u.exception
+	from unnest($1::bigint[], $2::text[], $3::boolean[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[], $9::timestamptz[], $10::bytea[], $11::smallint[])
+	as u (number, state, needs_check, attempts, status, code, final_at, owner, poll_at, record, exception) where p.number = u.number`
 
 const upsertCounts = `insert into @counts as c (batch, state, currency, slot, n, minor, checks, aside, stuck, changed_at)
 	select u.batch, u.state, u.currency, $3, u.n, u.minor, u.checks, u.aside, u.stuck, $10
@@ -190,6 +195,7 @@ func (w *writer) flushPayouts(b *pgx.Batch) error {
 	numbers, states, checks, attempts := make([]int64, 0, n), make([]string, 0, n), make([]bool, 0, n), make([]int32, 0, n)
 	statuses, codes, finals := make([]string, 0, n), make([]string, 0, n), make([]pgtype.Timestamptz, 0, n)
 	owners, polls, records := make([]int64, 0, n), make([]pgtype.Timestamptz, 0, n), make([][]byte, 0, n)
+	exceptions := make([]int16, 0, n)
 	for number := range w.changed {
 		numbers = append(numbers, int64(number))
 	}
@@ -205,8 +211,9 @@ func (w *writer) flushPayouts(b *pgx.Batch) error {
 		statuses, codes = append(statuses, text(p.Reported.Status)), append(codes, text(p.Reported.Code))
 		finals, polls = append(finals, timestamp(p.FinalAt)), append(polls, timestamp(p.PollAt))
 		owners, records = append(owners, int64(p.Owner)), append(records, r.Encode(be64(r.Number)))
+		exceptions = append(exceptions, int16(p.Exception()))
 	}
-	b.Queue(w.s.sql(updatePayouts), numbers, states, checks, attempts, statuses, codes, finals, owners, polls, records)
+	b.Queue(w.s.sql(updatePayouts), numbers, states, checks, attempts, statuses, codes, finals, owners, polls, records, exceptions)
 	return nil
 }
 

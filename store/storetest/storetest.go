@@ -252,6 +252,11 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"row of a payout", testRow},
 		{"random calls against a plain map", testModel},
 		{"one holder at a time", testHistory},
+		{"what is done is in the log", testAudit},
+		{"several write one log", testAuditConcurrent},
+		{"rows are known again", testResembling},
+		{"a batch that is not allowed", testAllowance},
+		{"exceptions", testExceptions},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -1,0 +1,367 @@
+package bolt
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/codec"
+)
+
+const markSize = len(store.Mark{})
+
+// sightingKey is that of a payout among those of its batch, by account.
+func sightingKey(batch uint32, account store.Mark, n uint64) []byte {
+	return append(append(be32(batch), account[:]...), be64(n)...)
+}
+
+func readSighting(k []byte) (batch []byte, account store.Mark, n uint64, err error) {
+	if len(k) != 4+markSize+8 {
+		return nil, account, 0, fmt.Errorf("%w: a sighting has a key of %d bytes", store.ErrDamaged, len(k))
+	}
+	return k[:4], store.Mark(k[4 : 4+markSize]), number(k[4+markSize:]), nil
+}
+
+// sightings writes by what the new payouts will be known again, sorted over the whole file.
+func (l *load) sightings(ctx context.Context) error {
+	slices.SortFunc(l.fresh, func(a, b entry) int {
+		return cmp.Or(bytes.Compare(a.account[:], b.account[:]), cmp.Compare(a.n, b.n))
+	})
+	err := l.inParts(ctx, func(tx *bbolt.Tx, part []entry) error {
+		b := tx.Bucket(bucketSightings)
+		b.FillPercent = 1 // in key order
+		for _, e := range part {
+			if err := b.Put(sightingKey(l.b.Number, e.account, e.n), nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(l.fresh, func(a, b entry) int {
+		return cmp.Or(bytes.Compare(a.customer[:], b.customer[:]), cmp.Compare(a.n, b.n))
+	})
+	return l.inParts(ctx, func(tx *bbolt.Tx, part []entry) error {
+		b := tx.Bucket(bucketCustomers)
+		for _, e := range part {
+			if err := remember(b, e.customer, e.account, e.n); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// remember keeps that a customer's payout goes to an account. What a load that was undone
+// has left there leads to no payout.
+func remember(b *bbolt.Bucket, customer, account store.Mark, n uint64) error {
+	if customer == (store.Mark{}) || account == (store.Mark{}) {
+		return nil
+	}
+	had, err := codec.DecodeRemembered(customer[:], b.Get(customer[:]))
+	if err != nil {
+		return err
+	}
+	return b.Put(customer[:], codec.EncodeRemembered(customer[:], store.Remember(had, account, n)))
+}
+
+// inParts writes the new payouts in commits of a load.
+func (l *load) inParts(ctx context.Context, write func(tx *bbolt.Tx, part []entry) error) error {
+	for part := range slices.Chunk(l.fresh, loadCommit) {
+		if err := l.s.update(ctx, func(tx *bbolt.Tx) error { return write(tx, part) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// allowed asks whether the batch may count.
+func (l *load) allowed(ctx context.Context, a store.Allowance) error {
+	numbers := []uint32{l.b.Number}
+	err := l.s.view(ctx, func(tx *bbolt.Tx) error {
+		earlier, err := batchesSince(tx, a.Since)
+		numbers = append(numbers, earlier...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return a.Ask(ctx, func(yield func(store.Sighting, error) bool) {
+		for _, batch := range numbers {
+			for from := be32(batch); from != nil; {
+				var burst []store.Sighting
+				var err error
+				burst, from, err = l.s.sightingBurst(ctx, batch, from)
+				for _, seen := range burst {
+					seen.New = batch == l.b.Number
+					if !yield(seen, nil) {
+						return
+					}
+				}
+				if err != nil {
+					yield(store.Sighting{}, err)
+					return
+				}
+			}
+		}
+	})
+}
+
+// sightingBurst reads sightings of a batch from a key on, with where to go on, nil at the end.
+func (s *Store) sightingBurst(ctx context.Context, batch uint32, from []byte) (burst []store.Sighting, next []byte, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		burst, next = nil, nil
+		c := tx.Bucket(bucketSightings).Cursor()
+		for k, _ := c.Seek(from); bytes.HasPrefix(k, be32(batch)); k, _ = c.Next() {
+			if len(burst) == burstReads {
+				next = bytes.Clone(k)
+				return nil
+			}
+			_, account, n, err := readSighting(k)
+			if err != nil {
+				return err
+			}
+			r, err := get(tx, n)
+			if err != nil {
+				return err
+			}
+			burst = append(burst, store.Sighting{Payout: r.Payout, Account: account})
+		}
+		return nil
+	})
+	return burst, next, err
+}
+
+// batchesSince are the numbers of whole batches that were loaded from a time on, the newest
+// first.
+func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
+	c := tx.Bucket(bucketBatches).Cursor()
+	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+		b, err := readHeader(tx, k)
+		if err != nil {
+			return nil, err
+		}
+		if b.LoadedAt.Before(since) {
+			break
+		}
+		numbers = append(numbers, b.Number)
+	}
+	return numbers, nil
+}
+
+// Resembling looks rows up among what was loaded before; see store.Store.
+func (s *Store) Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) (out []store.Resemblance, err error) {
+	var l *looking
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		l = &looking{tx: tx, rows: rows}
+		if l.first, err = unloaded(tx); err != nil {
+			return err
+		}
+		batches, err := batchesSince(tx, since)
+		if err != nil {
+			return err
+		}
+		customers := tx.Bucket(bucketCustomers)
+		if k, _ := customers.Cursor().First(); k == nil && len(batches) == 0 {
+			return nil // there is nothing to resemble
+		}
+		marker := s.sealer.Marker(columns)
+		l.marks = make([]store.Mark, len(rows))
+		for i, row := range rows {
+			l.marks[i] = marker.Account(row.Cells)
+		}
+		order := upTo(len(rows))
+		slices.SortFunc(order, func(a, b int) int { return bytes.Compare(l.marks[a][:], l.marks[b][:]) })
+		for _, batch := range batches {
+			if err := l.twins(batch, order); err != nil {
+				return err
+			}
+		}
+		persons := make([]store.Mark, len(rows))
+		for i, row := range rows {
+			persons[i] = marker.Customer(row.Key.ProjectID, row.Cells)
+		}
+		slices.SortFunc(order, func(a, b int) int { return bytes.Compare(persons[a][:], persons[b][:]) })
+		return l.customers(customers.Cursor(), persons, order)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.out, nil
+}
+
+// looking is one look for what rows resemble.
+type looking struct {
+	tx    *bbolt.Tx
+	first uint64 // payouts from this number on are of a load that is not whole
+	rows  []store.Row
+	marks []store.Mark // of their accounts
+	out   []store.Resemblance
+}
+
+func (l *looking) found(i int) *store.Resemblance {
+	if l.out == nil {
+		l.out = make([]store.Resemblance, len(l.rows))
+	}
+	return &l.out[i]
+}
+
+// twins looks for the rows' accounts in a batch, in the order of their marks.
+func (l *looking) twins(batch uint32, order []int) error {
+	c := l.tx.Bucket(bucketSightings).Cursor()
+	for _, i := range order {
+		if l.marks[i] == (store.Mark{}) {
+			continue
+		}
+		prefix := append(be32(batch), l.marks[i][:]...)
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+			_, _, n, err := readSighting(k)
+			if err != nil {
+				return err
+			}
+			r, err := get(l.tx, n)
+			if err != nil {
+				return err
+			}
+			if store.TwinOf(r.Payout, l.rows[i].Key, l.rows[i].Amount) && store.Worse(r.Payout, l.found(i).Twin) {
+				l.found(i).Twin = r.Payout
+			}
+		}
+	}
+	return nil
+}
+
+// customers looks for the rows' customers, in the order of their marks.
+func (l *looking) customers(c *bbolt.Cursor, persons []store.Mark, order []int) error {
+	for _, i := range order {
+		if persons[i] == (store.Mark{}) || l.marks[i] == (store.Mark{}) {
+			continue
+		}
+		had, err := codec.DecodeRemembered(persons[i][:], seek(c, persons[i][:]))
+		if err != nil {
+			return err
+		}
+		last, err := store.LastPaid(had, l.marks[i], func(n uint64) (*payout.Payout, error) {
+			if n >= l.first || l.tx.Bucket(bucketPayouts).Get(be64(n)) == nil {
+				return nil, nil
+			}
+			r, err := get(l.tx, n)
+			return &r.Payout, err
+		})
+		if err != nil {
+			return err
+		}
+		if last.Number != 0 {
+			l.found(i).Last = last
+		}
+	}
+	return nil
+}
+
+// forget lets go of sightings that nothing looks for any more, in bursts.
+func (s *Store) forget(ctx context.Context) error {
+	keep := s.o.KeepFor
+	if keep == 0 {
+		keep = store.KeepFor
+	}
+	before := s.o.now().Add(-keep)
+	for {
+		var old []byte // number of the oldest batch, if it is to be forgotten
+		err := s.view(ctx, func(tx *bbolt.Tx) error {
+			k, _ := tx.Bucket(bucketSightings).Cursor().First()
+			if old = nil; k == nil {
+				return nil
+			}
+			batch, _, _, err := readSighting(k)
+			if err != nil {
+				return err
+			}
+			header, err := readHeader(tx, batch)
+			if err == nil && header.LoadedAt.Before(before) {
+				old = bytes.Clone(batch)
+			}
+			return err
+		})
+		if err != nil || old == nil {
+			return err
+		}
+		err = s.update(ctx, func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketSightings)
+			for _, k := range gather(b.Cursor(), old) {
+				if err := b.Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// sight fills the indexes of a row that an older masspay has loaded.
+func (s *Store) sight(tx *bbolt.Tx, k, v []byte) error {
+	l, err := decodeLine(k, v)
+	if err != nil || l.payout == 0 {
+		return err
+	}
+	r, err := get(tx, l.payout)
+	if err != nil {
+		return err
+	}
+	at := payout.Place{Batch: binary.BigEndian.Uint32(k[:4]), Index: binary.BigEndian.Uint32(k[4:])}
+	if len(r.Places) == 0 || r.Places[0] != at {
+		return nil // known by the row that it is sent from
+	}
+	header, known := s.columns[at.Batch]
+	if !known {
+		if header, err = readHeader(tx, k[:4]); err != nil {
+			return err
+		}
+		s.columns[at.Batch] = header
+	}
+	cells, err := s.sealer.Open(l.sealed, r.Key, at.Batch, at.Index)
+	if err != nil {
+		return err
+	}
+	marker := s.sealer.Marker(header.Columns)
+	account := marker.Account(cells)
+	return errors.Join(
+		tx.Bucket(bucketSightings).Put(sightingKey(at.Batch, account, r.Number), nil),
+		remember(tx.Bucket(bucketCustomers), marker.Customer(r.Key.ProjectID, cells), account, r.Number),
+	)
+}
+
+// sightings holds the indexes against the rows.
+func (x *examining) sightings() {
+	x.each(bucketSightings, func(k, _ []byte) {
+		batch, _, n, err := readSighting(k)
+		if err != nil {
+			x.Add("%v", err)
+			return
+		}
+		if x.batch[binary.BigEndian.Uint32(batch)] == nil {
+			return // of a load that was cut off
+		}
+		if r, err := get(x.tx, n); err != nil || !r.In(binary.BigEndian.Uint32(batch)) {
+			x.Add("the index of accounts leads to payout number %d wrongly", n)
+		}
+	})
+	x.each(bucketCustomers, func(k, v []byte) {
+		if _, err := codec.DecodeRemembered(k, v); err != nil {
+			x.Add("%v", err)
+		}
+	})
+}

@@ -1,0 +1,26 @@
+-- What format 2 has more than schema.sql, which is format 1. @ is the schema.
+
+ALTER TABLE @batches ADD COLUMN loaded_at timestamptz; -- as in the header
+ALTER TABLE @payouts ADD COLUMN exception smallint NOT NULL DEFAULT 0; -- 1: a person must look, 2: one has looked
+CREATE INDEX payouts_exceptions ON @payouts (number) WHERE exception <> 0;
+
+-- The audit log: each hash is over the one before it and the entry.
+CREATE TABLE @audit (
+	seq   bigint PRIMARY KEY,
+	hash  bytea NOT NULL,
+	entry text NOT NULL -- JSON, byte for byte
+);
+
+-- By which accounts late payouts are known again, as keyed digests.
+CREATE TABLE @sightings (
+	batch   bigint NOT NULL,
+	account bytea NOT NULL,
+	payout  bigint NOT NULL,
+	PRIMARY KEY (batch, account, payout)
+);
+
+-- The accounts that customers' payouts went to, both as keyed digests.
+CREATE TABLE @customers (
+	id       bytea PRIMARY KEY,
+	accounts bytea NOT NULL -- with a checksum
+) WITH (fillfactor = 80);

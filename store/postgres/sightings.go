@@ -1,0 +1,272 @@
+package postgres
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/codec"
+)
+
+// sightings writes by what the new payouts will be known again.
+func (l *load) sightings(ctx context.Context, t *tx) error {
+	b := &pgx.Batch{}
+	b.Queue(l.s.sql(`insert into @sightings (batch, account, payout) select $1, account, number from incoming where (payout is null or payout = number) and number <> 0 order by account, number`), int64(l.b.Number))
+	b.Queue(l.s.sql(`delete from @sightings s using @batches b where b.number = s.batch and b.loaded_at < $1`), l.s.o.now().Add(-l.s.o.keepFor()))
+	if err := t.send(ctx, b); err != nil {
+		return err
+	}
+	noMark := store.Mark{}
+	customer, number := []byte{}, int64(-1)
+	for {
+		rows, err := t.c.Query(ctx, l.s.sql(`select n.customer, n.account, n.number, c.accounts from incoming n left join @customers c on c.id = n.customer
+			where (n.payout is null or n.payout = n.number) and n.number <> 0 and n.customer <> $1 and n.account <> $1 and (n.customer, n.number) > ($2, $3) order by n.customer, n.number limit $4`),
+			noMark[:], customer, number, loadChunk)
+		if err != nil {
+			return err
+		}
+		var some []remembering
+		var r remembering
+		_, err = pgx.ForEachRow(rows, []any{&r.customer, &r.account, &r.number, &r.had}, func() error {
+			some = append(some, remembering{slices.Clone(r.customer), slices.Clone(r.account), r.number, slices.Clone(r.had)})
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := l.s.remember(ctx, t, some); err != nil {
+			return err
+		}
+		if len(some) < loadChunk {
+			return nil
+		}
+		customer, number = some[len(some)-1].customer, some[len(some)-1].number
+	}
+}
+
+// remembering is a payout of a customer, with the accounts that were kept of that before.
+type remembering struct {
+	customer, account []byte
+	number            int64
+	had               []byte
+}
+
+// remember keeps to which accounts customers' payouts go, the newest last.
+func (s *Store) remember(ctx context.Context, t *tx, some []remembering) error {
+	var ids, accounts [][]byte
+	kept := map[string][]store.Remembered{}
+	for _, r := range some {
+		all, there := kept[string(r.customer)]
+		if !there {
+			var err error
+			if all, err = codec.DecodeRemembered(r.customer, r.had); err != nil {
+				return err
+			}
+		}
+		kept[string(r.customer)] = store.Remember(all, store.Mark(r.account), uint64(r.number))
+	}
+	for _, customer := range slices.Sorted(maps.Keys(kept)) {
+		ids, accounts = append(ids, []byte(customer)), append(accounts, codec.EncodeRemembered([]byte(customer), kept[customer]))
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	_, err := t.c.Exec(ctx, s.sql(`insert into @customers as c (id, accounts) select * from unnest($1::bytea[], $2::bytea[]) on conflict (id) do update set accounts = excluded.accounts`), ids, accounts)
+	return err
+}
+
+const selectSightings = `select s.batch, s.account, ` + payoutColumns + ` from @sightings s join @payouts p on p.number = s.payout
+	where s.batch = $1 and (s.account, s.payout) > ($2, $3) order by s.account, s.payout limit $4`
+
+// allowed asks whether the batch may count, as of the transaction.
+func (l *load) allowed(ctx context.Context, t *tx, a store.Allowance) error {
+	rows, err := t.c.Query(ctx, l.s.sql(`select number from @batches where number <> $1 and loaded_at >= $2 order by number desc`), int64(l.b.Number), a.Since)
+	if err != nil {
+		return err
+	}
+	earlier, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+	if err != nil {
+		return err
+	}
+	err = a.Ask(ctx, func(yield func(store.Sighting, error) bool) {
+		for _, batch := range append([]int64{int64(l.b.Number)}, earlier...) {
+			for is, err := range l.s.sightingsOf(ctx, t, batch) {
+				is.New = batch == int64(l.b.Number)
+				if !yield(is, err) {
+					return
+				}
+			}
+		}
+	})
+	if err != nil {
+		return &rowsError{err}
+	}
+	return nil
+}
+
+// sightingsOf are those of a batch, in bursts.
+func (s *Store) sightingsOf(ctx context.Context, t *tx, batch int64) iter.Seq2[store.Sighting, error] {
+	return stream(func(yield func(store.Sighting) bool) error {
+		account, number := []byte{}, int64(-1)
+		for {
+			rows, err := t.c.Query(ctx, s.sql(selectSightings), batch, account, number, burst)
+			if err != nil {
+				return err
+			}
+			some, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (is store.Sighting, err error) {
+				var r row1
+				if err := row.Scan(append([]any{&r.batch, &r.account}, r.into()...)...); err != nil {
+					return is, err
+				}
+				rec, err := r.decode()
+				account, number = r.account, r.number
+				return store.Sighting{Payout: rec.Payout, Account: store.Mark(r.account)}, err
+			})
+			if err != nil {
+				return err
+			}
+			for _, is := range some {
+				if !yield(is) {
+					return nil
+				}
+			}
+			if len(some) < burst {
+				return nil
+			}
+		}
+	})
+}
+
+// row1 is a payout with where it was seen.
+type row1 struct {
+	batch   int64
+	account []byte
+	row
+}
+
+// Resembling looks rows up among what was loaded before; see store.Store.
+func (s *Store) Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) (out []store.Resemblance, err error) {
+	marker := s.sealer.Marker(columns)
+	byAccount, byCustomer := map[store.Mark][]int{}, map[store.Mark][]int{}
+	marks := make([]store.Mark, len(rows))
+	for i, row := range rows {
+		if marks[i] = marker.Account(row.Cells); marks[i] == (store.Mark{}) {
+			continue
+		}
+		byAccount[marks[i]] = append(byAccount[marks[i]], i)
+		if customer := marker.Customer(row.Key.ProjectID, row.Cells); customer != (store.Mark{}) {
+			byCustomer[customer] = append(byCustomer[customer], i)
+		}
+	}
+	found := func(i int) *store.Resemblance {
+		if out == nil {
+			out = make([]store.Resemblance, len(rows))
+		}
+		return &out[i]
+	}
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		out = nil
+		seen, err := c.Query(ctx, s.sql(`select s.batch, s.account, `+payoutColumns+` from @batches b join @sightings s on s.batch = b.number join @payouts p on p.number = s.payout
+			where b.loaded_at >= $1 and s.account = any($2::bytea[])`), since, marksOf(byAccount))
+		if err != nil {
+			return err
+		}
+		var r row1
+		_, err = pgx.ForEachRow(seen, append([]any{&r.batch, &r.account}, r.into()...), func() error {
+			rec, err := r.decode()
+			if err != nil {
+				return err
+			}
+			for _, i := range byAccount[store.Mark(r.account)] {
+				if store.TwinOf(rec.Payout, rows[i].Key, rows[i].Amount) && (out == nil || store.Worse(rec.Payout, out[i].Twin)) {
+					found(i).Twin = rec.Payout
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return s.lastPaid(ctx, c, byCustomer, func(i int, had []store.Remembered, get func(uint64) (*payout.Payout, error)) error {
+			last, err := store.LastPaid(had, marks[i], get)
+			if last.Number != 0 {
+				found(i).Last = last
+			}
+			return err
+		})
+	})
+	return out, err
+}
+
+func marksOf(of map[store.Mark][]int) [][]byte {
+	marks := make([][]byte, 0, len(of))
+	for m := range of {
+		marks = append(marks, m[:])
+	}
+	return marks
+}
+
+// lastPaid reads what is kept of customers, and their payouts, and gives them to each of
+// their rows.
+func (s *Store) lastPaid(ctx context.Context, c *pgxpool.Conn, of map[store.Mark][]int, do func(i int, had []store.Remembered, get func(uint64) (*payout.Payout, error)) error) error {
+	kept, err := c.Query(ctx, s.sql(`select id, accounts from @customers where id = any($1::bytea[])`), marksOf(of))
+	if err != nil {
+		return err
+	}
+	had := map[store.Mark][]store.Remembered{}
+	var numbers []int64
+	var id, accounts []byte
+	_, err = pgx.ForEachRow(kept, []any{&id, &accounts}, func() error {
+		all, err := codec.DecodeRemembered(id, accounts)
+		had[store.Mark(id)] = all
+		for _, r := range all {
+			numbers = append(numbers, int64(r.Payout))
+		}
+		return err
+	})
+	if err != nil || len(numbers) == 0 {
+		return err
+	}
+	payouts := map[uint64]*payout.Payout{}
+	rows, err := c.Query(ctx, s.sql(`select `+payoutColumns+` from @payouts p where p.number = any($1)`), numbers)
+	if err == nil {
+		err = eachRecord(rows, func(r codec.Record) error { payouts[r.Number] = &r.Payout; return nil })
+	}
+	if err != nil {
+		return err
+	}
+	for customer, all := range had {
+		for _, i := range of[customer] {
+			if err := do(i, all, func(n uint64) (*payout.Payout, error) { return payouts[n], nil }); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// sightings holds the indexes against the payouts.
+func (x *examining) sightings(ctx context.Context) error {
+	var batch, number int64
+	err := x.each(ctx, `select s.batch, s.payout from @sightings s where not exists (select 1 from @lines l where l.batch = s.batch and l.payout = s.payout)`, []any{&batch, &number}, func() error {
+		x.Add("the index of accounts leads to payout number %d wrongly", number)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	var id, accounts []byte
+	return x.each(ctx, `select id, accounts from @customers`, []any{&id, &accounts}, func() error {
+		if _, err := codec.DecodeRemembered(id, accounts); err != nil {
+			x.Add("%v", err)
+		}
+		return nil
+	})
+}

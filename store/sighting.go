@@ -1,0 +1,128 @@
+package store
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"masspay/payout"
+)
+
+// Mark is a keyed digest by which an account or a customer is known again, and not read.
+// The zero value is none.
+type Mark [12]byte
+
+// Resemblance is what a row resembles among what was loaded before.
+type Resemblance struct {
+	// Twin pays the same amount to the same account under another id, and may have been
+	// paid or may still be: one that a person should look at before the newest. Number 0:
+	// there is none. What belongs to the same row (RetryOf) is no twin.
+	Twin payout.Payout
+
+	// Last is the payout that the row's customer was last paid with, if that went to
+	// another account. Number 0: it did not, or the customer is not known.
+	Last payout.Payout
+}
+
+// Any reports whether the row resembles anything.
+func (r Resemblance) Any() bool { return r.Twin.Number != 0 || r.Last.Number != 0 }
+
+// Sighting is a payout with the account that it goes to.
+type Sighting struct {
+	Payout  payout.Payout
+	Account Mark // zero: it names none
+	New     bool // of the batch that is being loaded
+}
+
+// Counts reports whether the payout is money that went out, or may: all that was not
+// cancelled, declined, rejected or said by a person not to be paid.
+func (s Sighting) Counts() bool {
+	switch s.Payout.State {
+	case payout.StateCancelled, payout.StateDeclined, payout.StateRejected:
+		return false
+	}
+	return true
+}
+
+// Allowance is asked in the load of a batch, before that counts, while no other load runs:
+// of two files side by side the second one sees the first.
+type Allowance struct {
+	Since time.Time // what was loaded from then on is counted
+
+	// Ask is given the payouts of the batch first, then those of earlier ones, each once. Its error
+	// undoes the load and is returned.
+	Ask func(ctx context.Context, all iter.Seq2[Sighting, error]) error
+}
+
+// KeepFor is for how long rows are known again by account where Options do not say: the
+// longest that look-alikes and limits of a day look back by default.
+const KeepFor = 10 * 24 * time.Hour
+
+// Remembered are the accounts that a customer's payouts went to, the newest first.
+type Remembered struct {
+	Account Mark
+	Payout  uint64 // number of the newest one
+}
+
+// accountsOfOne is how many accounts are kept of a customer: one that was loaded and never
+// paid must not hide the one before.
+const accountsOfOne = 4
+
+// Remember puts a payout's account before those that a customer had.
+func Remember(had []Remembered, account Mark, number uint64) []Remembered {
+	all := append(make([]Remembered, 0, accountsOfOne), Remembered{account, number})
+	for _, r := range had {
+		if r.Account != account && len(all) < accountsOfOne {
+			all = append(all, r)
+		}
+	}
+	return all
+}
+
+// LastPaid finds the newest payout of a customer that was paid, and tells whether it went
+// to another account. get returns nil for a payout that is gone.
+func LastPaid(had []Remembered, account Mark, get func(number uint64) (*payout.Payout, error)) (last payout.Payout, err error) {
+	var other bool
+	for _, r := range had {
+		p, err := get(r.Payout)
+		if err != nil {
+			return payout.Payout{}, err
+		}
+		if p != nil && p.State == payout.StatePaid && p.Number > last.Number {
+			last, other = *p, r.Account != account
+		}
+	}
+	if !other {
+		return payout.Payout{}, nil
+	}
+	return last, nil
+}
+
+// Worse reports whether a twin is to be named rather than another one: what is open or to
+// be checked first, then what is newer.
+func Worse(p, than payout.Payout) bool {
+	if than.Number == 0 {
+		return true
+	}
+	if a, b := unsettled(p), unsettled(than); a != b {
+		return a
+	}
+	return p.Number > than.Number
+}
+
+func unsettled(p payout.Payout) bool { return p.State.Open() || p.NeedsCheck() }
+
+// TwinOf reports whether a payout that goes to the same account is a row's twin.
+func TwinOf(p payout.Payout, key payout.Key, amount payout.Amount) bool {
+	if p.Amount != amount || p.Key == key || !(Sighting{Payout: p}).Counts() || p.State == payout.StateReturned {
+		return false
+	}
+	return p.Key.ProjectID != key.ProjectID || firstID(p.Key.PaymentID) != firstID(key.PaymentID)
+}
+
+func firstID(id string) string {
+	if first, _, retry := payout.RetryOf(id); retry {
+		return first
+	}
+	return id
+}
