@@ -53,7 +53,7 @@ func loadBench(b *testing.B, c *payfile.Checker, text string) store.Batch {
 	defer func() { _ = in.Close() }()
 	k, err := c.Check(b.Context(), in)
 	require.NoError(b, err)
-	l, err := k.Load(b.Context(), whole(c), in)
+	l, err := k.Load(b.Context(), whole(c), in, nil)
 	require.NoError(b, err)
 	return l.Batch
 }
@@ -91,7 +91,7 @@ func BenchmarkLoad(b *testing.B) {
 		k, err := c.Check(b.Context(), in)
 		require.NoError(b, err)
 		b.StartTimer()
-		_, err = k.Load(b.Context(), whole(c), in)
+		_, err = k.Load(b.Context(), whole(c), in, nil)
 		require.NoError(b, err)
 		n += rows
 	}

@@ -665,7 +665,7 @@ func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
 	if err != nil {
 		return store.Batch{}, err
 	}
-	l, err := k.Load(context.Background(), s, in)
+	l, err := k.Load(context.Background(), s, in, nil)
 	if errors.Is(err, store.ErrLoaded) {
 		return s.Batch(context.Background(), id)
 	}

@@ -166,7 +166,7 @@ func (w *world) load(text string) store.Batch {
 	in := input(w.t, "payouts.csv", text)
 	k, err := (&payfile.Checker{Store: w.s, Projects: project1234}).Check(w.t.Context(), in)
 	require.NoError(w.t, err)
-	l, err := k.Load(w.t.Context(), w.s, in)
+	l, err := k.Load(w.t.Context(), w.s, in, nil)
 	require.NoError(w.t, err)
 	return l.Batch
 }

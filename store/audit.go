@@ -5,7 +5,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"time"
 
@@ -105,7 +107,11 @@ func (l Link) Follows(before Link) (Entry, error) {
 func (l Link) Entry() (e Entry, err error) {
 	d := json.NewDecoder(bytes.NewReader(l.Text))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
+	err = d.Decode(&e)
+	if _, end := d.Token(); err == nil && !errors.Is(end, io.EOF) {
+		err = errors.New("something stands behind it")
+	}
+	if err != nil {
 		return e, fmt.Errorf("entry %s cannot be read: %w", payout.FormatNumber(l.Seq), err)
 	}
 	return e, nil

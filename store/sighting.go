@@ -98,23 +98,31 @@ func LastPaid(had []Remembered, account Mark, get func(number uint64) (*payout.P
 	return last, nil
 }
 
-// Worse reports whether a twin is to be named rather than another one: what is open or to
-// be checked first, then what is newer.
-func Worse(p, than payout.Payout) bool {
+// Worse reports whether a twin is to be named rather than another one: what is open, to be
+// checked or never to be paid again first, then what is newer.
+func Worse(r payout.Rules, p, than payout.Payout) bool {
 	if than.Number == 0 {
 		return true
 	}
-	if a, b := unsettled(p), unsettled(than); a != b {
+	if a, b := unsettled(r, p), unsettled(r, than); a != b {
 		return a
 	}
 	return p.Number > than.Number
 }
 
-func unsettled(p payout.Payout) bool { return p.State.Open() || p.NeedsCheck() }
+func unsettled(r payout.Rules, p payout.Payout) bool {
+	return p.State.Open() || p.NeedsCheck() || refusedForGood(r, p)
+}
+
+// refusedForGood reports whether a payout was refused for a reason that holds for another
+// one to the same account, too.
+func refusedForGood(r payout.Rules, p payout.Payout) bool {
+	return (p.State == payout.StateDeclined || p.State == payout.StateRejected) && r.BlocksRetry != nil && r.BlocksRetry(p.Reported.Code)
+}
 
 // TwinOf reports whether a payout that goes to the same account is a row's twin.
-func TwinOf(p payout.Payout, key payout.Key, amount payout.Amount) bool {
-	if p.Amount != amount || p.Key == key || !(Sighting{Payout: p}).Counts() || p.State == payout.StateReturned {
+func TwinOf(r payout.Rules, p payout.Payout, key payout.Key, amount payout.Amount) bool {
+	if p.Amount != amount || p.State == payout.StateReturned || !(Sighting{Payout: p}).Counts() && !refusedForGood(r, p) {
 		return false
 	}
 	return p.Key.ProjectID != key.ProjectID || firstID(p.Key.PaymentID) != firstID(key.PaymentID)

@@ -54,6 +54,14 @@ type Loader interface {
 	// no row resembles anything. It reads Key, Amount and Cells of rows.
 	Resembling(ctx context.Context, columns []string, since time.Time, rows []Row) ([]Resemblance, error)
 
+	// Marker returns what makes the mark of where a row's money goes, of a file with these
+	// columns: that of Sighting.Account. It touches no disk.
+	Marker(columns []string) (account func(cells []string) Mark)
+
+	// Sightings streams what was loaded since a time, the newest batches first, each payout
+	// once.
+	Sightings(ctx context.Context, since time.Time) iter.Seq2[Sighting, error]
+
 	// Load takes a whole file or nothing. It streams: its memory grows by some 24 bytes a
 	// row, if at all. An error from rows undoes the load and is returned; so does a
 	// *ConflictError, a *RetryError, ErrDuplicateID and ErrLoaded. The batch and its ids count
@@ -207,6 +215,9 @@ type Reader interface {
 
 // Keeper is for whoever looks after the store as a whole.
 type Keeper interface {
+	// Acting says who acts here, for the audit log, until a run begins. It touches no disk.
+	Acting(who Run)
+
 	// BeginRun keeps who runs what since when, and returns the run's number. What this
 	// Store applies from then on carries it (payout.Event.Run). EndRun keeps how it
 	// ended.
@@ -214,7 +225,7 @@ type Keeper interface {
 	EndRun(ctx context.Context, number uint64, end RunEnd) error
 
 	// Note adds an act to the audit log, and returns its entry. Run, User, Host, PID, Version
-	// and Config are those of the run that was begun, if there is one. What a store does
+	// and Config are those of the run that was begun, or of Acting. What a store does
 	// itself (see Act) is in the log by the commit that did it.
 	Note(ctx context.Context, e Entry) (Link, error)
 

@@ -16,10 +16,12 @@ import (
 	"hash"
 	"slices"
 	"strings"
+	"time"
 
 	"masspay/batch/result"
 	"masspay/gate"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Checker checks files.
@@ -27,8 +29,9 @@ type Checker struct {
 	Store      Known
 	Projects   func(uint32) bool // whether a project is configured
 	Expect     Expect
-	Limits     *Limits // nil: none
-	Content    bool    // make the digest of what will be sent
+	Limits     *Limits   // nil: none
+	DayBegan   time.Time // since when limits of a day count
+	Content    bool      // make the digest of what will be sent
 	Lookalikes Lookalikes
 	Skip       bool // leave out rows with problems of their own
 }
@@ -52,7 +55,7 @@ type Checked struct {
 	Groups    []Group            // the same, by project, method, bank and currency
 	Largest   map[string][]Large // by currency, the largest first
 	Content   payout.Content     // where it was asked for
-	Alike     []Lookalike        // rows that look like an earlier one
+	Alike     []Lookalike        // rows that look like an earlier one, those of open ones first
 	Warnings  []Warning
 	Problems  []Problem // of skipped rows, when they are skipped
 
@@ -92,8 +95,11 @@ type checking struct {
 	content hash.Hash
 	twins   []likeness
 	alike   []likeness
-	empty   Lines               // empty rows behind the last that is not
-	long    map[int]longNumbers // by place of their column
+	earlier []Lookalike
+	day     *dayLimits                // nil: nothing limits a day
+	account func([]string) store.Mark // with day: where a row's money goes
+	empty   Lines                     // empty rows behind the last that is not
+	long    map[int]longNumbers       // by place of their column
 	ids     []seen
 	skip    map[int]string
 	id      string
@@ -111,6 +117,9 @@ type seen struct {
 // than one line; their rows have that problem and count for nothing.
 func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
 	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New()}
+	if c.Limits.ofDay() {
+		k.day = newDayLimits(c.Limits)
+	}
 	err := k.read(doubled)
 	var p *Problem
 	if errors.As(err, &p) {
@@ -135,6 +144,7 @@ func (k *checking) read(doubled map[idHash][]uint32) error {
 	if slices.Contains(cut.columns, result.Columns()[0]) {
 		return &Problem{Text: "this is a result of masspay, not a file of payouts: masspay retry and its file's name writes what may be paid again", structure: true, fatal: true}
 	}
+	k.account = k.Store.Marker(cut.columns)
 	if !newRules(cut.columns, k.Projects, &k.problems, &k.warnings).header() {
 		return nil
 	}
@@ -183,7 +193,10 @@ func (k *checking) take(p *part) error {
 		k.ids = append(k.ids, s)
 	}
 	k.rows += p.rows
-	k.twins, k.alike = append(k.twins, p.twins...), append(k.alike, p.alike...)
+	k.twins, k.alike, k.earlier = append(k.twins, p.twins...), append(k.alike, p.alike...), append(k.earlier, p.earlier...)
+	for _, d := range p.ofDay {
+		k.day.addNew(d.is.key, d.is.method, d.is.amount, d.account, d.is.masked, first+d.row)
+	}
 	for place, later := range p.long {
 		k.long[place] = k.long[place].add(later)
 	}
@@ -255,6 +268,9 @@ func (k *checking) result() (*Checked, error) {
 			for _, p := range problems {
 				k.problems.add(p)
 			}
+			if err := k.ofDay(); err != nil {
+				return nil, err
+			}
 			if len(k.Limits.Rules) > 0 && len(without) > 0 {
 				k.warnings.add(0, "no limit is set for "+strings.Join(without, ", ")+" (limits.rules)")
 			}
@@ -295,6 +311,19 @@ func (k *checking) result() (*Checked, error) {
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), Largest: k.large, ToSend: toSend, Before: k.before,
 		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
 	}, nil
+}
+
+// ofDay holds the file against the limits of the day so far. The load asks again.
+func (k *checking) ofDay() error {
+	if k.day == nil {
+		return nil
+	}
+	if err := k.day.addAll(k.ctx, k.Store.Sightings(k.ctx, k.DayBegan)); err != nil {
+		return err
+	}
+	found := k.day.over()
+	k.problems.merge(&found)
+	return nil
 }
 
 // ending looks at the end of the last line. Where it is missing the file may be cut

@@ -220,7 +220,7 @@ func TestFilesThatAreAccepted(t *testing.T) {
 				require.Len(t, k.Warnings, 1)
 				require.Contains(t, k.Warnings[0].String(), tt.warning)
 			}
-			l, err := k.Load(t.Context(), whole(c), in)
+			l, err := k.Load(t.Context(), whole(c), in, nil)
 			require.NoError(t, err)
 			var out bytes.Buffer
 			sum, err := result.Report{}.To(t.Context(), whole(c), l.Batch, &out)
@@ -355,7 +355,7 @@ func TestAFileThatChangesIsNotLoaded(t *testing.T) {
 		k, err := c.Check(t.Context(), in)
 		require.NoError(t, err)
 		require.NoError(t, change(path))
-		_, err = k.Load(t.Context(), whole(c), in)
+		_, err = k.Load(t.Context(), whole(c), in, nil)
 		require.ErrorIs(t, err, payfile.ErrChanged, name)
 		for range whole(c).Batches(t.Context()) {
 			t.Fatal("something was loaded")
@@ -373,7 +373,7 @@ func TestLoadedAs(t *testing.T) {
 	in := input(t, "file.csv", header+line("p1", 100, 20))
 	k, err := c.Check(t.Context(), in)
 	require.NoError(t, err)
-	l, err := k.Load(t.Context(), whole(c), in)
+	l, err := k.Load(t.Context(), whole(c), in, nil)
 	require.NoError(t, err)
 	require.EqualValues(t, in.Size(), l.Batch.Size)
 	b, err := payfile.LoadedAs(t.Context(), whole(c), input(t, "again.csv", header+line("p1", 100, 20)))
@@ -404,7 +404,7 @@ func TestGateTextIsSafeForSpreadsheets(t *testing.T) {
 	in := input(t, "file.csv", text)
 	k, err := c.Check(t.Context(), in)
 	require.NoError(t, err)
-	l, err := k.Load(t.Context(), whole(c), in)
+	l, err := k.Load(t.Context(), whole(c), in, nil)
 	require.NoError(t, err)
 	_, err = whole(c).Apply(t.Context(), payout.Event{
 		Key: payout.Key{ProjectID: 1234, PaymentID: "p1"}, Kind: payout.Final, Outcome: payout.StateDeclined, Source: payout.FromCallback,

@@ -19,7 +19,7 @@ func TestContent(t *testing.T) {
 		in := input(t, "file.csv", text)
 		k, err := c.Check(t.Context(), in)
 		require.NoError(t, err)
-		l, err := k.Load(t.Context(), whole(c), in)
+		l, err := k.Load(t.Context(), whole(c), in, nil)
 		require.NoError(t, err)
 		again, err := payfile.ContentOf(t.Context(), whole(c), l.Batch)
 		require.NoError(t, err)

@@ -178,7 +178,7 @@ func TestEmptyRows(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 2, k.Rows)
 		require.Len(t, k.Warnings, 1)
-		l, err := k.Load(t.Context(), whole(c), in)
+		l, err := k.Load(t.Context(), whole(c), in, nil)
 		require.NoError(t, err)
 		require.Equal(t, 2, l.Batch.Rows)
 		var out strings.Builder
@@ -200,7 +200,7 @@ func TestEmptyRows(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 3+n, k.Rows)
 		require.Equal(t, n, k.Skipped)
-		l, err = k.Load(t.Context(), whole(c), in)
+		l, err = k.Load(t.Context(), whole(c), in, nil)
 		require.NoError(t, err)
 		require.Equal(t, 3+n, l.Batch.Rows)
 		require.Equal(t, n, l.Batch.Skipped)
@@ -251,7 +251,7 @@ func TestLookalikes(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, k.Alike, 29)
 	require.Len(t, k.Warnings, 1)
-	require.Contains(t, k.Warnings[0].String(), "29 rows look like another one of the file (lines 3 to 31)")
+	require.Contains(t, k.Warnings[0].String(), "29 rows look like another one (lines 3 to 31)")
 
 	refuse := payfile.Lookalikes{Twins: payfile.Refuse, IDs: payfile.Warn}
 	_, err = check(refuse, many)

@@ -3,6 +3,7 @@ package payfile
 import (
 	"context"
 	"iter"
+	"time"
 
 	"masspay/payout"
 	"masspay/store"
@@ -15,6 +16,9 @@ type Known interface {
 	SameContent(p *payout.Payout, method string, canonical []byte) bool
 	RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Blocker, error)
 	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
+	Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) ([]store.Resemblance, error)
+	Marker(columns []string) (account func(cells []string) store.Mark)
+	Sightings(ctx context.Context, since time.Time) iter.Seq2[store.Sighting, error]
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
 	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
 }
@@ -36,6 +40,18 @@ func (nothing) RetryBlocker(context.Context, payout.Key, payout.Amount, string) 
 }
 
 func (nothing) Families(context.Context) (func(payout.Key) bool, error) { return nil, nil }
+
+func (nothing) Resembling(context.Context, []string, time.Time, []store.Row) ([]store.Resemblance, error) {
+	return nil, nil
+}
+
+func (nothing) Marker([]string) func([]string) store.Mark {
+	return func([]string) store.Mark { return store.Mark{} }
+}
+
+func (nothing) Sightings(context.Context, time.Time) iter.Seq2[store.Sighting, error] {
+	return func(func(store.Sighting, error) bool) {}
+}
 
 func (nothing) Row(context.Context, payout.Payout, payout.Place) ([]string, store.Line, error) {
 	return nil, store.Line{}, store.ErrNoPayout

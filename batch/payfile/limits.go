@@ -30,6 +30,8 @@ type Rule struct {
 	Least    int64  // of a payout, in minor units; 0: no such limit
 	Payout   int64  // most of a payout
 	File     int64  // most of the file's payouts that the rule is for, together
+	Day      int64  // most of all that come in on a day, together
+	PayeeDay int64  // most of those to one account
 }
 
 func (r *Rule) fits(project uint32, method, currency string) bool {

@@ -16,12 +16,13 @@ var ErrChanged = errors.New("the file changed while it was read")
 
 // Load reads a checked file a second time, into the store: all of it or
 // nothing. Another file by now, it returns ErrChanged. A file that was loaded
-// before, under whatever name, is store.ErrLoaded.
-func (k *Checked) Load(ctx context.Context, s store.Store, in *Input, approvals ...store.Approval) (store.Loaded, error) {
+// before, under whatever name, is store.ErrLoaded. What it may not be allowed is asked when
+// all its rows are in.
+func (k *Checked) Load(ctx context.Context, s store.Store, in *Input, approvals []store.Approval, allow ...store.Allowance) (store.Loaded, error) {
 	return s.Load(ctx, store.Batch{
 		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
 		Skipped: k.Skipped, Totals: k.Totals, Size: k.size, Approvals: approvals,
-	}, k.rows(in))
+	}, k.rows(in), allow...)
 }
 
 // LoadedAs returns the whole batch that a file was loaded as, or store.ErrNoBatch. It reads

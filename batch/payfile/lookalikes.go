@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 
 	"golang.org/x/text/unicode/norm"
 
+	"masspay/batch/result"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Policy says what becomes of rows that look like another one.
@@ -24,27 +27,88 @@ const (
 	Refuse Policy = "refuse" // unless a person accepts exactly so many
 )
 
-// Lookalikes say which rows of a file look like another row of it.
+// Lookalikes say which rows of a file look like another one, of the file or of an earlier
+// one.
 type Lookalikes struct {
-	Twins  Policy // the same amount to the same account, under another id
-	IDs    Policy // an id that differs only by zeros, capitals, or what cannot be seen
-	Accept int    // so many rows that would be refused are accepted; 0: none
+	Twins   Policy    // the same amount to the same account, under another id
+	IDs     Policy    // an id that differs only by zeros, capitals, or what cannot be seen; within the file
+	Changed Policy    // a customer whom the store has paid, to another account
+	Since   time.Time // twins are looked for among what was loaded from then on, too; zero: only within the file
+	Accept  int       // so many rows that would be refused are accepted; 0: none
 }
 
 func (p Policy) on() bool { return p == Warn || p == Refuse }
 
+// LookalikeKind says in what a row is like another.
+type LookalikeKind string
+
+// The kinds.
+const (
+	Twin      LookalikeKind = "twin"    // the same amount to the same account
+	NearID    LookalikeKind = "id"      // an id that is nearly the same
+	Elsewhere LookalikeKind = "changed" // the customer was last paid to another account
+)
+
 // Lookalike is a row that looks like an earlier one.
 type Lookalike struct {
-	Line, Like int // physical lines
-	Twin       bool
-	refused    bool
+	Line    int // physical line
+	Kind    LookalikeKind
+	Like    int           // the line of the other; 0: it is of an earlier file
+	Other   payout.Payout // of an earlier file
+	amount  payout.Amount
+	masked  string
+	refused bool
 }
 
-func (l Lookalike) String() string {
-	if l.Twin {
-		return fmt.Sprintf("line %d: the same amount to the same account as on line %d, under another id: is it to be paid twice?", l.Line, l.Like)
+// Urgent reports whether the other one is open, to be checked, or refused for good: what may
+// be paid twice, or must not be paid.
+func (l *Lookalike) Urgent() bool {
+	return l.Like == 0 && l.Kind == Twin && (l.Other.State.Open() || l.Other.NeedsCheck() || result.Action(l.Other) == result.ActionNever)
+}
+
+func (l Lookalike) String() string { return fmt.Sprintf("line %d: %s", l.Line, l.text()) }
+
+func (l *Lookalike) text() string {
+	other := func() string { return result.ShellWord(l.Other.Key.PaymentID) }
+	switch {
+	case l.Kind == Elsewhere:
+		return fmt.Sprintf("the customer was last paid to %s (%s), and this row pays to %s: is that the customer's account?", l.Other.Masked, other(), l.masked)
+	case l.Kind == Twin && l.Like == 0:
+		return fmt.Sprintf("%s to %s like %s, which is %s: is it to be paid twice?", l.amount, l.masked, other(), result.DescribeState(l.Other))
+	case l.Kind == Twin:
+		return fmt.Sprintf("the same amount to the same account as on line %d, under another id: is it to be paid twice?", l.Like)
 	}
-	return fmt.Sprintf("line %d: the id differs from that of line %d only by zeros, capitals or what cannot be seen: is it another payout?", l.Line, l.Like)
+	return fmt.Sprintf("the id differs from that of line %d only by zeros, capitals or what cannot be seen: is it another payout?", l.Like)
+}
+
+// lookBack looks the new rows of a piece up among what the store has loaded before.
+func (w *worker) lookBack(out *part, fresh []draft) error {
+	l := &w.k.Lookalikes
+	twins, changed := l.Twins.on() && !l.Since.IsZero(), l.Changed.on()
+	if len(fresh) == 0 || !twins && !changed {
+		return nil
+	}
+	rows := make([]store.Row, len(fresh))
+	for i, d := range fresh {
+		rows[i] = store.Row{Line: d.line, Key: d.key, Amount: d.amount, Cells: d.cells}
+	}
+	since := l.Since
+	if !twins {
+		since = time.Now()
+	}
+	alike, err := w.k.Store.Resembling(w.k.ctx, w.k.cut.columns, since, rows)
+	for i, r := range alike {
+		is := Lookalike{Line: fresh[i].line, amount: fresh[i].amount, masked: strings.Clone(fresh[i].masked)}
+		if twins && r.Twin.Number != 0 {
+			is.Kind, is.Other, is.refused = Twin, r.Twin, l.Twins == Refuse
+			out.earlier = append(out.earlier, is)
+		}
+		if changed && r.Last.Number != 0 {
+			is.Kind, is.Other, is.refused = Elsewhere, r.Last, l.Changed == Refuse
+			out.earlier = append(out.earlier, is)
+		}
+	}
+	return err
 }
 
 // likeness is something by which a row may look like another: 16 bytes a row. Two rows that
@@ -123,19 +187,19 @@ func (k *checking) lookalikes() (all []Lookalike) {
 	twins.Go(func() { slices.SortFunc(k.twins, order) })
 	slices.SortFunc(k.alike, order)
 	twins.Wait()
-	pairs := func(list []likeness, twin, refused bool) {
+	pairs := func(list []likeness, kind LookalikeKind, refused bool) {
 		for i, first := 1, 0; i < len(list); i++ {
 			if list[i].hash != list[first].hash {
 				first = i
 				continue
 			}
 			if !list[i].known || !list[first].known {
-				all = append(all, Lookalike{int(list[i].line), int(list[first].line), twin, refused})
+				all = append(all, Lookalike{Line: int(list[i].line), Like: int(list[first].line), Kind: kind, refused: refused})
 			}
 		}
 	}
-	pairs(k.twins, true, k.Lookalikes.Twins == Refuse)
-	pairs(k.alike, false, k.Lookalikes.IDs == Refuse)
+	pairs(k.twins, Twin, k.Lookalikes.Twins == Refuse)
+	pairs(k.alike, NearID, k.Lookalikes.IDs == Refuse)
 	at := 0
 	for i, a := range k.alike {
 		if i > 0 && k.alike[i-1].hash == a.hash {
@@ -148,9 +212,18 @@ func (k *checking) lookalikes() (all []Lookalike) {
 			continue // no id is written like this
 		}
 		line, like := int(a.line), int(k.ids[at].line)
-		all = append(all, Lookalike{max(line, like), min(line, like), false, k.Lookalikes.IDs == Refuse})
+		all = append(all, Lookalike{Line: max(line, like), Like: min(line, like), Kind: NearID, refused: k.Lookalikes.IDs == Refuse})
 	}
-	slices.SortFunc(all, func(a, b Lookalike) int { return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Like, b.Like)) })
+	all = append(all, k.earlier...)
+	first := func(l *Lookalike) int {
+		if l.Urgent() {
+			return 0
+		}
+		return 1
+	}
+	slices.SortStableFunc(all, func(a, b Lookalike) int {
+		return cmp.Or(cmp.Compare(first(&a), first(&b)), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Like, b.Like))
+	})
 	return all
 }
 
@@ -173,19 +246,21 @@ func (k *checking) tellLookalikes() []Lookalike {
 	}
 	many := len(all) > maxLookalikes
 	var lines Lines
-	for _, l := range all {
-		text, _ := strings.CutPrefix(l.String(), fmt.Sprintf("line %d: ", l.Line))
+	told := 0
+	for i := range all {
+		l := &all[i]
 		switch {
 		case l.refused && !accepted:
-			k.problems.add(Problem{Line: l.Line, structure: true, Text: text, kind: map[bool]string{true: "lookalike"}[many]})
-		case many:
-			lines.add(l.Line, l.Line)
+			k.problems.add(Problem{Line: l.Line, structure: true, Text: l.text(), kind: map[bool]string{true: "lookalike"}[many && !l.Urgent()]})
+		case !many || l.Urgent() && told < maxLookalikes:
+			k.warnings.put(Warning{Line: l.Line, Text: l.text(), urgent: l.Urgent()})
+			told++
 		default:
-			k.warnings.add(l.Line, text)
+			lines.add(l.Line, l.Line)
 		}
 	}
 	if lines.N > 0 {
-		k.warnings.add(0, fmt.Sprintf("%s rows look like another one of the file (%s): the same amount to the same account, or an id that is nearly the same; masspay check --json lists them", payout.FormatNumber(lines.N), lines))
+		k.warnings.add(0, fmt.Sprintf("%s rows look like another one (%s): the same amount to the same account, an id that is nearly the same, or a customer with another account; masspay check --json lists them", payout.FormatNumber(lines.N), lines))
 	}
 	return all
 }

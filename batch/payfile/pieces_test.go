@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -231,7 +232,7 @@ func TestPiecesFindTheSame(t *testing.T) {
 				require.Equal(t, read(10<<20, whole), read(700, pieces), "%s", what)
 				if round < 3 && !skip {
 					in.pieceSize = 1000
-					_, err = pieces.Load(t.Context(), s, in)
+					_, err = pieces.Load(t.Context(), s, in, nil)
 					require.NoError(t, err)
 				}
 			}
@@ -247,4 +248,12 @@ func erasePointer(s string) string {
 		return s
 	}
 	return s[:i]
+}
+
+// Sums of a day that no integer holds are over every limit.
+func TestPlus(t *testing.T) {
+	t.Parallel()
+	require.Equal(t, int64(3), plus(1, 2))
+	require.Equal(t, int64(math.MaxInt64), plus(math.MaxInt64-1, 1))
+	require.Equal(t, int64(math.MaxInt64), plus(math.MaxInt64-1, math.MaxInt64-1))
 }

@@ -70,6 +70,8 @@ type Warning struct {
 	Line int // the first; 0: the file as a whole
 	Text string
 	Also Lines // of the other rows that it is about
+
+	urgent bool // it stands before the others
 }
 
 func (w Warning) String() string {
@@ -265,7 +267,12 @@ func (ws *warnings) all() []Warning {
 	for i, w := range ws.list {
 		out[i] = *w
 	}
-	slices.SortStableFunc(out, func(a, b Warning) int { return a.Line - b.Line })
+	slices.SortStableFunc(out, func(a, b Warning) int {
+		if a.urgent != b.urgent {
+			return map[bool]int{true: -1, false: 1}[a.urgent]
+		}
+		return a.Line - b.Line
+	})
 	return out
 }
 

@@ -27,6 +27,8 @@ type part struct {
 	tally
 	long      map[int]longNumbers
 	twins     []likeness
+	earlier   []Lookalike // among what was loaded before
+	ofDay     []dayRow    // new payouts, where something limits a day
 	alike     []likeness  // of ids that can be written more plainly
 	any       bool        // a row is not empty
 	leading   Lines       // empty rows before the first that is not
@@ -124,6 +126,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 	if err != nil {
 		return err
 	}
+	var fresh []draft
 	for _, c := range right {
 		was := known[c.is.key]
 		if was == nil {
@@ -132,6 +135,10 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 				continue
 			}
 			out.fresh++
+			fresh = append(fresh, c.is)
+			if w.k.day != nil {
+				out.ofDay = append(out.ofDay, dayRow{c.row, c.is, w.k.account(c.is.cells)})
+			}
 			w.k.Lookalikes.resemble(out, &c.is, false)
 			out.add(c.is) // a piece's rows cannot add up to an overflow
 			continue
@@ -145,6 +152,9 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 		out.knew(was)
 		w.k.Lookalikes.resemble(out, &c.is, true)
 		out.add(c.is)
+	}
+	if err := w.lookBack(out, fresh); err != nil {
+		return err
 	}
 	// What is looked at later must not keep the whole piece alive.
 	out.conflicts, out.retries = slices.Clip(out.conflicts), slices.Clip(out.retries)

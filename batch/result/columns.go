@@ -22,16 +22,16 @@ var columns = []struct {
 	cell func(l *Line) string
 }{
 	{"result.state", func(l *Line) string { return StateOfLine(&l.Line) }},
-	{"result.gate_status", func(l *Line) string { return harmless(l.Payout.Reported.Status) }},
-	{"result.code", func(l *Line) string { return harmless(l.Payout.Reported.Code) }},
-	{"result.message", func(l *Line) string { return harmless(l.Payout.Reported.Message) }},
+	{"result.gate_status", func(l *Line) string { return Harmless(l.Payout.Reported.Status) }},
+	{"result.code", func(l *Line) string { return Harmless(l.Payout.Reported.Code) }},
+	{"result.message", func(l *Line) string { return Harmless(l.Payout.Reported.Message) }},
 	{"result.action", func(l *Line) string { return l.Action }},
 	{"result.amount", func(l *Line) string { return reportedAmount(l.Payout.Reported.Amount) }},
-	{"result.currency", func(l *Line) string { return harmless(l.Payout.Reported.Amount.Currency) }},
+	{"result.currency", func(l *Line) string { return Harmless(l.Payout.Reported.Amount.Currency) }},
 	{"result.arrived", arrived},
-	{"result.operation_id", func(l *Line) string { return harmless(l.Payout.Reported.OperationID) }},
-	{"result.provider_payment_id", func(l *Line) string { return harmless(l.Payout.Reported.ProviderPaymentID) }},
-	{"result.request_id", func(l *Line) string { return harmless(l.Payout.Reported.RequestID) }},
+	{"result.operation_id", func(l *Line) string { return Harmless(l.Payout.Reported.OperationID) }},
+	{"result.provider_payment_id", func(l *Line) string { return Harmless(l.Payout.Reported.ProviderPaymentID) }},
+	{"result.request_id", func(l *Line) string { return Harmless(l.Payout.Reported.RequestID) }},
 	{"result.attempts", func(l *Line) string { return strconv.Itoa(l.Payout.Tries) }},
 	{"result.first_sent_at", func(l *Line) string { return stamp(l.Payout.FirstSent) }},
 	{"result.final_at", func(l *Line) string { return stamp(l.Payout.FinalAt) }},
@@ -100,8 +100,8 @@ func stamp(t time.Time) string {
 	return t.UTC().Format(time.RFC3339)
 }
 
-// harmless keeps a spreadsheet from running a text of the gate as a formula.
-func harmless(s string) string {
+// Harmless keeps a spreadsheet from running a text of the gate as a formula.
+func Harmless(s string) string {
 	if s != "" && strings.ContainsRune("=+-@\t\r", rune(s[0])) {
 		return "'" + s
 	}

@@ -61,7 +61,7 @@ func TestTheStoreIsNotWhatWasReleased(t *testing.T) {
 	defer func() { require.NoError(t, in.Close()) }()
 	k, err := (&payfile.Checker{Store: s, Projects: func(uint32) bool { return true }, Content: true}).Check(t.Context(), in)
 	require.NoError(t, err)
-	l, err := k.Load(t.Context(), s, in)
+	l, err := k.Load(t.Context(), s, in, nil)
 	require.NoError(t, err)
 	signed := &payout.Statement{Role: payout.Releases, Content: k.Content, Person: "bob", At: time.Now()}
 	content := func(b store.Batch, change func([]store.Line) []store.Line) payout.Content {
@@ -180,7 +180,7 @@ func TestSendable(t *testing.T) {
 	defer func() { require.NoError(t, in.Close()) }()
 	k, err := (&payfile.Checker{Store: s, Projects: func(uint32) bool { return true }}).Check(t.Context(), in)
 	require.NoError(t, err)
-	l, err := k.Load(t.Context(), s, in)
+	l, err := k.Load(t.Context(), s, in, nil)
 	require.NoError(t, err)
 	b := l.Batch
 	b.Counts = []store.Count{{State: payout.StateUnknown, N: 50}}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch/payfile"
+	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -193,7 +194,7 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path stri
 		projects = func(uint32) bool { return true } // there is no list of them
 	}
 	limits, _ := c.Limits.rules() // validated before
-	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, Content: c.Approval.SignersFile != "" || expect.content, Lookalikes: c.Lookalikes.lookalikes(expect.accept), Skip: skip}).Check(ctx, in)
+	k, err := (&payfile.Checker{Store: s, Projects: projects, Expect: want, Limits: limits, DayBegan: c.Limits.dayBegan(time.Now()), Content: c.Approval.SignersFile != "" || expect.content, Lookalikes: c.Lookalikes.lookalikes(expect.accept, time.Now()), Skip: skip}).Check(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -294,8 +295,13 @@ type groupJSON struct {
 
 type alikeJSON struct {
 	Line int    `json:"line"`
-	Like int    `json:"like_line"`
-	Kind string `json:"kind"` // twin: the same amount to the same account; id: an id that is nearly the same
+	Like int    `json:"like_line,omitempty"` // in the same file
+	Kind string `json:"kind"`                // twin: the same amount to the same account; id: an id that is nearly the same; changed: the customer was last paid to another account
+
+	// Of an earlier file: which payout it is like, and how that stands.
+	Project   uint32 `json:"like_project_id,omitempty"`
+	PaymentID string `json:"like_payment_id,omitempty"`
+	State     string `json:"like_state,omitempty"`
 }
 
 type problemJSON struct {
@@ -338,7 +344,11 @@ func (a *app) checkJSON(name string, k *payfile.Checked, without string, err err
 		r.Batch, r.Rows, r.New, r.Known, r.Totals = k.ID, k.Rows, k.New, k.Known, moneyList(k.Totals)
 		r.ToSend = sumReport(k.ToSend)
 		for _, l := range k.Alike {
-			r.Alike = append(r.Alike, alikeJSON{l.Line, l.Like, map[bool]string{true: "twin", false: "id"}[l.Twin]})
+			is := alikeJSON{Line: l.Line, Like: l.Like, Kind: string(l.Kind)}
+			if l.Like == 0 {
+				is.Project, is.PaymentID, is.State = l.Other.Key.ProjectID, l.Other.Key.PaymentID, result.StateOf(l.Other)
+			}
+			r.Alike = append(r.Alike, is)
 		}
 		for _, s := range k.Spreads {
 			r.Amounts = append(r.Amounts, spreadJSON(s))

@@ -114,7 +114,7 @@ func defaultConfig() config {
 			StatusAfter: payout.DefaultStatusAfter, QuietPeriod: payout.DefaultQuietPeriod, MaxRefusals: 20,
 		},
 		Result:     resultConfig{Mode: "0640"},
-		Lookalikes: lookalikesConfig{Twins: string(payfile.Warn), IDs: string(payfile.Warn)},
+		Lookalikes: lookalikesConfig{Days: 10, Twins: string(payfile.Warn), IDs: string(payfile.Warn), Changed: string(payfile.Warn)},
 		Breakers:   breakersConfig{DeclinedLeast: 20},
 		Approval:   approvalConfig{MaxAge: 72 * time.Hour},
 		Work:       workConfig{Shares: 2},

@@ -108,6 +108,13 @@ func (l limitsConfig) hours() (h hours, problems []string) {
 	return h, problems
 }
 
+// dayBegan is when the day of a time began, where limits count days.
+func (l limitsConfig) dayBegan(at time.Time) time.Time {
+	h, _ := l.hours() // validated before
+	year, month, day := at.In(h.zone).Date()
+	return time.Date(year, month, day, 0, 0, 0, 0, h.zone)
+}
+
 // open reports whether payouts may be sent at a time, and until when; the zero time: without
 // an end.
 func (h hours) open(at time.Time) (until time.Time, ok bool) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"masspay/batch"
 	"masspay/batch/payfile"
@@ -30,6 +31,8 @@ type limitRuleConfig struct {
 	Least    string `yaml:"least"`
 	Payout   string `yaml:"payout"`
 	File     string `yaml:"file"`
+	Day      string `yaml:"day"`
+	PayeeDay string `yaml:"payee_day"`
 }
 
 // read reads a rule's amounts; problems are what is wrong with them.
@@ -45,7 +48,7 @@ func (r limitRuleConfig) read(key string) (out payfile.Rule, problems []string) 
 	for _, v := range []struct {
 		name, text string
 		to         *int64
-	}{{"least", r.Least, &out.Least}, {"payout", r.Payout, &out.Payout}, {"file", r.File, &out.File}} {
+	}{{"least", r.Least, &out.Least}, {"payout", r.Payout, &out.Payout}, {"file", r.File, &out.File}, {"day", r.Day, &out.Day}, {"payee_day", r.PayeeDay, &out.PayeeDay}} {
 		if v.text == "" {
 			continue
 		}
@@ -59,8 +62,8 @@ func (r limitRuleConfig) read(key string) (out payfile.Rule, problems []string) 
 	if out.Payout > 0 && out.Least > out.Payout {
 		bad(".least is more than payout: no payout would pass")
 	}
-	if out.Least == 0 && out.Payout == 0 && out.File == 0 {
-		bad(" limits nothing: it wants least, payout or file")
+	if out.Least == 0 && out.Payout == 0 && out.File == 0 && out.Day == 0 && out.PayeeDay == 0 {
+		bad(" limits nothing: it wants least, payout, file, day or payee_day")
 	}
 	return out, problems
 }
@@ -113,18 +116,35 @@ func (b breakersConfig) validate() (problems []string) {
 	return problems
 }
 
-// lookalikesConfig says what becomes of rows that look like another one of their file.
+// lookalikesConfig says what becomes of rows that look like another one, of their file or of
+// one of the last days.
 type lookalikesConfig struct {
-	Twins string `yaml:"twins"`
-	IDs   string `yaml:"ids"`
+	Days    int    `yaml:"days"`
+	Twins   string `yaml:"twins"`
+	IDs     string `yaml:"ids"`
+	Changed string `yaml:"changed"`
 }
 
-func (l lookalikesConfig) lookalikes(accept int) payfile.Lookalikes {
-	return payfile.Lookalikes{Twins: payfile.Policy(l.Twins), IDs: payfile.Policy(l.IDs), Accept: accept}
+const day = 24 * time.Hour
+
+func (l lookalikesConfig) lookalikes(accept int, now time.Time) payfile.Lookalikes {
+	out := payfile.Lookalikes{Twins: payfile.Policy(l.Twins), IDs: payfile.Policy(l.IDs), Changed: payfile.Policy(l.Changed), Accept: accept}
+	if l.Days > 0 {
+		out.Since = now.Add(-time.Duration(l.Days) * day)
+	}
+	return out
 }
+
+// keepFor is for how long the store knows payouts again: for look-alikes, and for limits of
+// a day, in whatever time zone.
+func (l lookalikesConfig) keepFor() time.Duration { return time.Duration(max(l.Days, 2)) * day }
 
 func (l lookalikesConfig) validate() (problems []string) {
-	for _, v := range []struct{ key, is string }{{"twins", l.Twins}, {"ids", l.IDs}} {
+	const most = 400
+	if l.Days < 0 || l.Days > most {
+		problems = append(problems, fmt.Sprintf("lookalikes.days %d: want 1 to %d, or 0 to look at the file alone", l.Days, most))
+	}
+	for _, v := range []struct{ key, is string }{{"twins", l.Twins}, {"ids", l.IDs}, {"changed", l.Changed}} {
 		if !slices.Contains([]payfile.Policy{payfile.Off, payfile.Warn, payfile.Refuse}, payfile.Policy(v.is)) {
 			problems = append(problems, fmt.Sprintf("lookalikes.%s %s: want off, warn or refuse", v.key, said(v.is)))
 		}

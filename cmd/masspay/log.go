@@ -45,7 +45,7 @@ type loggedRun struct {
 }
 
 func (a *app) showLog(ctx context.Context, f logFlags) error {
-	since, err := sinceWhen(f.since, time.Now())
+	since, err := sinceWhen("--since", f.since, time.Now())
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ var codeWords = map[int]string{
 }
 
 // sinceWhen reads a date, or how long ago.
-func sinceWhen(s string, now time.Time) (time.Time, error) {
+func sinceWhen(flag, s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
@@ -126,7 +126,7 @@ func sinceWhen(s string, now time.Time) (time.Time, error) {
 	days, isDays := strings.CutSuffix(s, "d")
 	d, err := time.ParseDuration(days + map[bool]string{true: "h", false: ""}[isDays])
 	if err != nil || d < 0 {
-		return time.Time{}, failf(exitConfig, "a date as in 2026-11-26, or how long ago, as in 12h or 30d", "--since %q: want a date or a time", s)
+		return time.Time{}, failf(exitConfig, "a date as in 2026-11-26, or how long ago, as in 12h or 30d", "%s %q: want a date or a time", flag, s)
 	}
 	if isDays {
 		d *= 24

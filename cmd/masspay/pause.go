@@ -54,10 +54,10 @@ func (a *app) pause(ctx context.Context, id, reason string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Hold(ctx, b.ID, store.Hold{Kind: store.HeldByPerson, Reason: reason, By: person(), At: time.Now().UTC()}); err != nil {
+	if err := a.record(ctx, c, s, "pause", "", b.ID); err != nil {
 		return err
 	}
-	if err := a.record(ctx, c, s, "pause", "", b.ID); err != nil {
+	if err := s.Hold(ctx, b.ID, store.Hold{Kind: store.HeldByPerson, Reason: reason, By: person(), At: time.Now().UTC()}); err != nil {
 		return err
 	}
 	a.say("batch %s (%s) is paused: %s of it not sent yet; %s may be on the way", b.Short(), printable(b.Name),

@@ -60,6 +60,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 		return err
 	}
 	defer closeGate()
+	a.ran.headed = true
 	if err := a.record(ctx, c, s, "reconcile", "", id); err != nil {
 		return err
 	}

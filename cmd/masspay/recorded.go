@@ -15,6 +15,9 @@ type recorded struct {
 	number uint64 // 0: none
 	config *config
 	end    store.RunEnd
+
+	relaxed []string // flags that take something off the checks
+	headed  bool     // its last line is the head of the audit log
 }
 
 // neverSends are commands that make no payments: "nothing was sent" would sound there as
@@ -35,7 +38,11 @@ func (a *app) recordEnd(code int, text string) int {
 	r.end.At, r.end.ExitCode, r.end.Error = time.Now().UTC(), code, text
 	s, err := r.config.openStore(context.Background(), 2*time.Second)
 	if err == nil {
-		err = errors.Join(s.EndRun(context.Background(), r.number, r.end), s.Close())
+		err = s.EndRun(context.Background(), r.number, r.end)
+		if err == nil && a.ran.headed {
+			err = a.sayHead(context.Background(), s)
+		}
+		err = errors.Join(err, s.Close())
 	}
 	if err != nil {
 		a.say("warning: masspay log will not show how this run ended: %s", oneLine(err.Error()))
@@ -45,13 +52,17 @@ func (a *app) recordEnd(code int, text string) int {
 
 // record keeps who runs what.
 func (a *app) record(ctx context.Context, c *config, s store.Store, command, file, batchID string) error {
-	name, host := whoami()
-	n, err := s.BeginRun(ctx, store.Run{
-		Command: command, User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash(),
-		File: file, Batch: batchID, At: time.Now().UTC(),
-	})
+	r := c.acting()
+	r.Command, r.File, r.Batch, r.Relaxed, r.At = command, file, batchID, a.ran.relaxed, time.Now().UTC()
+	n, err := s.BeginRun(ctx, r)
 	a.ran.number, a.ran.config = n, c
 	return err
+}
+
+// acting is who acts, for the log.
+func (c *config) acting() store.Run {
+	name, host := whoami()
+	return store.Run{User: name, Host: host, Aliases: c.Gate.Aliases, PID: os.Getpid(), Version: version, Config: c.hash()}
 }
 
 // whoami is who runs this, and where.

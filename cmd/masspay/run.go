@@ -34,6 +34,22 @@ type runFlags struct {
 	rateSet, workersSet bool
 }
 
+// relaxed are the flags that take something off the checks, for the log.
+func (f *runFlags) relaxed() (flags []string) {
+	for _, v := range []struct {
+		is   bool
+		flag string
+	}{
+		{f.skip, "--skip-invalid"}, {f.askFirst, "--ask-first"}, {f.output.force, "--force"}, {f.yes, "--yes"},
+		{f.expect.accept > 0, fmt.Sprint("--accept-lookalikes ", f.expect.accept)},
+	} {
+		if v.is {
+			flags = append(flags, v.flag)
+		}
+	}
+	return flags
+}
+
 func (a *app) runCommand() *cobra.Command {
 	var f runFlags
 	c := &cobra.Command{
@@ -131,6 +147,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if len(files) == 1 {
 		typed = files[0]
 	}
+	a.ran.headed, a.ran.relaxed = true, f.relaxed()
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil && !f.dryRun && ctx.Err() == nil {
 		// Refused runs are in the log, too. Where that fails, the error that matters is the

@@ -56,7 +56,12 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
 		return b, false, err
 	}
-	loaded, err := k.Load(ctx, s, in, approvals...)
+	limits, _ := c.Limits.rules() // validated before
+	var allow []store.Allowance
+	if a, limited := limits.Allowance(k.Name, c.Limits.dayBegan(time.Now())); limited {
+		allow = append(allow, a)
+	}
+	loaded, err := k.Load(ctx, s, in, approvals, allow...)
 	if errors.Is(err, store.ErrLoaded) {
 		b, err = s.Batch(ctx, k.ID) // another process was quicker with the same file
 		return b, false, err

@@ -55,6 +55,7 @@ func (c *config) openStore(ctx context.Context, wait time.Duration) (store.Store
 	if err != nil {
 		return nil, err // not s: a nil store in an interface is not nil
 	}
+	s.Acting(c.acting())
 	return s, nil
 }
 
@@ -72,6 +73,7 @@ func (c *config) openDatabase(ctx context.Context, wait time.Duration) (store.St
 	if err := c.agree(ctx, s); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.Acting(c.acting())
 	return s, nil
 }
 
@@ -171,6 +173,7 @@ func (c *config) storeOptions() (bolt.Options, error) {
 	return bolt.Options{
 		Path: c.Store.Path, Key: key, Marker: c.Store.Marker,
 		Rules:         c.rules(),
+		KeepFor:       c.Lookalikes.keepFor(),
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
 	}, err
 }
@@ -188,7 +191,7 @@ func (c *config) databaseOptions() (postgres.Options, error) {
 func (c *config) passwordOptions() (postgres.Options, error) {
 	password, err := c.databasePassword()
 	return postgres.Options{
-		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous,
+		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous, KeepFor: c.Lookalikes.keepFor(),
 	}, err
 }
 

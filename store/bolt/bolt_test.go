@@ -619,3 +619,30 @@ func TestALoadThatDiesAtItsEndDoesNotCount(t *testing.T) {
 	require.Equal(t, 1, b.InState(payout.StatePaid), "the next load knows what was said")
 	storetest.Check(t, s)
 }
+
+// Accounts are forgotten by the first load after the days for which they are kept; customers
+// are not.
+func TestSightingsAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	now := time.Now()
+	w.o.Now = func() time.Time { return now }
+	s := w.Open(t).(*Store)
+	kept := func() (n, customers int) {
+		require.NoError(t, s.view(t.Context(), func(tx *bbolt.Tx) error {
+			n, customers = tx.Bucket(bucketSightings).Stats().KeyN, tx.Bucket(bucketCustomers).Stats().KeyN
+			return nil
+		}))
+		return n, customers
+	}
+	storetest.Load(t, s, "a", storetest.Rows("a", 30))
+	now = now.Add(store.KeepFor - time.Minute)
+	storetest.Load(t, s, "b", storetest.Rows("b", 20))
+	n, _ := kept()
+	require.Equal(t, 50, n)
+	now = now.Add(2 * time.Minute)
+	storetest.Load(t, s, "c", storetest.Rows("c", 10))
+	n, customers := kept()
+	require.Equal(t, []int{30, 60}, []int{n, customers})
+	storetest.Check(t, s)
+}

@@ -55,7 +55,13 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 	return r.Number, nil
 }
 
-// begun is the run that this is; the zero value: it is not recorded.
+// Acting says who acts; see store.Store.
+func (s *Store) Acting(who store.Run) {
+	who.Number = 0
+	s.run.Store(&who)
+}
+
+// begun is the run that this is, or who acts, with number 0.
 func (s *Store) begun() store.Run {
 	if r := s.run.Load(); r != nil {
 		return *r

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"time"
 
@@ -86,25 +87,44 @@ func (l *load) inParts(ctx context.Context, write func(tx *bbolt.Tx, part []entr
 	return nil
 }
 
+// Marker makes marks of accounts; see store.Store.
+func (s *Store) Marker(columns []string) func(cells []string) store.Mark {
+	return s.sealer.Marker(columns).Account
+}
+
+// Sightings streams what was loaded since a time; see store.Store.
+func (s *Store) Sightings(ctx context.Context, since time.Time) iter.Seq2[store.Sighting, error] {
+	return s.sightingsOf(ctx, 0, since)
+}
+
 // allowed asks whether the batch may count.
 func (l *load) allowed(ctx context.Context, a store.Allowance) error {
-	numbers := []uint32{l.b.Number}
-	err := l.s.view(ctx, func(tx *bbolt.Tx) error {
-		earlier, err := batchesSince(tx, a.Since)
-		numbers = append(numbers, earlier...)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	return a.Ask(ctx, func(yield func(store.Sighting, error) bool) {
+	return a.Ask(ctx, l.s.sightingsOf(ctx, l.b.Number, a.Since))
+}
+
+// sightingsOf streams those of a batch that is being loaded, if there is one, and of those
+// that were loaded since a time.
+func (s *Store) sightingsOf(ctx context.Context, loading uint32, since time.Time) iter.Seq2[store.Sighting, error] {
+	return func(yield func(store.Sighting, error) bool) {
+		var numbers []uint32
+		if loading != 0 {
+			numbers = append(numbers, loading)
+		}
+		err := s.view(ctx, func(tx *bbolt.Tx) error {
+			earlier, err := batchesSince(tx, since)
+			numbers = append(numbers, earlier...)
+			return err
+		})
+		if err != nil {
+			yield(store.Sighting{}, err)
+			return
+		}
 		for _, batch := range numbers {
 			for from := be32(batch); from != nil; {
 				var burst []store.Sighting
-				var err error
-				burst, from, err = l.s.sightingBurst(ctx, batch, from)
+				burst, from, err = s.sightingBurst(ctx, batch, from)
 				for _, seen := range burst {
-					seen.New = batch == l.b.Number
+					seen.New = batch == loading
 					if !yield(seen, nil) {
 						return
 					}
@@ -115,7 +135,7 @@ func (l *load) allowed(ctx context.Context, a store.Allowance) error {
 				}
 			}
 		}
-	})
+	}
 }
 
 // sightingBurst reads sightings of a batch from a key on, with where to go on, nil at the end.
@@ -164,7 +184,7 @@ func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
 func (s *Store) Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) (out []store.Resemblance, err error) {
 	var l *looking
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		l = &looking{tx: tx, rows: rows}
+		l = &looking{tx: tx, rows: rows, rules: s.o.Rules}
 		if l.first, err = unloaded(tx); err != nil {
 			return err
 		}
@@ -204,6 +224,7 @@ func (s *Store) Resembling(ctx context.Context, columns []string, since time.Tim
 // looking is one look for what rows resemble.
 type looking struct {
 	tx    *bbolt.Tx
+	rules payout.Rules
 	first uint64 // payouts from this number on are of a load that is not whole
 	rows  []store.Row
 	marks []store.Mark // of their accounts
@@ -234,7 +255,7 @@ func (l *looking) twins(batch uint32, order []int) error {
 			if err != nil {
 				return err
 			}
-			if store.TwinOf(r.Payout, l.rows[i].Key, l.rows[i].Amount) && store.Worse(r.Payout, l.found(i).Twin) {
+			if store.TwinOf(l.rules, r.Payout, l.rows[i].Key, l.rows[i].Amount) && store.Worse(l.rules, r.Payout, l.found(i).Twin) {
 				l.found(i).Twin = r.Payout
 			}
 		}

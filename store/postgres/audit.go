@@ -88,7 +88,13 @@ func (s *Store) Note(ctx context.Context, e store.Entry) (l store.Link, err erro
 	return l, err
 }
 
-// begun is the run that this is; the zero value: it is not recorded.
+// Acting says who acts; see store.Store.
+func (s *Store) Acting(who store.Run) {
+	who.Number = 0
+	s.run.Store(&who)
+}
+
+// begun is the run that this is, or who acts, with number 0.
 func (s *Store) begun() store.Run {
 	if r := s.run.Load(); r != nil {
 		return *r

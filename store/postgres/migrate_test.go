@@ -76,3 +76,17 @@ func TestMigrate(t *testing.T) {
 	require.True(t, may)
 	storetest.Load(t, s, "b", storetest.Rows("b", 2))
 }
+
+// Accounts are forgotten by the first load after the days for which they are kept; customers
+// are not.
+func TestSightingsAreForgotten(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	s := as(t, w, func(o *Options) { o.KeepFor = time.Hour })
+	storetest.Load(t, s, "a", storetest.Rows("a", 30))
+	w.sql(t, fmt.Sprintf(`update %s.batches set loaded_at = loaded_at - interval '1 hour'`, w.o.Schema))
+	storetest.Load(t, s, "b", storetest.Rows("b", 20))
+	var n, customers int
+	require.NoError(t, w.admin.QueryRow(t.Context(), fmt.Sprintf(`select (select count(*) from %s.sightings), (select count(*) from %[1]s.customers)`, w.o.Schema)).Scan(&n, &customers))
+	require.Equal(t, []int{20, 50}, []int{n, customers})
+}

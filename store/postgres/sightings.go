@@ -87,65 +87,85 @@ const selectSightings = `select s.batch, s.account, ` + payoutColumns + ` from @
 
 // allowed asks whether the batch may count, as of the transaction.
 func (l *load) allowed(ctx context.Context, t *tx, a store.Allowance) error {
-	rows, err := t.c.Query(ctx, l.s.sql(`select number from @batches where number <> $1 and loaded_at >= $2 order by number desc`), int64(l.b.Number), a.Since)
-	if err != nil {
-		return err
-	}
-	earlier, err := pgx.CollectRows(rows, pgx.RowTo[int64])
-	if err != nil {
-		return err
-	}
-	err = a.Ask(ctx, func(yield func(store.Sighting, error) bool) {
-		for _, batch := range append([]int64{int64(l.b.Number)}, earlier...) {
-			for is, err := range l.s.sightingsOf(ctx, t, batch) {
-				is.New = batch == int64(l.b.Number)
-				if !yield(is, err) {
-					return
-				}
-			}
-		}
-	})
-	if err != nil {
+	if err := a.Ask(ctx, l.s.sightingsOf(ctx, t.c, l.b.Number, a.Since)); err != nil {
 		return &rowsError{err}
 	}
 	return nil
 }
 
-// sightingsOf are those of a batch, in bursts.
-func (s *Store) sightingsOf(ctx context.Context, t *tx, batch int64) iter.Seq2[store.Sighting, error] {
+// Marker makes marks of accounts; see store.Store.
+func (s *Store) Marker(columns []string) func(cells []string) store.Mark {
+	return s.sealer.Marker(columns).Account
+}
+
+// Sightings streams what was loaded since a time; see store.Store.
+func (s *Store) Sightings(ctx context.Context, since time.Time) iter.Seq2[store.Sighting, error] {
 	return stream(func(yield func(store.Sighting) bool) error {
-		account, number := []byte{}, int64(-1)
-		for {
-			rows, err := t.c.Query(ctx, s.sql(selectSightings), batch, account, number, burst)
-			if err != nil {
-				return err
-			}
-			some, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (is store.Sighting, err error) {
-				var r row1
-				if err := row.Scan(append([]any{&r.batch, &r.account}, r.into()...)...); err != nil {
-					return is, err
+		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			for is, err := range s.sightingsOf(ctx, c, 0, since) {
+				if err != nil {
+					return err
 				}
-				rec, err := r.decode()
-				account, number = r.account, r.number
-				return store.Sighting{Payout: rec.Payout, Account: store.Mark(r.account)}, err
-			})
-			if err != nil {
-				return err
-			}
-			for _, is := range some {
 				if !yield(is) {
 					return nil
 				}
 			}
-			if len(some) < burst {
-				return nil
-			}
-		}
+			return nil
+		})
 	})
 }
 
-// row1 is a payout with where it was seen.
-type row1 struct {
+// sightingsOf streams those of a batch that is being loaded, if there is one, and of those
+// that were loaded since a time, in bursts.
+func (s *Store) sightingsOf(ctx context.Context, q querier, loading uint32, since time.Time) iter.Seq2[store.Sighting, error] {
+	return stream(func(yield func(store.Sighting) bool) error {
+		rows, err := q.Query(ctx, s.sql(`select number from @batches where number = $1 or loaded_at >= $2 order by number <> $1, number desc`), int64(loading), since)
+		if err != nil {
+			return err
+		}
+		numbers, err := pgx.CollectRows(rows, pgx.RowTo[int64])
+		if err != nil {
+			return err
+		}
+		for _, batch := range numbers {
+			account, number := []byte{}, int64(-1)
+			for more := true; more; {
+				some, err := s.sightingBurst(ctx, q, batch, account, number)
+				if err != nil {
+					return err
+				}
+				for _, is := range some {
+					is.New = batch == int64(loading)
+					account, number = is.Account[:], int64(is.Payout.Number)
+					if !yield(is) {
+						return nil
+					}
+				}
+				more = len(some) == burst
+			}
+		}
+		return nil
+	})
+}
+
+// sightingBurst reads sightings of a batch from behind one on.
+func (s *Store) sightingBurst(ctx context.Context, q querier, batch int64, account []byte, number int64) ([]store.Sighting, error) {
+	rows, err := q.Query(ctx, s.sql(selectSightings), batch, account, number, burst)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (is store.Sighting, err error) {
+		var r seenRow
+		if err := row.Scan(append([]any{&r.batch, &r.account}, r.into()...)...); err != nil {
+			return is, err
+		}
+		rec, err := r.decode()
+		return store.Sighting{Payout: rec.Payout, Account: store.Mark(r.account)}, err
+	})
+}
+
+// seenRow is a payout with where it was seen.
+type seenRow struct {
 	batch   int64
 	account []byte
 	row
@@ -178,14 +198,14 @@ func (s *Store) Resembling(ctx context.Context, columns []string, since time.Tim
 		if err != nil {
 			return err
 		}
-		var r row1
+		var r seenRow
 		_, err = pgx.ForEachRow(seen, append([]any{&r.batch, &r.account}, r.into()...), func() error {
 			rec, err := r.decode()
 			if err != nil {
 				return err
 			}
 			for _, i := range byAccount[store.Mark(r.account)] {
-				if store.TwinOf(rec.Payout, rows[i].Key, rows[i].Amount) && (out == nil || store.Worse(rec.Payout, out[i].Twin)) {
+				if store.TwinOf(s.o.Rules, rec.Payout, rows[i].Key, rows[i].Amount) && (out == nil || store.Worse(s.o.Rules, rec.Payout, out[i].Twin)) {
 					found(i).Twin = rec.Payout
 				}
 			}

@@ -113,6 +113,13 @@ func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 		return change, err
 	}
 	if entry, ok := store.EntryOf(*e, change.After); ok {
+		if len(before.Places) > 0 {
+			header, err := w.header(before.Places[0].Batch)
+			if err != nil {
+				return change, err
+			}
+			entry.Batch, entry.File = header.ID, header.Name
+		}
 		w.notes = append(w.notes, entry)
 	}
 	return change, w.replace(&before, r)

@@ -31,6 +31,11 @@ func chain(t *testing.T, s store.Store) (entries []store.Entry) {
 // What is done to a store is in its log by the commit that did it, with who did it.
 func testAudit(t *testing.T, w World, s store.Store) {
 	require.Empty(t, chain(t, s))
+	s.Acting(store.Run{User: "eve", Host: "laptop"})
+	_, err := s.Note(t.Context(), store.Entry{At: time.Now(), Act: "looked"})
+	require.NoError(t, err)
+	first := chain(t, s)
+	require.Equal(t, []any{uint64(0), "eve", "laptop"}, []any{first[0].Run, first[0].User, first[0].Host})
 	at := time.Now().Truncate(time.Second).UTC()
 	run := store.Run{Command: "run", User: "anna", Host: "desk", PID: 7, Version: "v1", Config: "c0ffee", File: "a.csv", Relaxed: []string{"--skip-invalid"}, At: at}
 	number, err := s.BeginRun(t.Context(), run)
@@ -61,11 +66,11 @@ func testAudit(t *testing.T, w World, s store.Store) {
 	require.NoError(t, err)
 	require.NoError(t, s.Trust(t.Context()))
 
-	all := chain(t, s)
+	all := chain(t, s)[1:]
 	acts := make([]store.Act, len(all))
 	for i, e := range all {
 		acts[i] = e.Act
-		require.Equal(t, uint64(i+1), e.Seq)
+		require.Equal(t, uint64(i+2), e.Seq)
 		require.Equal(t, []any{number, "anna", "desk", 7, "v1", "c0ffee"}, []any{e.Run, e.User, e.Host, e.PID, e.Version, e.Config}, e.Act)
 		require.WithinDuration(t, time.Now(), e.At, time.Minute)
 	}
@@ -77,11 +82,11 @@ func testAudit(t *testing.T, w World, s store.Store) {
 	require.Equal(t, []string{b.ID, "a"}, []string{all[1].Batch, all[1].File})
 	require.Equal(t, map[string]string{"kind": "person", "reason": "wrong month", "by": "boss@desk"}, all[2].Facts)
 	require.Equal(t, map[string]string{"state": "cancelled", "person": "boss@desk", "reason": "left the company"}, all[4].Facts)
-	require.Equal(t, rows[2].Key.String(), all[4].Payment)
+	require.Equal(t, []string{rows[2].Key.String(), b.ID, "a"}, []string{all[4].Payment, all[4].Batch, all[4].File})
 	require.Equal(t, map[string]string{"command": "run", "exit code": "4", "sent": "1", "result": "/r.csv", "result sha256": "abcd"}, all[6].Facts)
 	require.Equal(t, "<bob>", all[7].Facts["person"])
-	require.Equal(t, uint64(8), noted.Seq)
-	from := collect(t, s.Audit(t.Context(), 8))
+	require.Equal(t, uint64(9), noted.Seq)
+	from := collect(t, s.Audit(t.Context(), 9))
 	require.Len(t, from, 2)
 	require.Equal(t, noted.Hash, from[0].Hash)
 }

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"encoding/csv"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// exceptionFlags are the flags of exceptions.
+type exceptionFlags struct {
+	closed    bool
+	json, csv bool
+}
+
+func (a *app) exceptionsCommand() *cobra.Command {
+	var f exceptionFlags
+	c := &cobra.Command{
+		Use:   "exceptions [BATCH]",
+		Short: "List the payouts that a person must look at, and those that one has looked at",
+		Long: `List the payouts that a person must look at: contradictions, other amounts, payments of
+others, statuses that masspay does not know, money that came in part or came back, and rows
+that the gate ended without an outcome. The store keeps the list; it is never counted.
+masspay resolve PAYMENT_ID --as seen --reason TEXT closes one, and keeps who, when and why;
+a new fact opens it again. Exit code 4 while any is open.`,
+		Args: args(0, 1, "at most one batch"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.rememberLine(cmd, args)
+			if f.json && f.csv {
+				return failf(exitConfig, "one of the two", "--json and --csv: want one form; nothing was changed")
+			}
+			return a.exceptions(cmd.Context(), args, f)
+		},
+	}
+	fl := c.Flags()
+	fl.BoolVar(&f.closed, "closed", false, "those that a person has closed, with who, when and why")
+	fl.BoolVar(&f.json, "json", false, "print them as JSON")
+	fl.BoolVar(&f.csv, "csv", false, "print them as CSV, with semicolons")
+	return c
+}
+
+// exception is a payout that a person must look at, or has looked at.
+type exception struct {
+	Project   uint32     `json:"project_id"`
+	PaymentID string     `json:"payment_id"`
+	File      string     `json:"file"`
+	Batch     string     `json:"batch"`
+	Minor     int64      `json:"minor"`
+	Currency  string     `json:"currency"`
+	Account   string     `json:"account"` // masked
+	State     string     `json:"state"`
+	Why       string     `json:"why"`
+	Since     time.Time  `json:"since"`
+	Person    string     `json:"person,omitempty"`
+	ClosedAt  *time.Time `json:"closed_at,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+}
+
+func (a *app) exceptions(ctx context.Context, args []string, f exceptionFlags) error {
+	c, s, err := a.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close() }()
+	is := payout.OpenException
+	if f.closed {
+		is = payout.ClosedException
+	}
+	filter := store.Filter{Exception: is, Events: true}
+	if len(args) == 1 {
+		b, err := a.batch(ctx, s, args[0])
+		if err != nil {
+			return err
+		}
+		filter.Batch = b.ID
+	}
+	files, err := filesOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	list := []exception{}
+	for h, err := range s.List(ctx, filter) {
+		if err != nil {
+			return err
+		}
+		list = append(list, exceptionOf(&h, files, c.rules()))
+	}
+	switch {
+	case f.json:
+		err = a.printJSON(list)
+	case f.csv:
+		err = a.exceptionsCSV(list)
+	default:
+		a.exceptionsText(list, f.closed)
+	}
+	if err == nil && len(list) > 0 && !f.closed {
+		return endWith(exitOpen)
+	}
+	return err
+}
+
+// filesOf are the batches by number.
+func filesOf(ctx context.Context, s store.Store) (map[uint32]store.Batch, error) {
+	files := map[uint32]store.Batch{}
+	for b, err := range s.Batches(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		files[b.Number] = b
+	}
+	return files, nil
+}
+
+func exceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.Rules) exception {
+	p := &h.Payout
+	e := exception{
+		Project: p.Key.ProjectID, PaymentID: p.Key.PaymentID, Minor: p.Amount.Minor, Currency: p.Amount.Currency, Account: p.Masked,
+		State: result.StateOf(*p), Since: p.ReportedAt,
+	}
+	notes := result.Notes{Rules: rules}
+	if len(p.Places) > 0 {
+		b := files[p.Places[0].Batch]
+		e.File, e.Batch = b.Name, b.ID
+		notes.Batch, notes.Names = b.Number, map[uint32]string{p.SentBy: files[p.SentBy].Short()}
+	}
+	e.Why = notes.Of(store.Line{Payout: *p})
+	for _, ev := range h.Events {
+		if ev.Kind == payout.Resolved {
+			at := ev.At
+			e.Person, e.Reason, e.ClosedAt = ev.Person, ev.Reason, &at
+		}
+	}
+	if e.Since.IsZero() && len(h.Events) > 0 {
+		e.Since = h.Events[len(h.Events)-1].At
+	}
+	return e
+}
+
+func (a *app) exceptionsText(list []exception, closed bool) {
+	switch {
+	case len(list) == 0 && closed:
+		a.say("no person has closed an exception yet")
+	case len(list) == 0:
+		a.say("no exceptions: nothing wants a person")
+	}
+	for _, e := range list {
+		amount := payout.Amount{Minor: e.Minor, Currency: e.Currency}
+		_, _ = fmt.Fprintf(a.w.stdout, "%s  %s to %s, %s, since %s\n", printable(e.PaymentID), amount, e.Account, e.State, e.Since.UTC().Format(time.RFC3339))
+		_, _ = fmt.Fprintf(a.w.stdout, "    %s%s\n", printable(e.File), behind(": ", printable(e.Why)))
+		if closed && e.ClosedAt != nil {
+			_, _ = fmt.Fprintf(a.w.stdout, "    closed %s by %s: %s\n", e.ClosedAt.UTC().Format(time.RFC3339), printable(e.Person), printable(e.Reason))
+		}
+	}
+	if len(list) > 0 && !closed {
+		a.say("%s wants a person", count(len(list), "payout"))
+		a.say("hint: masspay show %s tells what happened; masspay resolve %s --as seen --reason 'why' closes it", shellWord(list[0].PaymentID), shellWord(list[0].PaymentID))
+	}
+}
+
+func (a *app) exceptionsCSV(list []exception) error {
+	w := csv.NewWriter(a.w.stdout)
+	w.Comma = ';'
+	rows := [][]string{{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason"}}
+	for _, e := range list {
+		closedAt := ""
+		if e.ClosedAt != nil {
+			closedAt = e.ClosedAt.UTC().Format(time.RFC3339)
+		}
+		rows = append(rows, []string{
+			fmt.Sprint(e.Project), e.PaymentID, result.Harmless(e.File), e.Batch, fmt.Sprint(e.Minor), e.Currency, e.Account, e.State, result.Harmless(e.Why),
+			e.Since.UTC().Format(time.RFC3339), result.Harmless(e.Person), closedAt, result.Harmless(e.Reason),
+		})
+	}
+	return w.WriteAll(rows)
+}
