@@ -42,10 +42,20 @@ func (r *running) claim(ctx context.Context, work chan<- *store.Claimed) error {
 			await(ctx, r.state.room, recheck)
 			continue
 		}
-		claimed, err := r.take(ctx, ahead-waiting)
+		n, err := r.allow(ctx, ahead-waiting)
 		if err != nil {
 			return unlessDone(ctx, err)
 		}
+		claimed, err := r.take(ctx, n) // also none: what keeps the batch from being claimed is told
+		if err != nil {
+			return unlessDone(ctx, err)
+		}
+		if n == 0 {
+			r.state.took(0)
+			await(ctx, r.state.freed, lookEvery)
+			continue
+		}
+		r.canary.claimed(claimed)
 		if r.state.took(len(claimed)); len(claimed) == 0 {
 			await(ctx, r.state.freed, recheck)
 			continue

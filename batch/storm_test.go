@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -255,10 +256,11 @@ type stormNight struct {
 	aliases  []string // of the gate, once it has moved
 	vanishes bool     // lock files vanish
 	mute     bool     // the gate never says whom a payment is for
+	controls bool     // everything that a finance team can switch on is on
 }
 
 func newNight(t *testing.T, seed uint64, folder string, change func(*gatesim.Config)) *stormNight {
-	n := &stormNight{t: t, seed: seed, rate: 200, base: firstGate, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now()}
+	n := &stormNight{t: t, seed: seed, rate: 200, base: firstGate, rng: rand.New(rand.NewPCG(seed, 20261122)), begun: time.Now(), controls: seed%3 == 0}
 	n.o = bolt.Options{
 		Path: filepath.Join(folder, "masspay.db"), Key: seal.NewKey(), Wait: time.Hour,
 		Rules: payout.Rules{StatusAfter: nightStatusAfter, QuietPeriod: nightQuiet},
@@ -634,9 +636,19 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Endi
 	if err != nil {
 		return batch.Ending{}, err
 	}
+	if n.controls {
+		// A person lets go what a canary or a breaker holds.
+		if _, err := s.LetGo(context.Background(), b.ID, store.PersonLifts()...); err != nil {
+			return batch.Ending{}, err
+		}
+	}
 	r := &batch.Runner{
 		Store: s, Gate: n.client(m, s), Rate: n.rate, Workers: 1 + n.throw(8), Timeout: nightTimeout, Attempts: 5, MaxRefusals: 20,
 		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Aliases: n.aliases, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
+	}
+	if n.controls {
+		r.Canary, r.By = n.throw(4), "storm"
+		r.Breaker = batch.Breaker{DeclinedPercent: 10 + n.throw(40), DeclinedLeast: 1 + n.throw(5), Hold: n.throw(2) == 0}
 	}
 	return r.Run(context.Background(), b.ID)
 }
@@ -661,11 +673,19 @@ func (n *stormNight) load(s store.Store, text string) (store.Batch, error) {
 	if !errors.Is(err, store.ErrNoBatch) {
 		return b, err
 	}
-	k, err := (&payfile.Checker{Store: s, Projects: project1234}).Check(context.Background(), in)
+	c := &payfile.Checker{Store: s, Projects: project1234}
+	var allow []store.Allowance
+	if n.controls {
+		c.Lookalikes = payfile.Lookalikes{Twins: payfile.Warn, IDs: payfile.Warn, Changed: payfile.Warn, Since: time.Now().AddDate(0, 0, -10)}
+		c.Limits = &payfile.Limits{Rules: []payfile.Rule{{Currency: "KGS", Day: math.MaxInt64, PayeeDay: math.MaxInt64}}}
+		a, _ := c.Limits.Allowance("night", time.Now().AddDate(0, 0, -1))
+		allow = append(allow, a)
+	}
+	k, err := c.Check(context.Background(), in)
 	if err != nil {
 		return store.Batch{}, err
 	}
-	l, err := k.Load(context.Background(), s, in, nil)
+	l, err := k.Load(context.Background(), s, in, nil, allow...)
 	if errors.Is(err, store.ErrLoaded) {
 		return s.Batch(context.Background(), id)
 	}

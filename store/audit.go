@@ -24,6 +24,7 @@ const (
 	ActLoaded    Act = "loaded"    // a file
 	ActHeld      Act = "held"      // a batch
 	ActLetGo     Act = "let go"    // a batch
+	ActApproved  Act = "approved"  // a batch, after it was loaded
 	ActCancelled Act = "cancelled" // a payout
 	ActResolved  Act = "resolved"  // a payout, by a person
 	ActAskFirst  Act = "ask first" // the store was declared a copy
@@ -160,11 +161,26 @@ func (b Batch) facts() map[string]string {
 	for _, t := range b.Totals {
 		facts["total "+t.Currency] = fmt.Sprint(t.Minor)
 	}
-	for i, a := range b.Approvals {
+	if b.Series != nil {
+		facts["series"] = fmt.Sprint(b.Series.Name, " ", b.Series.Number)
+	}
+	approvalFacts(facts, b.Approvals)
+	return facts
+}
+
+// approvalFacts name approvals by their files and their signatures.
+func approvalFacts(facts map[string]string, approvals []Approval) {
+	for i, a := range approvals {
 		sum := sha256.Sum256(a.Signature)
 		facts[fmt.Sprintf("approval %d", i+1)] = a.Name + " " + hex.EncodeToString(sum[:8])
 	}
-	return facts
+}
+
+// ApprovedEntry is what approvals that come after a load leave in the log.
+func ApprovedEntry(b Batch, approvals []Approval, at time.Time) Entry {
+	e := Entry{At: at, Act: ActApproved, Batch: b.ID, File: b.Name, Facts: map[string]string{}}
+	approvalFacts(e.Facts, approvals)
+	return e
 }
 
 // LoadedEntry is what a load leaves in the log.

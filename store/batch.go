@@ -1,8 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"masspay/payout"
@@ -21,7 +24,8 @@ type Batch struct {
 	Skipped   int             `json:"skipped"`        // rows left out by --skip-invalid
 	Totals    []payout.Amount `json:"totals"`         // of the rows that are not skipped, by currency
 	LoadedAt  time.Time       `json:"loaded_at"`
-	Approvals []Approval      `json:"approvals,omitempty"` // that it was loaded with, whether they count or not
+	Series    *Series         `json:"series,omitempty"`    // its number in a series; nil: it is of none
+	Approvals []Approval      `json:"approvals,omitempty"` // that it was loaded with, and those of Approve
 	Counts    []Count         `json:"-"`                   // kept as it goes, never counted
 	Held      *Hold           `json:"-"`                   // nil: it may be claimed
 	ChangedAt time.Time       `json:"-"`                   // when a payout of it last changed, by the wall clock; zero: not since it was loaded
@@ -32,6 +36,27 @@ type Approval struct {
 	Name      string `json:"name"` // of the file that it was in
 	Statement []byte `json:"statement"`
 	Signature []byte `json:"signature"`
+}
+
+// mostApprovals is how many are kept of a batch.
+const mostApprovals = 100
+
+// NewApprovals are those of some that are not among those of a batch yet.
+func NewApprovals(had, some []Approval) (fresh []Approval, err error) {
+	same := func(a Approval) func(Approval) bool {
+		return func(b Approval) bool {
+			return bytes.Equal(a.Statement, b.Statement) && bytes.Equal(a.Signature, b.Signature)
+		}
+	}
+	for _, a := range some {
+		if !slices.ContainsFunc(had, same(a)) && !slices.ContainsFunc(fresh, same(a)) {
+			fresh = append(fresh, a)
+		}
+	}
+	if len(had)+len(fresh) > mostApprovals {
+		return nil, fmt.Errorf("a batch keeps %d approvals at the most", mostApprovals)
+	}
+	return fresh, nil
 }
 
 // Short is the part of a batch's id that people read.

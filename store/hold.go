@@ -16,6 +16,10 @@ const (
 	// HeldByBreaker is what a run puts on a batch of which too much goes wrong; only a
 	// person lifts it.
 	HeldByBreaker HoldKind = "breaker"
+
+	// HeldByCanary is what a run puts on a batch of whose first payouts not all were paid;
+	// only a person lifts it.
+	HeldByCanary HoldKind = "canary"
 )
 
 // Hold keeps a batch from being claimed. It holds no personal data but who it was.
@@ -36,7 +40,9 @@ func (h Hold) Replaces(was *Hold) bool {
 func (h *Hold) Lasting() bool { return h != nil && h.Kind != HeldByRun }
 
 // PersonLifts are the kinds that a person lifts: all of them.
-func PersonLifts() []HoldKind { return []HoldKind{HeldByRun, HeldByPerson, HeldByBreaker} }
+func PersonLifts() []HoldKind {
+	return []HoldKind{HeldByRun, HeldByPerson, HeldByBreaker, HeldByCanary}
+}
 
 // HeldError is the error of Claim for a batch that is held. Nothing was claimed.
 type HeldError struct{ Hold }

@@ -69,7 +69,8 @@ type Loader interface {
 	// id that was cancelled begins a new payout. Callbacks that were kept for its ids are
 	// applied. One load runs at a time; others wait.
 	//
-	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size and Skipped; the store
+	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size, Skipped, Series and
+	// Approvals; a Series that is not the next one is a *SeriesError. The store fills
 	// the rest. What is allowed is asked when all rows are in, and no other load can come
 	// between that and the end of this one.
 	Load(ctx context.Context, b Batch, rows iter.Seq2[Row, error], allow ...Allowance) (Loaded, error)
@@ -130,6 +131,11 @@ type Claimer interface {
 	// Hold keeps a batch from being claimed, by every process, until LetGo. One that only
 	// a person lifts is not replaced by one of a run.
 	Hold(ctx context.Context, batch string, h Hold) error
+
+	// Approve keeps signed approvals with a batch beside those that it was loaded with; what
+	// is kept already is not kept twice. A batch has 100 at the most. Whether they count,
+	// whoever sends it decides.
+	Approve(ctx context.Context, batch string, approvals ...Approval) error
 
 	// LetGo lifts a hold if it is of one of the kinds, and reports whether there was one.
 	LetGo(ctx context.Context, batch string, kinds ...HoldKind) (lifted bool, err error)
@@ -201,6 +207,9 @@ type Reader interface {
 	// sent to, and how many each.
 	OpenGates(ctx context.Context) (map[string]int, error)
 
+	// Series are the last numbers of all series of files.
+	Series(ctx context.Context) (last map[string]uint64, err error)
+
 	// Runs streams who ran what, oldest first.
 	Runs(ctx context.Context) iter.Seq2[Run, error]
 
@@ -228,6 +237,10 @@ type Keeper interface {
 	// and Config are those of the run that was begun, or of Acting. What a store does
 	// itself (see Act) is in the log by the commit that did it.
 	Note(ctx context.Context, e Entry) (Link, error)
+
+	// PassSeries passes over a gap: next comes next in its series. A number that was used
+	// is a *SeriesError.
+	PassSeries(ctx context.Context, next Series, person, reason string) error
 
 	// Restored reports whether payouts must be asked about before they are sent, because
 	// the store is a copy: another one may have sent what this one believes unsent. It

@@ -62,6 +62,7 @@ type Checked struct {
 	skip     map[int]string // reason by row
 	size     int64          // of the file
 	projects func(uint32) bool
+	sidecar  *Sidecar // nil: there is none
 }
 
 // Check reads a file and checks all of it. It writes nothing and sends nothing.
@@ -263,6 +264,9 @@ func (k *checking) result() (*Checked, error) {
 		for _, p := range k.Expect.problems(k.rows, totals, k.id) {
 			k.problems.add(p)
 		}
+		if err := k.ofSeries(); err != nil {
+			return nil, err
+		}
 		if k.Limits != nil {
 			problems, without := k.Limits.file(k.groupList())
 			for _, p := range problems {
@@ -309,8 +313,29 @@ func (k *checking) result() (*Checked, error) {
 		Content: content,
 		Name:    k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), Largest: k.large, ToSend: toSend, Before: k.before,
-		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects,
+		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects, sidecar: k.Expect.Sidecar,
 	}, nil
+}
+
+// ofSeries holds the file's number against the last one of its series. The load asks again.
+func (k *checking) ofSeries() error {
+	if k.Expect.Sidecar == nil || k.Expect.Sidecar.Series == nil {
+		return nil
+	}
+	is := *k.Expect.Sidecar.Series
+	all, err := k.Store.Series(k.ctx)
+	if err != nil {
+		return err
+	}
+	if err := is.Follows(all[is.Name]); err != nil {
+		k.problems.add(seriesProblem(err, k.Expect.Sidecar.Name))
+	}
+	return nil
+}
+
+// seriesProblem is a problem of a file that is not the next one of its series.
+func seriesProblem(err error, sidecar string) Problem {
+	return Problem{structure: true, Text: fmt.Sprintf("%v (%s)", err, sidecar)}
 }
 
 // ofDay holds the file against the limits of the day so far. The load asks again.

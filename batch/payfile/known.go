@@ -17,6 +17,7 @@ type Known interface {
 	RetryBlocker(ctx context.Context, key payout.Key, amount payout.Amount, payee string) (store.Blocker, error)
 	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
 	Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) ([]store.Resemblance, error)
+	Series(ctx context.Context) (last map[string]uint64, err error)
 	Marker(columns []string) (account func(cells []string) store.Mark)
 	Sightings(ctx context.Context, since time.Time) iter.Seq2[store.Sighting, error]
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
@@ -44,6 +45,8 @@ func (nothing) Families(context.Context) (func(payout.Key) bool, error) { return
 func (nothing) Resembling(context.Context, []string, time.Time, []store.Row) ([]store.Resemblance, error) {
 	return nil, nil
 }
+
+func (nothing) Series(context.Context) (map[string]uint64, error) { return nil, nil }
 
 func (nothing) Marker([]string) func([]string) store.Mark {
 	return func([]string) store.Mark { return store.Mark{} }

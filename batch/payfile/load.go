@@ -19,10 +19,19 @@ var ErrChanged = errors.New("the file changed while it was read")
 // before, under whatever name, is store.ErrLoaded. What it may not be allowed is asked when
 // all its rows are in.
 func (k *Checked) Load(ctx context.Context, s store.Store, in *Input, approvals []store.Approval, allow ...store.Allowance) (store.Loaded, error) {
-	return s.Load(ctx, store.Batch{
-		ID: k.ID, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
+	var series *store.Series
+	if k.sidecar != nil {
+		series = k.sidecar.Series
+	}
+	l, err := s.Load(ctx, store.Batch{
+		ID: k.ID, Series: series, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
 		Skipped: k.Skipped, Totals: k.Totals, Size: k.size, Approvals: approvals,
 	}, k.rows(in), allow...)
+	var passed *store.SeriesError
+	if errors.As(err, &passed) {
+		err = &FileError{Name: k.Name, Problems: []Problem{seriesProblem(err, k.sidecar.Name)}, Count: 1}
+	}
+	return l, err
 }
 
 // LoadedAs returns the whole batch that a file was loaded as, or store.ErrNoBatch. It reads

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"masspay/payout"
+	"masspay/store"
 )
 
 // Sidecar are control totals in a file of their own beside the file of payouts, written by
@@ -18,6 +19,7 @@ import (
 //	rows 50
 //	total 103653.75KGS
 //	sha256 26afb91b...
+//	series payroll 27
 //
 // total once for each currency; any line may be left out, none be there twice.
 type Sidecar struct {
@@ -25,6 +27,7 @@ type Sidecar struct {
 	Rows   int    // 0: not said
 	Totals []payout.Amount
 	ID     string // SHA-256 of the file, in hex; "": not said
+	Series *store.Series
 }
 
 // SidecarName is the name of a file's sidecar.
@@ -92,14 +95,40 @@ func (s *Sidecar) parse(text string) (problems []Problem) {
 				bad(line, "sha256 is there twice")
 			}
 			s.ID = strings.ToLower(value)
+		case "series":
+			is, err := ParseSeries(value)
+			switch {
+			case err != nil:
+				bad(line, "%v", err)
+			case s.Series != nil:
+				bad(line, "series is there twice")
+			}
+			s.Series = is
 		default:
-			bad(line, "unknown control total: want rows, total or sha256")
+			bad(line, "unknown control total: want rows, total, sha256 or series")
 		}
 	}
-	if len(problems) == 0 && s.Rows == 0 && s.Totals == nil && s.ID == "" {
-		bad(0, "there is nothing in it: want rows, total or sha256")
+	if len(problems) == 0 && s.Rows == 0 && s.Totals == nil && s.ID == "" && s.Series == nil {
+		bad(0, "there is nothing in it: want rows, total, sha256 or series")
 	}
 	return problems
+}
+
+// ParseSeries reads a series and a number: payroll 27.
+func ParseSeries(text string) (*store.Series, error) {
+	wrong := errors.New("series: want a name of letters, digits and ._- and a number from 1, as in series payroll 27")
+	name, number, _ := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(number, 10, 63)
+	const longest = 64
+	if err != nil || n == 0 || strconv.FormatUint(n, 10) != number || name == "" || len(name) > longest {
+		return nil, wrong
+	}
+	for _, c := range name {
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("._-", c) {
+			return nil, wrong
+		}
+	}
+	return &store.Series{Name: name, Number: n}, nil
 }
 
 func amountIn(list []payout.Amount, currency string) *payout.Amount {

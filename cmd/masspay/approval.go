@@ -223,9 +223,9 @@ func sendable(b store.Batch) int {
 }
 
 // mayStillBeSent holds a batch that is loaded against the limits and the approvals, as they
-// are now. Its content is computed from what the store would send. For other machines only
-// those approvals count that it was loaded with.
-func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b store.Batch, path string, others bool) error {
+// are now. Its content is computed from what the store would send. Approvals beside the file
+// that count are kept with the batch: other machines send it, too.
+func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b store.Batch, path string) error {
 	if sendable(b) == 0 {
 		return nil
 	}
@@ -237,14 +237,11 @@ func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b st
 	if c.Approval.SignersFile == "" {
 		return nil
 	}
-	approvals := slices.Clone(b.Approvals)
-	if !others {
-		beside, err := approvalsBeside(path)
-		if err != nil {
-			return err
-		}
-		approvals = append(approvals, beside...)
+	beside, err := approvalsBeside(path)
+	if err != nil {
+		return err
 	}
+	approvals := append(slices.Clone(b.Approvals), beside...)
 	about, err := payfile.ContentOf(ctx, s, b)
 	if err != nil {
 		return err
@@ -253,6 +250,9 @@ func (a *app) mayStillBeSent(ctx context.Context, c *config, s store.Store, b st
 	if who == "" {
 		who = "batch " + b.Short()
 	}
-	_, err = a.released(c, who, path, approvals, about)
-	return err
+	count, err := a.released(c, who, path, approvals, about)
+	if err != nil {
+		return err
+	}
+	return s.Approve(ctx, b.ID, count...)
 }

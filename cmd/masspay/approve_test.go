@@ -186,12 +186,30 @@ func TestSendable(t *testing.T) {
 	b.Counts = []store.Count{{State: payout.StateUnknown, N: 50}}
 	a := &app{w: world{stderr: io.Discard, stdout: io.Discard}}
 	var f *failure
-	require.ErrorAs(t, a.mayStillBeSent(t.Context(), &c, s, b, "", false), &f)
+	require.ErrorAs(t, a.mayStillBeSent(t.Context(), &c, s, b, ""), &f)
 	require.Equal(t, exitHeld, f.code)
 	w := &worker{c: &c, s: s, log: slog.New(slog.DiscardHandler), looked: map[string]looked{}}
 	allowed, err := w.allowed(t.Context(), b)
 	require.NoError(t, err)
 	require.False(t, allowed)
+
+	// What somebody signs later, beside the file, is kept with the batch, and counts for
+	// every machine.
+	path := filepath.Join(folder, "kyrgyzstan.csv")
+	for _, name := range []string{"kyrgyzstan.csv", "approvals/kyrgyzstan.csv.bob@example.com.approval", "approvals/kyrgyzstan.csv.bob@example.com.approval.sig"} {
+		text, err := os.ReadFile(filepath.Join("../../samples", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(folder, filepath.Base(name)), text, 0o600))
+	}
+	require.NoError(t, os.WriteFile(path+".eve@example.com.approval", []byte("masspay release 1"), 0o600))
+	require.NoError(t, a.mayStillBeSent(t.Context(), &c, s, b, path))
+	kept, err := s.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.Len(t, kept.Approvals, 1, "only what counts")
+	b.Approvals = kept.Approvals
+	allowed, err = w.allowed(t.Context(), b)
+	require.NoError(t, err)
+	require.True(t, allowed)
 	b.Counts[0].State = payout.StateAccepted
-	require.NoError(t, a.mayStillBeSent(t.Context(), &c, s, b, "", false))
+	require.NoError(t, a.mayStillBeSent(t.Context(), &c, s, b, ""))
 }

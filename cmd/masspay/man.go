@@ -44,6 +44,7 @@ var examples = map[string]string{
 	"show":       "masspay show payment_47\nmasspay show --account 996555123420\nmasspay show --name 'Aibek Asanov'",
 	"log":        "masspay log --since 7d\nmasspay log --batch payouts.csv --json",
 	"audit":      "masspay audit verify --head 9f3c51aa7d20\nmasspay audit show --batch payouts.csv\nmasspay audit export -o audit.log",
+	"series":     "masspay series\nmasspay series payroll --next 28 --reason 'file 27 was a test'",
 	"exceptions": "masspay exceptions\nmasspay exceptions payouts.csv --csv\nmasspay exceptions --closed",
 	"retry":      "masspay retry payouts.csv -o again.csv\nmasspay check again.csv\nmasspay run again.csv -o again.result.csv",
 	"cancel":     "masspay cancel payouts.csv --row payment_47",

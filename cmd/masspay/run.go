@@ -22,6 +22,7 @@ type runFlags struct {
 	output   outputFlags
 	until    string
 	wait     time.Duration
+	canary   int
 	rate     float64
 	workers  int
 	dryRun   bool
@@ -68,6 +69,9 @@ goes to standard output. FILE may be - for standard input.`,
 			if f.wait < 0 {
 				return failf(exitConfig, "--wait 0 neither waits nor asks", "--wait %v: want a duration, not a negative one; nothing was sent", f.wait)
 			}
+			if f.canary < 0 || f.canary > 0 && f.detach {
+				return failf(exitConfig, "--canary 10 sends ten payouts first, by a run of its own", "--canary %d: want a number of payouts, and no --detach; nothing was sent", f.canary)
+			}
 			if f.json && (f.output.name == "" || standardOutput(f.output.name)) {
 				return failf(exitConfig, "masspay run FILE -o RESULT.csv --json", "--json needs -o and a file, because both would go to standard output; nothing was sent")
 			}
@@ -81,6 +85,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl.StringVar(&f.batch, "batch", "", "go on with a loaded batch by its `ID`, when the file is gone")
 	f.output.register(c)
 	fl.DurationVar(&f.wait, "wait", 30*time.Minute, "how long to wait for outcomes after the last send; 0: neither wait nor poll")
+	fl.IntVar(&f.canary, "canary", 0, "send the first `N` payouts, and the others only when all of these are paid; otherwise the batch is held until masspay resume")
 	fl.StringVar(&f.until, "until", "", "stop sending at this time of the day, e.g. 06:00; another run goes on")
 	fl.Float64Var(&f.rate, "rate", 0, "requests per second (default: gate.rate)")
 	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
@@ -179,7 +184,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
-		Until: until, Breaker: c.Breakers.breaker(), Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
+		Until: until, Canary: f.canary, Breaker: c.Breakers.breaker(), Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
 	}
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify, runner.Stopped = p.note, p.halted

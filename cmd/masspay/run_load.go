@@ -71,6 +71,9 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	}
 	a.say("batch %s: %s, %s: %s new, %s known already%s", loaded.Batch.Short(), count(loaded.Batch.Rows, "row"), amounts(loaded.Batch.Totals),
 		payout.FormatNumber(loaded.New), payout.FormatNumber(loaded.Known), leftOut(loaded.Batch.Skipped))
+	if is := loaded.Batch.Series; is != nil {
+		a.say("series %s: %s; the next file is %s", is.Name, payout.FormatNumber(is.Number), payout.FormatNumber(is.Number+1))
+	}
 	if n := loaded.Batch.Unsent(); n > 0 {
 		if f.askFirst {
 			a.say("asking the gate about %s first, twice with %v between: nothing is sent before that", count(n, "payout"), c.Gate.QuietPeriod)
@@ -110,7 +113,7 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
 		return err
 	}
-	if err := a.mayStillBeSent(ctx, c, s, b, path, f.detach); err != nil {
+	if err := a.mayStillBeSent(ctx, c, s, b, path); err != nil {
 		return err
 	}
 	sum := tally(b)

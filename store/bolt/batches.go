@@ -105,7 +105,8 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 		return b, err
 	}
 	b.Counts, b.ChangedAt, b.Held = p.sorted(), p.changed, p.hold
-	return b, nil
+	b.Approvals, err = approvalsOf(tx, b)
+	return b, err
 }
 
 // Batches streams all whole batches; see store.Store.

@@ -54,6 +54,8 @@ var (
 	bucketAudit      = []byte("audit")      // sequence -> hash and JSON of an entry
 
 	bucketSightings = []byte("sightings") // batch number, account's mark, payout number -> nothing; of late
+	bucketApprovals = []byte("approvals") // batch number, sequence -> approval, JSON
+	bucketSeries    = []byte("series")    // name -> last number
 	bucketCustomers = []byte("customers") // customer's mark -> the accounts that were paid to
 
 	// bucketFamilies is made with the first retry: digest of a first id -> what stands
@@ -63,7 +65,7 @@ var (
 	buckets = [][]byte{
 		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
 		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns, bucketOwners, bucketGates,
-		bucketExceptions, bucketAudit, bucketSightings, bucketCustomers,
+		bucketExceptions, bucketAudit, bucketSightings, bucketCustomers, bucketSeries, bucketApprovals,
 	}
 )
 

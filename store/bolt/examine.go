@@ -321,6 +321,11 @@ func (x *examining) rest() {
 			x.Add("%v", err)
 		}
 	})
+	x.each(bucketSeries, func(k, v []byte) {
+		if _, err := readIndex(k, v); err != nil {
+			x.Add("%v", err)
+		}
+	})
 	x.each(bucketOwners, func(k, _ []byte) {
 		if _, err := readOwner(x.tx, number(k)); err != nil {
 			x.Add("%v", err)

@@ -336,6 +336,7 @@ func (l *load) finish(ctx context.Context) error {
 			tx.Bucket(bucketBatches).Put(key, codec.Summed(key, header)),
 			tx.Bucket(bucketNames).Put(sum, indexEntry(sum, uint64(l.b.Number))),
 			changeMeta(tx, func(m *meta) { m.loading, m.first = 0, 0 }),
+			takeNumber(tx, l.b.Series),
 		)
 		if err != nil {
 			return err

@@ -136,7 +136,7 @@ func (s *Store) image(tx *bbolt.Tx) (*codec.Image, error) {
 	}
 	i := &codec.Image{
 		NextNumber: m.next, NextBatch: m.nextBatch, Generation: m.generation, Claimed: m.claimed,
-		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Sightings: sightingImages(tx), Customers: customerImages(tx), Families: map[payout.Digest][]string{},
+		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Sightings: sightingImages(tx), Customers: customerImages(tx), Families: map[payout.Digest][]string{}, Series: map[string]uint64{},
 	}
 	for _, part := range []func(tx *bbolt.Tx, i *codec.Image) error{batchImages, s.reportImages, restImages} {
 		if err := part(tx, i); err != nil {
@@ -224,6 +224,14 @@ func restImages(tx *bbolt.Tx, i *codec.Image) error {
 	err = tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
 		r, err := readRun(k, v)
 		i.Runs = append(i.Runs, r)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = tx.Bucket(bucketSeries).ForEach(func(k, v []byte) error {
+		n, err := readIndex(k, v)
+		i.Series[string(k)] = n
 		return err
 	})
 	if err != nil {

@@ -23,6 +23,7 @@ type Image struct {
 	Gates      []string // proven
 	Runs       []store.Run
 	Audit      []store.Link
+	Series     map[string]uint64 // last numbers
 	Sightings  iter.Seq2[SightingImage, error]
 	Customers  iter.Seq2[CustomerImage, error]
 

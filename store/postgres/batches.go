@@ -72,12 +72,19 @@ func (s *Store) readBatches(ctx context.Context, q querier, where string, args .
 			b.Counts = append(b.Counts, c)
 		}
 	}
+	rows.Close()
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	if err := s.readApprovals(ctx, q, all); err != nil {
+		return nil, err
+	}
 	for i := range all {
 		slices.SortFunc(all[i].Counts, func(a, b store.Count) int {
 			return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Amount.Currency, b.Amount.Currency))
 		})
 	}
-	return all, rows.Err()
+	return all, nil
 }
 
 func (s *Store) readBatch(ctx context.Context, q querier, where string, args ...any) (store.Batch, error) {

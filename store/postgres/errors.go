@@ -52,6 +52,10 @@ func known(err error) bool {
 	var retry *store.RetryError
 	var held *store.HeldError
 	var config *store.ConfigError
+	var series *store.SeriesError
+	if errors.As(err, &series) {
+		return true
+	}
 	return errors.As(err, &conflict) || errors.As(err, &retry) || errors.As(err, &held) || errors.As(err, &config)
 }
 

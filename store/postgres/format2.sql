@@ -24,3 +24,17 @@ CREATE TABLE @customers (
 	id       bytea PRIMARY KEY,
 	accounts bytea NOT NULL -- with a checksum
 ) WITH (fillfactor = 80);
+
+-- The last numbers of series of files.
+CREATE TABLE @series (
+	name text COLLATE "C" PRIMARY KEY,
+	last bigint NOT NULL
+);
+
+-- Approvals that came after the load of their batch.
+CREATE TABLE @approvals (
+	batch    bigint NOT NULL,
+	seq      bigint NOT NULL,
+	approval bytea NOT NULL, -- JSON with a checksum
+	PRIMARY KEY (batch, seq)
+);

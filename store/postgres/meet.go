@@ -220,6 +220,9 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 		}
 	}
 	b = &pgx.Batch{}
+	if err := t.takeNumber(ctx, b, l.b.Series); err != nil {
+		return err
+	}
 	if _, err := t.note(ctx, b, store.LoadedEntry(l.b, l.fresh)); err != nil {
 		return err
 	}

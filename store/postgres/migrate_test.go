@@ -47,7 +47,7 @@ func TestMigrate(t *testing.T) {
 	role := w.o.Schema + "_later"
 	w.makeRole(t, role)
 	for _, statement := range []string{
-		`drop table %s.audit, %[1]s.sightings, %[1]s.customers`, `alter table %s.payouts drop column exception`,
+		`drop table %s.audit, %[1]s.sightings, %[1]s.customers, %[1]s.series, %[1]s.approvals`, `alter table %s.payouts drop column exception`,
 		`alter table %s.batches drop column loaded_at`, `update %s.meta set format = 1, readable_by = 1`,
 		`revoke all on all tables in schema %s from ` + pgx.Identifier{role}.Sanitize(), `grant insert on %s.lines to ` + pgx.Identifier{role}.Sanitize(),
 	} {

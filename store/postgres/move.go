@@ -242,6 +242,9 @@ func (m *mover) rest(ctx context.Context) error {
 		b.Queue(m.s.sql(`insert into @runs (number, run) values ($1, $2)`), int64(r.Number), value)
 		m.moved.Runs++
 	}
+	for name, last := range m.i.Series {
+		m.t.putSeries(b, name, last)
+	}
 	b.Queue(lockAlone, m.s.lockNumber(lockAudit))
 	b.Queue(m.s.sql(`delete from @audit`)) // the same: the log goes on where the old store's ends
 	for _, l := range m.i.Audit {

@@ -257,6 +257,8 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"rows are known again", testResembling},
 		{"a batch that is not allowed", testAllowance},
 		{"exceptions", testExceptions},
+		{"files of a series", testSeries},
+		{"approvals are added", testApprovals},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
