@@ -195,8 +195,9 @@ func (k *checking) take(p *part) error {
 	}
 	k.rows += p.rows
 	k.twins, k.alike, k.earlier = append(k.twins, p.twins...), append(k.alike, p.alike...), append(k.earlier, p.earlier...)
-	for _, d := range p.ofDay {
-		k.day.addNew(d.is.key, d.is.method, d.is.amount, d.account, d.is.masked, first+d.row)
+	for _, r := range p.ofDay {
+		r.row += uint32(first)
+		k.day.addNew(r)
 	}
 	for place, later := range p.long {
 		k.long[place] = k.long[place].add(later)
@@ -244,6 +245,9 @@ func (k *checking) reserve(rows, bytes int) {
 	k.ids = slices.Grow(k.ids, room)
 	if k.Lookalikes.Twins.on() {
 		k.twins = slices.Grow(k.twins, room)
+	}
+	if k.day != nil {
+		k.day.reserve(room)
 	}
 }
 
@@ -346,8 +350,19 @@ func (k *checking) ofDay() error {
 	if err := k.day.addAll(k.ctx, k.Store.Sightings(k.ctx, k.DayBegan)); err != nil {
 		return err
 	}
-	found := k.day.over()
+	found := k.day.overDay()
 	k.problems.merge(&found)
+	over := k.day.overPayee()
+	if len(over) == 0 {
+		return nil
+	}
+	lines := map[uint32]uint32{}
+	for _, s := range k.ids {
+		lines[s.row] = s.line
+	}
+	for _, o := range over {
+		k.problems.add(Problem{Line: int(lines[o.row]), structure: true, Text: o.text})
+	}
 	return nil
 }
 

@@ -33,8 +33,8 @@ func (k *checking) blocked(row int, d draft) error {
 			result.ShellWord(d.key.PaymentID), by, result.DescribeState(blocker.By)))
 	}
 	k.fresh++
-	if k.day != nil {
-		k.day.addNew(d.key, d.method, d.amount, k.account(d.cells), d.masked, row)
+	if r, limited := k.dayRow(row, &d); limited {
+		k.day.addNew(r)
 	}
 	if !k.add(d) {
 		return &Problem{Line: d.line, Text: "the file's sum in " + d.amount.Currency + " is too large for any account", structure: true, fatal: true}

@@ -82,14 +82,15 @@ func (l *Lookalike) text() string {
 }
 
 // lookBack looks the new rows of a piece up among what the store has loaded before.
-func (w *worker) lookBack(out *part, fresh []draft) error {
+func (w *worker) lookBack(out *part, right []conflict, fresh []int) error {
 	l := &w.k.Lookalikes
 	twins, changed := l.Twins.on() && !l.Since.IsZero(), l.Changed.on()
 	if len(fresh) == 0 || !twins && !changed {
 		return nil
 	}
 	rows := make([]store.Row, len(fresh))
-	for i, d := range fresh {
+	for i, at := range fresh {
+		d := &right[at].is
 		rows[i] = store.Row{Line: d.line, Key: d.key, Amount: d.amount, Cells: d.cells}
 	}
 	since := l.Since
@@ -98,7 +99,11 @@ func (w *worker) lookBack(out *part, fresh []draft) error {
 	}
 	alike, err := w.k.Store.Resembling(w.k.ctx, w.k.cut.columns, since, rows)
 	for i, r := range alike {
-		is := Lookalike{Line: fresh[i].line, amount: fresh[i].amount, masked: strings.Clone(fresh[i].masked)}
+		if !r.Any() {
+			continue
+		}
+		d := &right[fresh[i]].is
+		is := Lookalike{Line: d.line, amount: d.amount, masked: strings.Clone(d.masked)}
 		if twins && r.Twin.Number != 0 {
 			is.Kind, is.Other, is.refused = Twin, r.Twin, l.Twins == Refuse
 			out.earlier = append(out.earlier, is)

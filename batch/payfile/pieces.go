@@ -21,7 +21,7 @@ type piece struct {
 
 // pieceSize is how many bytes of whole records are worked on at once; the last record
 // may reach beyond.
-const pieceSize = 256 << 10
+const pieceSize = 512 << 10
 
 // header is what the first record of a file says about the others.
 type header struct {

@@ -126,8 +126,8 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 	if err != nil {
 		return err
 	}
-	var fresh []draft
-	for _, c := range right {
+	fresh := make([]int, 0, len(right)) // of right
+	for i, c := range right {
 		was := known[c.is.key]
 		if was == nil {
 			if _, _, retry := payout.RetryOf(c.is.key.PaymentID); retry || w.families != nil && w.families(c.is.key) {
@@ -135,9 +135,9 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 				continue
 			}
 			out.fresh++
-			fresh = append(fresh, c.is)
-			if w.k.day != nil {
-				out.ofDay = append(out.ofDay, dayRow{c.row, c.is, w.k.account(c.is.cells)})
+			fresh = append(fresh, i)
+			if r, limited := w.k.dayRow(c.row, &right[i].is); limited {
+				out.ofDay = append(out.ofDay, r)
 			}
 			w.k.Lookalikes.resemble(out, &c.is, false)
 			out.add(c.is) // a piece's rows cannot add up to an overflow
@@ -153,7 +153,7 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 		w.k.Lookalikes.resemble(out, &c.is, true)
 		out.add(c.is)
 	}
-	if err := w.lookBack(out, fresh); err != nil {
+	if err := w.lookBack(out, right, fresh); err != nil {
 		return err
 	}
 	// What is looked at later must not keep the whole piece alive.

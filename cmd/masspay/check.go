@@ -187,7 +187,7 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path stri
 		return nil, err
 	}
 	if a.w.alone {
-		roomForFile(in.Size())
+		roomForFile(in.Size(), c.bytesOfRow())
 	}
 	projects := c.hasProject
 	if c.file == "" {

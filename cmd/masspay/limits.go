@@ -135,6 +135,22 @@ func (l lookalikesConfig) lookalikes(accept int, now time.Time) payfile.Lookalik
 	return out
 }
 
+// bytesOfRow is what a check keeps of a row beside its id.
+func (c *config) bytesOfRow() (n int64) {
+	if payfile.Policy(c.Lookalikes.Twins) != payfile.Off {
+		n += 16
+	}
+	if payfile.Policy(c.Lookalikes.IDs) != payfile.Off {
+		n += 16
+	}
+	for _, r := range c.Limits.Rules {
+		if r.PayeeDay != "" {
+			return n + 24
+		}
+	}
+	return n
+}
+
 // keepFor is for how long the store knows payouts again: for look-alikes, and for limits of
 // a day, in whatever time zone.
 func (l lookalikesConfig) keepFor() time.Duration { return time.Duration(max(l.Days, 2)) * day }

@@ -180,40 +180,40 @@ func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
 	return numbers, nil
 }
 
-// Resembling looks rows up among what was loaded before; see store.Store.
-func (s *Store) Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) (out []store.Resemblance, err error) {
-	var l *looking
+// Resembling looks rows up among what was loaded before; see store.Store. Marks are made
+// between two turns: they cost more than the looks.
+func (s *Store) Resembling(ctx context.Context, columns []string, since time.Time, rows []store.Row) ([]store.Resemblance, error) {
+	some := false
+	err := s.view(ctx, func(tx *bbolt.Tx) error {
+		batches, err := batchesSince(tx, since)
+		k, _ := tx.Bucket(bucketCustomers).Cursor().First()
+		some = len(batches) > 0 || k != nil
+		return err
+	})
+	if err != nil || !some {
+		return nil, err
+	}
+	marker := s.sealer.Marker(columns)
+	accounts, customers := newMarks(len(rows)), newMarks(len(rows))
+	for i, row := range rows {
+		accounts.of[i] = marker.Account(row.Cells)
+		customers.of[i] = marker.Customer(row.Key.ProjectID, row.Cells)
+	}
+	accounts.sort()
+	customers.sort()
+	l := &looking{rules: s.o.Rules, rows: rows, accounts: accounts}
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
-		l = &looking{tx: tx, rows: rows, rules: s.o.Rules}
+		l.tx, l.out = tx, nil
 		if l.first, err = unloaded(tx); err != nil {
 			return err
 		}
 		batches, err := batchesSince(tx, since)
-		if err != nil {
-			return err
-		}
-		customers := tx.Bucket(bucketCustomers)
-		if k, _ := customers.Cursor().First(); k == nil && len(batches) == 0 {
-			return nil // there is nothing to resemble
-		}
-		marker := s.sealer.Marker(columns)
-		l.marks = make([]store.Mark, len(rows))
-		for i, row := range rows {
-			l.marks[i] = marker.Account(row.Cells)
-		}
-		order := upTo(len(rows))
-		slices.SortFunc(order, func(a, b int) int { return bytes.Compare(l.marks[a][:], l.marks[b][:]) })
 		for _, batch := range batches {
-			if err := l.twins(batch, order); err != nil {
-				return err
+			if err == nil {
+				err = l.twins(batch)
 			}
 		}
-		persons := make([]store.Mark, len(rows))
-		for i, row := range rows {
-			persons[i] = marker.Customer(row.Key.ProjectID, row.Cells)
-		}
-		slices.SortFunc(order, func(a, b int) int { return bytes.Compare(persons[a][:], persons[b][:]) })
-		return l.customers(customers.Cursor(), persons, order)
+		return errors.Join(err, l.customers(customers))
 	})
 	if err != nil {
 		return nil, err
@@ -221,14 +221,27 @@ func (s *Store) Resembling(ctx context.Context, columns []string, since time.Tim
 	return l.out, nil
 }
 
+// marks are those of rows, and the order in which they are looked up: one after the other
+// costs a tenth of jumping about.
+type marks struct {
+	of    []store.Mark
+	order []int
+}
+
+func newMarks(n int) marks { return marks{make([]store.Mark, n), upTo(n)} }
+
+func (m marks) sort() {
+	slices.SortFunc(m.order, func(a, b int) int { return bytes.Compare(m.of[a][:], m.of[b][:]) })
+}
+
 // looking is one look for what rows resemble.
 type looking struct {
-	tx    *bbolt.Tx
-	rules payout.Rules
-	first uint64 // payouts from this number on are of a load that is not whole
-	rows  []store.Row
-	marks []store.Mark // of their accounts
-	out   []store.Resemblance
+	tx       *bbolt.Tx
+	rules    payout.Rules
+	first    uint64 // payouts from this number on are of a load that is not whole
+	rows     []store.Row
+	accounts marks
+	out      []store.Resemblance
 }
 
 func (l *looking) found(i int) *store.Resemblance {
@@ -239,13 +252,14 @@ func (l *looking) found(i int) *store.Resemblance {
 }
 
 // twins looks for the rows' accounts in a batch, in the order of their marks.
-func (l *looking) twins(batch uint32, order []int) error {
+func (l *looking) twins(batch uint32) error {
 	c := l.tx.Bucket(bucketSightings).Cursor()
-	for _, i := range order {
-		if l.marks[i] == (store.Mark{}) {
+	prefix := make([]byte, 0, 4+markSize)
+	for _, i := range l.accounts.order {
+		if l.accounts.of[i] == (store.Mark{}) {
 			continue
 		}
-		prefix := append(be32(batch), l.marks[i][:]...)
+		prefix = append(append(prefix[:0], be32(batch)...), l.accounts.of[i][:]...)
 		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
 			_, _, n, err := readSighting(k)
 			if err != nil {
@@ -264,20 +278,23 @@ func (l *looking) twins(batch uint32, order []int) error {
 }
 
 // customers looks for the rows' customers, in the order of their marks.
-func (l *looking) customers(c *bbolt.Cursor, persons []store.Mark, order []int) error {
-	for _, i := range order {
-		if persons[i] == (store.Mark{}) || l.marks[i] == (store.Mark{}) {
+func (l *looking) customers(m marks) error {
+	payouts, c := l.tx.Bucket(bucketPayouts), l.tx.Bucket(bucketCustomers).Cursor()
+	for _, i := range m.order {
+		account := l.accounts.of[i]
+		if m.of[i] == (store.Mark{}) || account == (store.Mark{}) {
 			continue
 		}
-		had, err := codec.DecodeRemembered(persons[i][:], seek(c, persons[i][:]))
+		had, err := codec.DecodeRemembered(m.of[i][:], seek(c, m.of[i][:]))
 		if err != nil {
 			return err
 		}
-		last, err := store.LastPaid(had, l.marks[i], func(n uint64) (*payout.Payout, error) {
-			if n >= l.first || l.tx.Bucket(bucketPayouts).Get(be64(n)) == nil {
+		last, err := store.LastPaid(had, account, func(n uint64) (*payout.Payout, error) {
+			v := payouts.Get(be64(n))
+			if n >= l.first || v == nil {
 				return nil, nil
 			}
-			r, err := get(l.tx, n)
+			r, err := codec.DecodeRecord(be64(n), v)
 			return &r.Payout, err
 		})
 		if err != nil {
