@@ -158,7 +158,7 @@ func (a *app) exceptionsText(list []exception, closed bool) {
 		}
 	}
 	if len(list) > 0 && !closed {
-		a.say("%s wants a person", count(len(list), "payout"))
+		a.say("%s %s a person", count(len(list), "payout"), map[bool]string{true: "wants", false: "want"}[len(list) == 1])
 		a.say("hint: masspay show %s tells what happened; masspay resolve %s --as seen --reason 'why' closes it", shellWord(list[0].PaymentID), shellWord(list[0].PaymentID))
 	}
 }

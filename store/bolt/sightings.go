@@ -120,22 +120,30 @@ func (s *Store) sightingsOf(ctx context.Context, loading uint32, since time.Time
 			return
 		}
 		for _, batch := range numbers {
-			for from := be32(batch); from != nil; {
-				var burst []store.Sighting
-				burst, from, err = s.sightingBurst(ctx, batch, from)
-				for _, seen := range burst {
-					seen.New = batch == loading
-					if !yield(seen, nil) {
-						return
-					}
-				}
-				if err != nil {
-					yield(store.Sighting{}, err)
-					return
-				}
+			if !s.batchSightings(ctx, batch, batch == loading, yield) {
+				return
 			}
 		}
 	}
+}
+
+// batchSightings yields those of a batch. false: there is to be no more.
+func (s *Store) batchSightings(ctx context.Context, batch uint32, fresh bool, yield func(store.Sighting, error) bool) bool {
+	for from := be32(batch); from != nil; {
+		burst, next, err := s.sightingBurst(ctx, batch, from)
+		for _, seen := range burst {
+			seen.New = fresh
+			if !yield(seen, nil) {
+				return false
+			}
+		}
+		if err != nil {
+			yield(store.Sighting{}, err)
+			return false
+		}
+		from = next
+	}
+	return true
 }
 
 // sightingBurst reads sightings of a batch from a key on, with where to go on, nil at the end.

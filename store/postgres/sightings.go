@@ -128,24 +128,34 @@ func (s *Store) sightingsOf(ctx context.Context, q querier, loading uint32, sinc
 			return err
 		}
 		for _, batch := range numbers {
-			account, number := []byte{}, int64(-1)
-			for more := true; more; {
-				some, err := s.sightingBurst(ctx, q, batch, account, number)
-				if err != nil {
-					return err
-				}
-				for _, is := range some {
-					is.New = batch == int64(loading)
-					account, number = is.Account[:], int64(is.Payout.Number)
-					if !yield(is) {
-						return nil
-					}
-				}
-				more = len(some) == burst
+			if ended, err := s.batchSightings(ctx, q, batch, batch == int64(loading), yield); ended || err != nil {
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// batchSightings yields those of a batch; ended says that there are to be no more.
+func (s *Store) batchSightings(ctx context.Context, q querier, batch int64, fresh bool, yield func(store.Sighting) bool) (ended bool, err error) {
+	account, number := []byte{}, int64(-1)
+	for {
+		some, err := s.sightingBurst(ctx, q, batch, account, number)
+		if err != nil {
+			return false, err
+		}
+		for _, is := range some {
+			is.New = fresh
+			if !yield(is) {
+				return true, nil
+			}
+		}
+		if len(some) < burst {
+			return false, nil
+		}
+		last := some[len(some)-1]
+		account, number = last.Account[:], int64(last.Payout.Number)
+	}
 }
 
 // sightingBurst reads sightings of a batch from behind one on.
