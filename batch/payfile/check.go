@@ -284,6 +284,9 @@ func (k *checking) result() (*Checked, error) {
 			}
 		}
 	}
+	if err := k.hundredfold(totals); err != nil {
+		return nil, err
+	}
 	var alike []Lookalike
 	if k.problems.structure == 0 && (k.problems.count == 0 || k.Skip) {
 		alike = k.tellLookalikes()

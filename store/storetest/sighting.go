@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"testing"
@@ -165,4 +166,27 @@ func testExceptions(t *testing.T, w World, s store.Store) {
 	e := outcomeOf(h.Key, payout.StateDeclined)
 	Apply(t, s, e)
 	require.Equal(t, []string{"a-000001", "a-000002", "a-000003"}, list(payout.OpenException, b.ID), "a new fact opens it again")
+}
+
+// Sightings of a large batch come each once, though they are read in bursts.
+func testManySightings(t *testing.T, _ World, s store.Store) {
+	rows := Rows("a", 10_050)
+	for i := range rows {
+		rows[i].Cells[6] = fmt.Sprint(996_555_000_000 + i%4)
+	}
+	Load(t, s, "a", rows)
+	Load(t, s, "b", Rows("b", 3))
+	seen := map[payout.Key]bool{}
+	accounts := map[store.Mark]int{}
+	for is, err := range s.Sightings(t.Context(), time.Now().Add(-time.Hour)) {
+		require.NoError(t, err)
+		require.False(t, is.New)
+		seen[is.Payout.Key] = true
+		accounts[is.Account]++
+	}
+	require.Len(t, seen, len(rows)+3)
+	require.Len(t, accounts, 5)
+	account := s.Marker(Columns)
+	require.Equal(t, 2513, accounts[account(rows[0].Cells)])
+	require.Zero(t, account(make([]string, len(Columns))))
 }

@@ -256,6 +256,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"several write one log", testAuditConcurrent},
 		{"rows are known again", testResembling},
 		{"a batch that is not allowed", testAllowance},
+		{"sightings of a large batch", testManySightings},
 		{"exceptions", testExceptions},
 		{"files of a series", testSeries},
 		{"approvals are added", testApprovals},
