@@ -24,10 +24,9 @@ func (k *checking) hundredfold(totals []payout.Amount) error {
 		if was == nil {
 			continue
 		}
-		what := ""
+		what := "about 100 times"
 		switch {
 		case about(is.Minor, was.Minor):
-			what = "about 100 times"
 		case about(was.Minor, is.Minor):
 			what = "about a hundredth of"
 		default:

@@ -221,6 +221,9 @@ func TestWorkers(t *testing.T) {
 	}
 	require.Equal(t, exitOpen, n.masspay("run", "payouts.csv", "--detach"))
 	n.after(20)
+	said, err := n.command("status").Output()
+	require.NoError(t, err)
+	require.Contains(t, string(said), fmt.Sprintf("process %d,", serve.cmd.Process.Pid), "serve is listed among the processes")
 	require.NoError(t, workers[0].Process.Kill())
 	_ = workers[0].Wait()
 	n.after(40)

@@ -75,6 +75,13 @@ func (a *app) serve(ctx context.Context) error {
 	if err := a.record(ctx, c, s, "serve", "", ""); err != nil {
 		return err
 	}
+	if peopled, ok := s.(store.Peopled); ok {
+		// It is listed among the processes, and keeps the store's clock; callbacks do not
+		// depend on it.
+		if err := peopled.Join(ctx); err != nil {
+			log.Warn("not listed among the processes of the store", "because", oneLine(err.Error()))
+		}
+	}
 	log.Info("taking callbacks", "listen", public.Addr().String(), "path", c.Callbacks.Path, "version", version)
 	// Commits go on until the last callback under way is answered.
 	committing, stop := context.WithCancel(context.WithoutCancel(ctx))
