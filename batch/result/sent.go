@@ -23,6 +23,12 @@ func (s *Sent) Add(number uint64) {
 	s.bits[number/64] |= 1 << (number % 64)
 }
 
+// meanwhile reports whether a payout that this run did not send was first sent after the run
+// began: by another process, here or on another machine.
+func (s *Sent) meanwhile(first time.Time) bool {
+	return s != nil && first.After(s.begun)
+}
+
 func (s *Sent) has(number uint64) bool {
 	if s == nil {
 		return false

@@ -13,12 +13,12 @@ type Summary struct {
 	ByState map[string]Sum
 	Arrived Sum // rows whose money arrived, whole or in part, and how much of it
 
-	// What a run did, by its Sent: rows that it sent, rows that were sent before it or by
-	// others, and rows that are still to be sent.
-	Now, Before, Unsent Sum
+	// What a run did, by its Sent: rows that it sent, rows that were sent before it, rows
+	// that others sent meanwhile, and rows that are still to be sent.
+	Now, Before, Others, Unsent Sum
 	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
 	Blocked             int       // of Unsent, rows that would pay a second time what may be paid
-	BeforeOpen          int       // of Before, rows that are open
+	BeforeOpen          int       // of Before and Others, rows that are open
 	Actions             map[string]int
 	Example             map[string]string // a payment_id for each of Actions, and for StateCheck
 	FinalNow            int               // of Before, rows that had no outcome when the run began
@@ -111,14 +111,18 @@ func (s *Summary) Payout(p *payout.Payout, act string, sent *Sent) {
 	case sent.has(p.Number):
 		s.Now.Add(1, p.Amount)
 	default:
-		s.Before.Add(1, p.Amount)
+		if sent.meanwhile(p.FirstSent) {
+			s.Others.Add(1, p.Amount)
+		} else {
+			s.Before.Add(1, p.Amount)
+			s.addEarlier(Earlier{Batch: p.SentBy, Rows: 1, Last: p.FirstSent})
+		}
 		if p.State.Open() && !p.NeedsCheck() {
 			s.BeforeOpen++
 		}
 		if sent != nil && (p.FinalAt.IsZero() || p.FinalAt.After(sent.begun)) {
 			s.FinalNow++
 		}
-		s.addEarlier(Earlier{Batch: p.SentBy, Rows: 1, Last: p.FirstSent})
 	}
 }
 
@@ -136,6 +140,7 @@ func (s *Summary) Merge(t Summary) {
 	s.Arrived.Merge(t.Arrived)
 	s.Now.Merge(t.Now)
 	s.Before.Merge(t.Before)
+	s.Others.Merge(t.Others)
 	s.Unsent.Merge(t.Unsent)
 	s.Blocked += t.Blocked
 	s.BeforeOpen += t.BeforeOpen

@@ -139,7 +139,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 func allPaid(s result.Summary, earlier string) string {
 	before := s.Before.Rows
 	switch {
-	case before == 0:
+	case before == 0, s.Others.Rows > 0:
 		return "every row was paid"
 	case s.Now.Rows > 0:
 		return fmt.Sprintf("what was sent now (%s) was paid; %s were sent before%s, and are paid", count(s.Now.Rows, "payout"), payout.FormatNumber(before), behind(", ", earlier))
@@ -159,6 +159,9 @@ func sums(s result.Summary, earlier string) string {
 		parts = append(parts, part("sent now:", s.Now))
 	} else {
 		parts = append(parts, "sent now: nothing")
+	}
+	if s.Others.Rows > 0 {
+		parts = append(parts, part("sent meanwhile by others:", s.Others))
 	}
 	if s.Before.Rows > 0 {
 		parts = append(parts, part("known before:", s.Before)+strings.TrimSuffix(" ("+earlier+")", " ()"))

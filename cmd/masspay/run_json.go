@@ -19,6 +19,7 @@ type runJSON struct {
 	Asked       int                `json:"questions_asked"`
 	SentNow     sumJSON            `json:"sent_now"`
 	KnownBefore sumJSON            `json:"known_before"`
+	ByOthers    sumJSON            `json:"sent_by_others"`
 	Earlier     []earlierJSON      `json:"known_before_from,omitempty"`
 	NotSent     sumJSON            `json:"not_sent"`
 	Arrived     sumJSON            `json:"arrived"`
@@ -43,7 +44,7 @@ type sumJSON struct {
 func runReport(b store.Batch, sum result.Summary, out batch.Ending, code int, output string) runJSON {
 	return runJSON{
 		Batch: b.ID, File: b.Name, Result: output, ExitCode: code, Rows: sum.Rows, Sent: out.Sent, Asked: out.Polled,
-		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
+		SentNow: sumReport(sum.Now), KnownBefore: sumReport(sum.Before), ByOthers: sumReport(sum.Others), NotSent: sumReport(sum.Unsent), Arrived: sumReport(sum.Arrived),
 		Stopped: out.Fenced + out.Refused + out.NoMoney + out.SameFailures + out.Held + out.Late, Interrupted: out.Interrupted, States: statesJSON(sum),
 	}
 }
