@@ -392,8 +392,9 @@ func (s *Store) sight(tx *bbolt.Tx, k, v []byte) error {
 
 // sightings holds the indexes against the rows.
 func (x *examining) sightings() {
+	var header store.Batch // sightings of a batch come together
 	x.each(bucketSightings, func(k, _ []byte) {
-		batch, _, n, err := readSighting(k)
+		batch, account, n, err := readSighting(k)
 		if err != nil {
 			x.Add("%v", err)
 			return
@@ -401,8 +402,22 @@ func (x *examining) sightings() {
 		if x.batch[binary.BigEndian.Uint32(batch)] == nil {
 			return // of a load that was cut off
 		}
-		if r, err := get(x.tx, n); err != nil || !r.In(binary.BigEndian.Uint32(batch)) {
+		r, err := get(x.tx, n)
+		if err != nil || !r.In(binary.BigEndian.Uint32(batch)) {
 			x.Add("the index of accounts leads to payout number %d wrongly", n)
+			return
+		}
+		if header.Number != binary.BigEndian.Uint32(batch) {
+			if header, err = readHeader(x.tx, batch); err != nil {
+				return // told already
+			}
+		}
+		is, err := x.accountOf(header, r)
+		switch {
+		case err != nil:
+			x.Add("%v", err)
+		case is != account:
+			x.Add("the index of accounts has another account for payout %s than its row", r.Key)
 		}
 	})
 	x.each(bucketCustomers, func(k, v []byte) {
@@ -410,4 +425,16 @@ func (x *examining) sightings() {
 			x.Add("%v", err)
 		}
 	})
+}
+
+// accountOf is the mark of the account in a payout's row of a batch.
+func (x *examining) accountOf(header store.Batch, r codec.Record) (store.Mark, error) {
+	at := slices.IndexFunc(r.Places, func(at payout.Place) bool { return at.Batch == header.Number })
+	key := pair32(header.Number, r.Places[at].Index)
+	l, err := decodeLine(key, x.tx.Bucket(bucketLines).Get(key))
+	if err != nil {
+		return store.Mark{}, err
+	}
+	cells, err := x.s.sealer.Open(l.sealed, r.Key, header.Number, r.Places[at].Index)
+	return x.s.sealer.Marker(header.Columns).Account(cells), err
 }

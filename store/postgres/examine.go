@@ -183,10 +183,11 @@ func (x *examining) payouts(ctx context.Context) error {
 	var project, minor int64
 	var id, method, currency, destination, status, code string
 	var check bool
+	var exception int16
 	var attempts int
 	var final *time.Time
-	into := append(r.into(), &project, &id, &method, &minor, &currency, &destination, &check, &attempts, &status, &code, &final)
-	err := x.each(ctx, `select `+payoutColumns+`, p.project, p.payment_id, p.method, p.minor, p.currency, p.destination, p.needs_check, p.attempts, p.status, p.code, p.final_at from @payouts p order by p.number`, into, func() error {
+	into := append(r.into(), &project, &id, &method, &minor, &currency, &destination, &check, &exception, &attempts, &status, &code, &final)
+	err := x.each(ctx, `select `+payoutColumns+`, p.project, p.payment_id, p.method, p.minor, p.currency, p.destination, p.needs_check, p.exception, p.attempts, p.status, p.code, p.final_at from @payouts p order by p.number`, into, func() error {
 		rec, err := r.decode()
 		if err != nil {
 			x.Add("%v", err)
@@ -198,7 +199,7 @@ func (x *examining) payouts(ctx context.Context) error {
 			x.Add("payout %s has a number that is not given out yet", rec.Key)
 		}
 		if (payout.Key{ProjectID: uint32(project), PaymentID: id}) != p.Key || method != p.Method || minor != p.Amount.Minor || currency != p.Amount.Currency ||
-			destination != text(p.Masked) || check != p.NeedsCheck() || attempts != p.Attempt || status != text(p.Reported.Status) || code != text(p.Reported.Code) || !since(final).Equal(p.FinalAt.Truncate(time.Microsecond)) {
+			destination != text(p.Masked) || check != p.NeedsCheck() || exception != int16(p.Exception()) || attempts != p.Attempt || status != text(p.Reported.Status) || code != text(p.Reported.Code) || !since(final).Equal(p.FinalAt.Truncate(time.Microsecond)) {
 			x.Add("the columns of payout %s were changed, and its record was not", rec.Key)
 		}
 		n, led, err := rec.Replay()
