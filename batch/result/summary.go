@@ -16,12 +16,12 @@ type Summary struct {
 	// What a run did, by its Sent: rows that it sent, rows that were sent before it, rows
 	// that others sent meanwhile, and rows that are still to be sent.
 	Now, Before, Others, Unsent Sum
-	Earlier             []Earlier // of Before, by the batch that sent them, the newest first
-	Blocked             int       // of Unsent, rows that would pay a second time what may be paid
-	BeforeOpen          int       // of Before and Others, rows that are open
-	Actions             map[string]int
-	Example             map[string]string // a payment_id for each of Actions, and for StateCheck
-	FinalNow            int               // of Before, rows that had no outcome when the run began
+	Earlier                     []Earlier // of Before, by the batch that sent them, the newest first
+	Blocked                     int       // of Unsent, rows that would pay a second time what may be paid
+	BeforeOpen                  int       // of Before and Others, rows that are open
+	Actions                     map[string]int
+	Example                     map[string]string // a payment_id for each of Actions, and for StateCheck
+	FinalNow                    int               // of Before, rows that had no outcome when the run began
 }
 
 // Earlier are rows that an earlier run sent.
