@@ -2,6 +2,7 @@ package batch
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,18 +13,87 @@ import (
 	"masspay/store"
 )
 
+// Canary sends the first payouts of a batch alone: the others are held until these are paid.
+// The zero value does not.
+type Canary struct {
+	N     int    // how many go first
+	token string // by which this run claims through the hold
+}
+
+// NewCanary is for a run; n 0 is none.
+func NewCanary(n int) Canary {
+	if n <= 0 {
+		return Canary{}
+	}
+	return Canary{n, rand.Text()}
+}
+
+// Hold is what keeps a batch from everyone but this run; nil: nothing is to. A batch that is
+// loaded with it is never open to others before its first payouts are paid.
+func (c Canary) Hold(by string) *store.Hold {
+	if c.N == 0 {
+		return nil
+	}
+	why := fmt.Sprintf("its first %s must be paid before the others are sent (--canary)", payout.FormatQuantity(c.N, "payout"))
+	return &store.Hold{Kind: store.HeldByCanary, Reason: why, By: by, At: time.Now().UTC(), Token: c.token}
+}
+
 // canary keeps back all of a batch but its first payouts until these are paid. What it knows
-// it reads from the store, so that it survives kills.
+// it reads from the store, so that it survives kills; that no one else claims meanwhile is
+// the store's hold.
 type canary struct {
-	n      int // how many go first; 0: there is none, or they are paid
-	begun  bool
+	Canary
 	first  map[payout.Key]bool // of this batch, claimed by now
 	looked time.Time
+	failed bool
+}
+
+// beginCanary holds the batch for this run, unless that is over: where it is not held and
+// payouts of it were claimed, its first ones were paid, or a person let it go. again says
+// that this run had it before.
+func (r *running) beginCanary(ctx context.Context, again bool) error {
+	c := &r.canary
+	if c.N == 0 {
+		return nil
+	}
+	b, err := r.Store.Batch(ctx, r.batch)
+	if err != nil {
+		return err
+	}
+	if err := r.findFirst(ctx, b); err != nil {
+		return err
+	}
+	switch held := b.Held; {
+	case held.Lasting() && (held.Kind != store.HeldByCanary || held.Token == ""):
+		return nil // by a person, or because one of the first was not paid
+	case !held.Lasting() && !again && len(c.first) > 0:
+		r.notify("payouts of this batch were sent before: --canary is for its first ones")
+		c.N = 0
+		return nil
+	}
+	return r.Store.Hold(ctx, r.batch, *c.Hold(r.By)) // also in the place of a run's that died
+}
+
+// findFirst finds what was claimed of the batch.
+func (r *running) findFirst(ctx context.Context, b store.Batch) error {
+	r.canary.first = map[payout.Key]bool{}
+	begun := []payout.State{
+		payout.StateSending, payout.StateUnknown, payout.StateAccepted, payout.StatePaid, payout.StatePartial, payout.StateDeclined, payout.StateRejected, payout.StateReturned,
+	}
+	for p, err := range r.Store.List(ctx, store.Filter{Batch: b.ID, States: begun}) {
+		if err != nil {
+			return err
+		}
+		if p.SentBy == b.Number && p.Attempt > 0 { // and was not known before
+			r.canary.first[p.Key] = true
+		}
+	}
+	return nil
 }
 
 // claimed notes payouts that were claimed.
 func (c *canary) claimed(some []store.Claimed) {
-	if c.n == 0 {
+	if c.N == 0 {
 		return
 	}
 	for i := range some {
@@ -32,25 +102,14 @@ func (c *canary) claimed(some []store.Claimed) {
 }
 
 // allow returns how many payouts may be claimed, of n that there is room for. It holds the
-// batch when one of the first is not paid.
+// batch when one of the first is not paid, and lets it go when all are.
 func (r *running) allow(ctx context.Context, n int) (int, error) {
 	c := &r.canary
-	if c.n == 0 {
+	switch {
+	case c.N == 0:
 		return n, nil
-	}
-	if !c.begun {
-		if err := r.findFirst(ctx); err != nil {
-			return 0, err
-		}
-		if c.n == 0 {
-			return n, nil
-		}
-		if !c.begun {
-			return 0, nil // the store was busy
-		}
-	}
-	if free := c.n - len(c.first); free > 0 {
-		return min(n, free), nil
+	case len(c.first) == 0:
+		return min(n, c.N), nil
 	}
 	if time.Since(c.looked) < lookEvery {
 		return 0, nil
@@ -70,20 +129,26 @@ func (r *running) allow(ctx context.Context, n int) (int, error) {
 		case p.State == payout.StatePaid && !p.NeedsCheck():
 			paid++
 		case p.State == payout.StateNew && !p.NeedsCheck():
-			free++ // it is free again, and is sent first
+			if !r.budget.isSpent(key) {
+				free++ // it is sent again, before any other
+			}
 		case !p.State.Open() || p.NeedsCheck():
 			bad = append(bad, fmt.Sprintf("%s is %s", p.Key.PaymentID, result.StateOf(*p)))
 		}
 	}
 	switch {
 	case len(bad) > 0:
+		c.failed = true
 		return 0, r.holdCanary(ctx, bad)
-	case paid >= c.n:
-		r.notify("the first %s are paid: the others follow", payout.FormatQuantity(c.n, "payout"))
-		c.n = 0
+	case paid >= c.N && paid == len(c.first):
+		if _, err := r.Store.LetGo(ctx, r.batch, store.HeldByCanary); err != nil {
+			return 0, unlessBusy(err)
+		}
+		r.notify("the first %s are paid: the others follow", payout.FormatQuantity(c.N, "payout"))
+		c.N = 0
 		return n, nil
 	}
-	return min(n, free), nil
+	return min(n, free+max(0, c.N-len(c.first))), nil
 }
 
 func keysOf(m map[payout.Key]bool) func(yield func(payout.Key) bool) {
@@ -96,35 +161,7 @@ func keysOf(m map[payout.Key]bool) func(yield func(payout.Key) bool) {
 	}
 }
 
-// findFirst finds what earlier runs have claimed of the batch. Nothing beyond the first is
-// claimed before they are paid: where there is more, they were.
-func (r *running) findFirst(ctx context.Context) error {
-	c := &r.canary
-	c.first = map[payout.Key]bool{}
-	b, err := r.Store.Batch(ctx, r.batch)
-	if err != nil {
-		return unlessBusy(err)
-	}
-	begun := []payout.State{
-		payout.StateSending, payout.StateUnknown, payout.StateAccepted, payout.StatePaid, payout.StatePartial, payout.StateDeclined, payout.StateRejected, payout.StateReturned,
-	}
-	for p, err := range r.Store.List(ctx, store.Filter{Batch: r.batch, States: begun}) {
-		if err != nil {
-			return unlessBusy(err)
-		}
-		if p.SentBy != b.Number || p.Attempt == 0 {
-			continue // it was known before
-		}
-		if c.first[p.Key] = true; len(c.first) > c.n {
-			c.n = 0
-			return nil
-		}
-	}
-	c.begun = true
-	return nil
-}
-
-// holdCanary keeps the rest of the batch back, until a person lets it go.
+// holdCanary keeps the rest of the batch back from this run, too, until a person lets it go.
 func (r *running) holdCanary(ctx context.Context, bad []string) error {
 	slices.Sort(bad)
 	const shown = 3
@@ -132,7 +169,7 @@ func (r *running) holdCanary(ctx context.Context, bad []string) error {
 	if more := len(bad) - shown; more > 0 {
 		what += " and " + payout.FormatNumber(more) + " more"
 	}
-	why := fmt.Sprintf("of the first %s %s not paid: %s (--canary)", payout.FormatQuantity(r.canary.n, "payout"), areOrIs(len(bad)), what)
+	why := fmt.Sprintf("of the first %s %s not paid: %s (--canary)", payout.FormatQuantity(r.canary.N, "payout"), areOrIs(len(bad)), what)
 	return unlessBusy(r.Store.Hold(ctx, r.batch, store.Hold{Kind: store.HeldByCanary, Reason: why, By: r.By, At: time.Now().UTC()}))
 }
 

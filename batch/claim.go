@@ -80,7 +80,7 @@ func (r *running) blocked(key payout.Key, by payout.Payout) {
 func (r *running) take(ctx context.Context, n int) ([]store.Claimed, error) {
 	got, err := patiently(ctx, r.Notify, func(ctx context.Context) (store.Claims, error) {
 		return r.Store.Claim(ctx, store.Claim{
-			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.all(),
+			Batch: r.batch, N: n, Host: r.Gate.Identity(), AskFirst: r.AskFirst, Skip: r.budget.all(), Through: r.Canary.token,
 		})
 	})
 	var held *store.HeldError

@@ -35,7 +35,7 @@ type Runner struct {
 	Aliases     []string      // identities of gates that are one platform; see payout.Rules
 	By          string        // who runs it, as user@host
 	Until       time.Time     // when sending ends; zero: never
-	Canary      int           // how many payouts of a batch must be paid before the others are sent; 0: none
+	Canary      Canary        // how many payouts of a batch must be paid before the others are sent
 	Breaker     Breaker       // when so much goes wrong that a person must look
 	Since       *Verdicts     // from where on the breaker counts; nil: from this run on
 	KeepHold    bool          // what stopped an earlier run stops this one, too: a person begins a run, and no person a turn
@@ -76,7 +76,7 @@ type Ending struct {
 // recorded, and no error is returned. An error is the store's: then the
 // outcomes that could not be written are in doubt, and the next run asks.
 func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
-	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now()), since: r.Since, canary: canary{n: r.Canary}}
+	run := &running{Runner: r, batch: batch, now: result.NewSent(time.Now()), state: newCoordinator(time.Now()), since: r.Since, canary: canary{Canary: r.Canary}}
 	if _, err := r.Store.Recover(ctx); err != nil {
 		return Ending{}, err
 	}
@@ -89,6 +89,9 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 		if _, err := r.Store.LetGo(ctx, batch, store.HeldByRun); err != nil {
 			return Ending{}, err
 		}
+	}
+	if err := run.beginCanary(ctx, false); err != nil {
+		return Ending{}, err
 	}
 	if err := run.findElsewhere(ctx); err != nil {
 		return Ending{}, err

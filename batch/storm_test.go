@@ -636,7 +636,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Endi
 	if err != nil {
 		return batch.Ending{}, err
 	}
-	if n.controls {
+	if n.controls && n.throw(2) == 0 {
 		// A person lets go what a canary or a breaker holds.
 		if _, err := s.LetGo(context.Background(), b.ID, store.PersonLifts()...); err != nil {
 			return batch.Ending{}, err
@@ -647,7 +647,7 @@ func (n *stormNight) run(m *mortal, text string, wait time.Duration) (batch.Endi
 		StatusAfter: nightStatusAfter, Wait: wait, AskFirst: n.askFirst, Aliases: n.aliases, Notify: func(text string) { _, _ = fmt.Fprintln(&n.log, text) },
 	}
 	if n.controls {
-		r.Canary, r.By = n.throw(4), "storm"
+		r.Canary, r.By = batch.NewCanary(n.throw(4)), "storm"
 		r.Breaker = batch.Breaker{DeclinedPercent: 10 + n.throw(40), DeclinedLeast: 1 + n.throw(5), Hold: n.throw(2) == 0}
 	}
 	return r.Run(context.Background(), b.ID)

@@ -48,6 +48,9 @@ func (k Breaker) trips(now, since Verdicts) string {
 	return fmt.Sprintf("%s of %s verdicts are declined or rejected, more than %d %% (breakers.declined_percent)", payout.FormatNumber(bad), payout.FormatNumber(verdicts), k.DeclinedPercent)
 }
 
+// through is a claim of this run, for a hold to let through.
+func (r *running) through() store.Claim { return store.Claim{Through: r.Canary.token} }
+
 // watch looks again and again whether sending is to stop: because a person holds the
 // batch, too much goes wrong, or the time is over. It returns when the context ends.
 func (r *running) watch(ctx context.Context) error {
@@ -70,7 +73,7 @@ func (r *running) watch(ctx context.Context) error {
 			}
 			continue
 		}
-		if b.Held.Lasting() {
+		if b.Held.Lasting() && b.Held.Bars(r.through()) {
 			r.isHeld(*b.Held)
 			continue
 		}
@@ -133,6 +136,12 @@ func (r *running) submitUnlessHeld(ctx context.Context) error {
 		}
 		if !r.state.isPaused() || !r.letGo(ctx) {
 			return nil
+		}
+		if r.canary.failed {
+			r.canary.N = 0 // a person has looked
+		}
+		if err := r.beginCanary(ctx, true); err != nil {
+			return unlessDone(ctx, err)
 		}
 		if !r.state.resume() {
 			return nil

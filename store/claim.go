@@ -12,6 +12,7 @@ type Claim struct {
 	N        int          // at most so many
 	Host     string       // gate that they will be sent to
 	Skip     []payout.Key // leave these out
+	Through  string       // token of a canary's hold that lets this claim through; empty: none
 	AskFirst bool         // the gate is asked about each before it is sent, because the store is a restored copy
 }
 

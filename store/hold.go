@@ -17,8 +17,8 @@ const (
 	// person lifts it.
 	HeldByBreaker HoldKind = "breaker"
 
-	// HeldByCanary is what a run puts on a batch of whose first payouts not all were paid;
-	// only a person lifts it.
+	// HeldByCanary is what a run puts on a batch whose first payouts go alone. That run lifts
+	// it when they are paid; otherwise only a person does.
 	HeldByCanary HoldKind = "canary"
 )
 
@@ -28,12 +28,20 @@ type Hold struct {
 	Reason string    `json:"reason"`
 	By     string    `json:"by"` // user@host
 	At     time.Time `json:"at"`
+
+	// Token is what the one run claims by that a canary's hold lets through.
+	Token string `json:"token,omitempty"`
+}
+
+// Bars reports whether the hold keeps a claim from the batch.
+func (h *Hold) Bars(c Claim) bool {
+	return h != nil && (h.Kind != HeldByCanary || h.Token == "" || h.Token != c.Through)
 }
 
 // Replaces reports whether a hold takes the place of another one: what only a person
-// lifts is replaced by a person's alone.
+// lifts is replaced by a person's alone, but for a canary's by that of a later run.
 func (h Hold) Replaces(was *Hold) bool {
-	return was == nil || !was.Lasting() || h.Kind == HeldByPerson
+	return was == nil || !was.Lasting() || h.Kind == HeldByPerson || h.Kind == HeldByCanary && was.Kind == HeldByCanary
 }
 
 // Lasting reports whether only a person lifts it.

@@ -69,7 +69,7 @@ type Loader interface {
 	// id that was cancelled begins a new payout. Callbacks that were kept for its ids are
 	// applied. One load runs at a time; others wait.
 	//
-	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size, Skipped, Series and
+	// Of b the caller fills ID, Name, Columns, Delimiter, BOM, Size, Skipped, Series, Held and
 	// Approvals; a Series that is not the next one is a *SeriesError. The store fills
 	// the rest. What is allowed is asked when all rows are in, and no other load can come
 	// between that and the end of this one.

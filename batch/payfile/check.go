@@ -57,7 +57,8 @@ type Checked struct {
 	Content   payout.Content     // where it was asked for
 	Alike     []Lookalike        // rows that look like an earlier one, those of open ones first
 	Warnings  []Warning
-	Problems  []Problem // of skipped rows, when they are skipped
+	Problems  []Problem   // of skipped rows, when they are skipped
+	Held      *store.Hold // that the file is loaded with; for the caller to set
 
 	skip     map[int]string // reason by row
 	size     int64          // of the file

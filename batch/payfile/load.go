@@ -25,7 +25,7 @@ func (k *Checked) Load(ctx context.Context, s store.Store, in *Input, approvals 
 	}
 	l, err := s.Load(ctx, store.Batch{
 		ID: k.ID, Series: series, Name: k.Name, Columns: k.Columns, Delimiter: string(k.Delimiter), BOM: k.BOM,
-		Skipped: k.Skipped, Totals: k.Totals, Size: k.size, Approvals: approvals,
+		Skipped: k.Skipped, Totals: k.Totals, Size: k.size, Approvals: approvals, Held: k.Held,
 	}, k.rows(in), allow...)
 	var passed *store.SeriesError
 	if errors.As(err, &passed) {

@@ -23,6 +23,7 @@ type runFlags struct {
 	until    string
 	wait     time.Duration
 	canary   int
+	first    batch.Canary // made of it
 	rate     float64
 	workers  int
 	dryRun   bool
@@ -153,6 +154,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 		typed = files[0]
 	}
 	a.ran.headed, a.ran.relaxed = true, f.relaxed()
+	f.first = batch.NewCanary(f.canary)
 	b, done, err := a.load(ctx, c, a.engine(s), files, f)
 	if err != nil && !f.dryRun && ctx.Err() == nil {
 		// Refused runs are in the log, too. Where that fails, the error that matters is the
@@ -162,7 +164,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if err != nil || done {
 		return err
 	}
-	if err := a.notHeld(b); err != nil {
+	if err := a.notHeld(b, f.canary > 0); err != nil {
 		return err
 	}
 	if err := o.loaded(b); err != nil {
@@ -175,6 +177,9 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	case f.batch != "":
 		command += " --batch"
 	}
+	if f.canary > 0 {
+		command += fmt.Sprint(" --canary ", f.canary)
+	}
 	if err := a.record(ctx, c, s, command, typed, b.ID); err != nil {
 		return err
 	}
@@ -184,7 +189,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,
-		Until: until, Canary: f.canary, Breaker: c.Breakers.breaker(), Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
+		Until: until, Canary: f.first, Breaker: c.Breakers.breaker(), Wait: f.wait, AskFirst: f.askFirst, Aliases: c.aliases(), Others: c.otherGate(s), By: person(),
 	}
 	p := a.progress(s, b.ID, f.wait)
 	runner.Notify, runner.Stopped = p.note, p.halted

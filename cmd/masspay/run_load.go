@@ -56,6 +56,7 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	if err := a.confirmSending(ctx, c, files[0], k.ToSend, knownOf(k.Before), f.output.name, f.yes); err != nil {
 		return b, false, err
 	}
+	k.Held = f.first.Hold(person())
 	limits, _ := c.Limits.rules() // validated before
 	var allow []store.Allowance
 	if a, limited := limits.Allowance(k.Name, c.Limits.dayBegan(time.Now())); limited {

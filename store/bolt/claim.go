@@ -146,7 +146,7 @@ func (s *claimScan) run() (more bool, err error) {
 	if err != nil || p == nil {
 		return false, errors.Join(err, errIf(p == nil, store.ErrNoBatch))
 	}
-	if p.hold != nil {
+	if p.hold.Bars(s.c) {
 		return false, &store.HeldError{Hold: *p.hold}
 	}
 	if more, err = s.freed(); more || err != nil {

@@ -133,7 +133,9 @@ func (s *Store) claimBurst(ctx context.Context, scan *claimScan) (more bool, err
 			if err := json.Unmarshal(hold, &held.Hold); err != nil {
 				return fmt.Errorf("%w: the hold of batch %s", store.ErrDamaged, scan.header.Short())
 			}
-			return held
+			if held.Bars(scan.c) {
+				return held
+			}
 		}
 		before := m
 		epoch, copied, newEpoch, err := s.refuseCopies(&m, is, seen, scan.c.AskFirst)

@@ -204,7 +204,13 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 	if err != nil {
 		return err
 	}
-	b.Queue(l.s.sql(`insert into @batches (number, id, header, rows, loaded_at) values ($1, $2, $3, $4, $5)`), int64(l.b.Number), l.sum, codec.Summed(l.sum, header), int64(l.b.Rows), l.b.LoadedAt)
+	var hold []byte
+	if l.b.Held != nil {
+		if hold, err = json.Marshal(l.b.Held); err != nil {
+			return err
+		}
+	}
+	b.Queue(l.s.sql(`insert into @batches (number, id, header, rows, loaded_at, hold) values ($1, $2, $3, $4, $5, $6)`), int64(l.b.Number), l.sum, codec.Summed(l.sum, header), int64(l.b.Rows), l.b.LoadedAt, hold)
 	if err := w.joinFamilies(ctx, b, l.retries); err != nil {
 		return err
 	}

@@ -234,6 +234,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"due payouts come in order, to one asker", testDue},
 		{"askers share what is due", testDueConcurrent},
 		{"a held batch is not claimed", testHold},
+		{"a canary's hold", testCanary},
 		{"the store's clock", testTick},
 		{"a restored copy asks first", testRestored},
 		{"a person says that it is a copy", testAskFirst},
