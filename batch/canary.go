@@ -71,7 +71,11 @@ func (r *running) beginCanary(ctx context.Context, again bool) error {
 		c.N = 0
 		return nil
 	}
-	return r.Store.Hold(ctx, r.batch, *c.Hold(r.By)) // also in the place of a run's that died
+	// Also in the place of another run's, which may live, and claim until now.
+	if err := r.Store.Hold(ctx, r.batch, *c.Hold(r.By)); err != nil {
+		return err
+	}
+	return r.findFirst(ctx, b)
 }
 
 // findFirst finds what was claimed of the batch.

@@ -700,3 +700,45 @@ func sample(t testing.TB, name string) string {
 	require.NoError(t, err)
 	return string(b)
 }
+
+// First payouts that cannot be sent make no room for others.
+func TestACanaryThatCannotBeSent(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{Rates: map[gatesim.Fault]float64{gatesim.TooMany: 1}, RetryAfter: 50 * time.Millisecond})
+	w.tweak = func(r *batch.Runner) {
+		r.Attempts, r.Wait, r.Workers, r.Canary = 1, 3*time.Second, 4, batch.NewCanary(2)
+	}
+	b := w.load(file("l", 10))
+	out := w.run(b)
+	ids := map[payout.Key]bool{}
+	for _, r := range w.sim.History() {
+		ids[r.Key] = true
+	}
+	require.Len(t, ids, 2)
+	require.Equal(t, 2, out.Sent)
+}
+
+// Two runs at once, the one with a larger canary than the other, send no more than the larger one.
+func TestTwoCanariesAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Hour})
+	w.tweak = func(r *batch.Runner) { r.Wait = time.Second }
+	b := w.load(file("l", 60))
+	var runs sync.WaitGroup
+	for i := range 4 {
+		s := w.open()
+		runs.Go(func() {
+			r := w.runner(s)
+			r.Canary = batch.NewCanary(2 + i)
+			_, err := r.Run(t.Context(), b.ID)
+			require.NoError(t, err)
+		})
+	}
+	runs.Wait()
+	ids := map[payout.Key]bool{}
+	for _, r := range w.sim.History() {
+		ids[r.Key] = true
+	}
+	require.LessOrEqual(t, len(ids), 5)
+	require.NotEmpty(t, ids)
+}

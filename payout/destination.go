@@ -4,7 +4,7 @@ import "slices"
 
 // destinations are the columns that say where money goes, best first.
 var destinations = []string{
-	FieldAccount, "card.pan", "account.iban", "account.wallet_address", "token",
+	"card.pan", "account.iban", "account.wallet_address", FieldAccount, "token",
 	"customer.phone", "account.alias", "account.voucher_code", "customer.email", FieldCustomer,
 }
 

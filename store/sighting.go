@@ -38,6 +38,9 @@ type Sighting struct {
 // Counts reports whether the payout is money that went out, or may: all that was not
 // cancelled, declined, rejected or said by a person not to be paid.
 func (s Sighting) Counts() bool {
+	if s.Payout.NeedsCheck() {
+		return true // perhaps paid all the same
+	}
 	switch s.Payout.State {
 	case payout.StateCancelled, payout.StateDeclined, payout.StateRejected:
 		return false
@@ -59,29 +62,53 @@ type Allowance struct {
 // longest that look-alikes and limits of a day look back by default.
 const KeepFor = 10 * 24 * time.Hour
 
-// Remembered are the accounts that a customer's payouts went to, the newest first.
+// Remembered is a payout of a customer, by where it goes.
 type Remembered struct {
 	Account Mark
-	Payout  uint64 // number of the newest one
+	Payout  uint64 // number
 }
 
-// accountsOfOne is how many accounts are kept of a customer: one that was loaded and never
-// paid must not hide the one before.
-const accountsOfOne = 4
+// payoutsOfOne is how many payouts are kept of a customer before those are let go that are
+// of no use; mostOfOne is how many are kept at all.
+const (
+	payoutsOfOne = 4
+	mostOfOne    = 16
+)
 
-// Remember puts a payout's account before those that a customer had.
-func Remember(had []Remembered, account Mark, number uint64) []Remembered {
-	all := append(make([]Remembered, 0, accountsOfOne), Remembered{account, number})
-	for _, r := range had {
-		if r.Account != account && len(all) < accountsOfOne {
-			all = append(all, r)
+// Remember puts a payout before those that a customer had. When they are many, those go that
+// cannot be paid any more, and all that are paid but the newest: what was loaded and never
+// paid must not hide what was. get returns nil for a payout that is gone.
+func Remember(had []Remembered, account Mark, number uint64, get func(number uint64) (*payout.Payout, error)) ([]Remembered, error) {
+	all := append([]Remembered{{account, number}}, had...)
+	if len(all) <= payoutsOfOne {
+		return all, nil
+	}
+	kept, paid := all[:1], -1 // place of the newest that is paid
+	for _, r := range all[1:] {
+		p, err := get(r.Payout)
+		switch {
+		case err != nil:
+			return nil, err
+		case p == nil:
+		case p.State == payout.StatePaid && paid >= 0:
+		case p.State == payout.StatePaid:
+			paid = len(kept)
+			kept = append(kept, r)
+		case p.State.Open() || p.State == payout.StatePartial:
+			kept = append(kept, r)
 		}
 	}
-	return all
+	if len(kept) <= mostOfOne {
+		return kept, nil
+	}
+	if paid >= mostOfOne {
+		kept[mostOfOne-1] = kept[paid]
+	}
+	return kept[:mostOfOne], nil
 }
 
-// LastPaid finds the newest payout of a customer that was paid, and tells whether it went
-// to another account. get returns nil for a payout that is gone.
+// LastPaid finds the newest payout of a customer that was paid, and returns it if it went to
+// another account. get returns nil for a payout that is gone.
 func LastPaid(had []Remembered, account Mark, get func(number uint64) (*payout.Payout, error)) (last payout.Payout, err error) {
 	if !slices.ContainsFunc(had, func(r Remembered) bool { return r.Account != account }) {
 		return last, nil // as most customers have it

@@ -132,6 +132,8 @@ func (w *worker) lookUp(out *part, right []conflict, keys []payout.Key) error {
 		if was == nil {
 			if _, _, retry := payout.RetryOf(c.is.key.PaymentID); retry || w.families != nil && w.families(c.is.key) {
 				out.retries = append(out.retries, c)
+				fresh = append(fresh, i)
+				w.k.Lookalikes.resemble(out, &c.is, false)
 				continue
 			}
 			out.fresh++

@@ -646,3 +646,22 @@ func TestSightingsAreForgotten(t *testing.T) {
 	require.Equal(t, []int{30, 60}, []int{n, customers})
 	storetest.Check(t, s)
 }
+
+// A clock that was set back between two loads hides neither of them.
+func TestSightingsWhenTheClockWasSetBack(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	now := time.Now()
+	w.o.Now = func() time.Time { return now }
+	s := w.Open(t)
+	midnight := now.Add(-5 * time.Minute)
+	storetest.Load(t, s, "a", storetest.Rows("a", 2))
+	now = now.Add(-10 * time.Minute)
+	storetest.Load(t, s, "b", storetest.Rows("b", 3))
+	n := 0
+	for _, err := range s.Sightings(t.Context(), midnight) {
+		require.NoError(t, err)
+		n++
+	}
+	require.Equal(t, 2, n, "what was loaded today, and not what yesterday")
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -74,7 +75,24 @@ func remember(b *bbolt.Bucket, customer, account store.Mark, n uint64) error {
 	if err != nil {
 		return err
 	}
-	return b.Put(customer[:], codec.EncodeRemembered(customer[:], store.Remember(had, account, n)))
+	all, err := store.Remember(had, account, n, payoutsIn(b.Tx(), math.MaxUint64))
+	if err != nil {
+		return err
+	}
+	return b.Put(customer[:], codec.EncodeRemembered(customer[:], all))
+}
+
+// payoutsIn gets payouts below a number; what is gone is nil.
+func payoutsIn(tx *bbolt.Tx, first uint64) func(n uint64) (*payout.Payout, error) {
+	payouts := tx.Bucket(bucketPayouts)
+	return func(n uint64) (*payout.Payout, error) {
+		v := payouts.Get(be64(n))
+		if n >= first || v == nil {
+			return nil, nil
+		}
+		r, err := codec.DecodeRecord(be64(n), v)
+		return &r.Payout, err
+	}
 }
 
 // inParts writes the new payouts in commits of a load.
@@ -171,6 +189,10 @@ func (s *Store) sightingBurst(ctx context.Context, batch uint32, from []byte) (b
 	return burst, next, err
 }
 
+// clockSlack is by how much the wall clock may have been set back between two loads: beyond
+// it a batch that is older than another one may be overlooked.
+const clockSlack = 48 * time.Hour
+
 // batchesSince are the numbers of whole batches that were loaded from a time on, the newest
 // first.
 func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
@@ -180,10 +202,12 @@ func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
 		if err != nil {
 			return nil, err
 		}
-		if b.LoadedAt.Before(since) {
+		if b.LoadedAt.Before(since.Add(-clockSlack)) {
 			break
 		}
-		numbers = append(numbers, b.Number)
+		if !b.LoadedAt.Before(since) {
+			numbers = append(numbers, b.Number)
+		}
 	}
 	return numbers, nil
 }
@@ -287,7 +311,7 @@ func (l *looking) twins(batch uint32) error {
 
 // customers looks for the rows' customers, in the order of their marks.
 func (l *looking) customers(m marks) error {
-	payouts, c := l.tx.Bucket(bucketPayouts), l.tx.Bucket(bucketCustomers).Cursor()
+	get, c := payoutsIn(l.tx, l.first), l.tx.Bucket(bucketCustomers).Cursor()
 	for _, i := range m.order {
 		account := l.accounts.of[i]
 		if m.of[i] == (store.Mark{}) || account == (store.Mark{}) {
@@ -297,14 +321,7 @@ func (l *looking) customers(m marks) error {
 		if err != nil {
 			return err
 		}
-		last, err := store.LastPaid(had, account, func(n uint64) (*payout.Payout, error) {
-			v := payouts.Get(be64(n))
-			if n >= l.first || v == nil {
-				return nil, nil
-			}
-			r, err := codec.DecodeRecord(be64(n), v)
-			return &r.Payout, err
-		})
+		last, err := store.LastPaid(had, account, get)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,18 @@ func (s *Store) remember(ctx context.Context, t *tx, some []remembering) error {
 				return err
 			}
 		}
-		kept[string(r.customer)] = store.Remember(all, store.Mark(r.account), uint64(r.number))
+		all, err := store.Remember(all, store.Mark(r.account), uint64(r.number), func(n uint64) (*payout.Payout, error) {
+			var p *payout.Payout
+			rows, err := t.c.Query(ctx, s.sql(`select `+payoutColumns+` from @payouts p where p.number = $1`), int64(n))
+			if err == nil {
+				err = eachRecord(rows, func(r codec.Record) error { p = &r.Payout; return nil })
+			}
+			return p, err
+		})
+		if err != nil {
+			return err
+		}
+		kept[string(r.customer)] = all
 	}
 	for _, customer := range slices.Sorted(maps.Keys(kept)) {
 		ids, accounts = append(ids, []byte(customer)), append(accounts, codec.EncodeRemembered([]byte(customer), kept[customer]))

@@ -70,6 +70,26 @@ func testResembling(t *testing.T, w World, s store.Store) {
 		Apply(t, s, payout.Event{Key: wrong.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
 		require.Equal(t, [2]string{"", "a-1"}, ids(look(pays("x", 9, "ann", "3"))[0]), i)
 	}
+	// Nor do many on the same account, open, cancelled or refused by the load.
+	for i := range 12 {
+		more := pays(fmt.Sprint("m-", i), 9, "ann", map[bool]string{true: "1", false: fmt.Sprint("9", i)}[i%2 == 0])
+		b := BatchOf(fmt.Sprint("m", i), []store.Row{more})
+		refuse := store.Allowance{Since: time.Now(), Ask: func(context.Context, iter.Seq2[store.Sighting, error]) error { return errors.New("no") }}
+		_, err := s.Load(t.Context(), b, All([]store.Row{more}), refuse)
+		require.Error(t, err)
+		_, err = s.Load(t.Context(), b, All([]store.Row{more}))
+		require.NoError(t, err)
+		if i > 4 {
+			Apply(t, s, payout.Event{Key: more.Key, Kind: payout.Cancelled, Source: payout.FromPerson, At: time.Now()})
+		}
+		require.Equal(t, [2]string{"", "a-1"}, ids(look(pays("x", 8, "ann", "3"))[0]), i)
+	}
+
+	// An account is the same however it is written; a card is it where there is one.
+	for _, written := range []string{" 1", "1-", "1."} {
+		require.NotEmpty(t, ids(look(pays("x", 500, "zoe", written))[0])[0], written)
+	}
+
 	// An open one comes before a newer one that is paid.
 	Load(t, s, "d", []store.Row{pays("d-1", 700, "tom", "4"), pays("d-2", 500, "tom", "1")})
 	require.Equal(t, [2]string{"d-1", ""}, ids(look(pays("x", 700, "eve", "4"))[0]))
