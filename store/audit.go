@@ -199,6 +199,14 @@ func BeganEntry(r Run) Entry {
 	return e.By(r)
 }
 
+// Facts of a result that a run wrote: its path, the SHA-256 of its bytes, and since when what
+// changes is not in it.
+const (
+	FactResult    = "result"
+	FactResultSum = "result sha256"
+	FactResultAt  = "result as of"
+)
+
 // EndedEntry is what the end of a run leaves in the log.
 func EndedEntry(r Run, end RunEnd) Entry {
 	e := Entry{At: end.At, Act: ActEnded, Batch: r.Batch, File: r.File, Facts: map[string]string{"command": r.Command, "exit code": fmt.Sprint(end.ExitCode)}}
@@ -207,10 +215,9 @@ func EndedEntry(r Run, end RunEnd) Entry {
 			e.Facts[name] = fmt.Sprint(n)
 		}
 	}
-	for name, fact := range map[string]string{"result": end.Result, "result sha256": end.ResultSum} {
-		if fact != "" {
-			e.Facts[name] = fact
-		}
+	if end.ResultSum != "" {
+		e.Facts[FactResult], e.Facts[FactResultSum] = end.Result, end.ResultSum
+		e.Facts[FactResultAt] = end.ResultAt.UTC().Format(time.RFC3339Nano)
 	}
 	return e.By(r)
 }

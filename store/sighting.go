@@ -62,6 +62,10 @@ type Allowance struct {
 // longest that look-alikes and limits of a day look back by default.
 const KeepFor = 10 * 24 * time.Hour
 
+// KeptAnyway is for how long rows are known again whatever Options say: limits of a day look
+// back so far, in every time zone.
+const KeptAnyway = 2 * 24 * time.Hour
+
 // Remembered is a payout of a customer, by where it goes.
 type Remembered struct {
 	Account Mark

@@ -63,7 +63,8 @@ type Checked struct {
 	skip     map[int]string // reason by row
 	size     int64          // of the file
 	projects func(uint32) bool
-	sidecar  *Sidecar // nil: there is none
+	sidecar  *Sidecar  // nil: there is none
+	begun    time.Time // when the check began
 }
 
 // Check reads a file and checks all of it. It writes nothing and sends nothing.
@@ -98,6 +99,7 @@ type checking struct {
 	twins   []likeness
 	alike   []likeness
 	earlier []Lookalike
+	begun   time.Time
 	day     *dayLimits                // nil: nothing limits a day
 	account func([]string) store.Mark // with day: where a row's money goes
 	empty   Lines                     // empty rows behind the last that is not
@@ -118,7 +120,7 @@ type seen struct {
 // pass reads the file once. doubled are the ids that an earlier pass has found on more
 // than one line; their rows have that problem and count for nothing.
 func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
-	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New()}
+	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New(), begun: time.Now()}
 	if c.Limits.ofDay() {
 		k.day = newDayLimits(c.Limits)
 	}
@@ -321,7 +323,7 @@ func (k *checking) result() (*Checked, error) {
 		Content: content,
 		Name:    k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), Largest: k.large, ToSend: toSend, Before: k.before,
-		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects, sidecar: k.Expect.Sidecar,
+		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects, sidecar: k.Expect.Sidecar, begun: k.begun,
 	}, nil
 }
 
@@ -331,6 +333,18 @@ func (k *checking) ofSeries() error {
 		return nil
 	}
 	is := *k.Expect.Sidecar.Series
+	for b, err := range k.Store.Batches(k.ctx) {
+		switch {
+		case err != nil:
+			return err
+		case b.ID != k.id:
+		case b.Series != nil && *b.Series == is:
+			return nil
+		default:
+			k.problems.add(Problem{structure: true, Text: fmt.Sprintf("the same file was loaded already (batch %s), and not as %s of series %s (%s)", b.Short(), payout.FormatNumber(is.Number), is.Name, k.Expect.Sidecar.Name)})
+			return nil
+		}
+	}
 	all, err := k.Store.Series(k.ctx)
 	if err != nil {
 		return err
@@ -343,7 +357,12 @@ func (k *checking) ofSeries() error {
 
 // seriesProblem is a problem of a file that is not the next one of its series.
 func seriesProblem(err error, sidecar string) Problem {
-	return Problem{structure: true, Text: fmt.Sprintf("%v (%s)", err, sidecar)}
+	text := fmt.Sprintf("%v (%s)", err, sidecar)
+	var not *store.SeriesError
+	if errors.As(err, &not) && not.Number > not.Last {
+		text += fmt.Sprintf("; where it is missing for good, masspay series %s --next %d --reason TEXT passes over it", not.Name, not.Number)
+	}
+	return Problem{structure: true, Text: text}
 }
 
 // ofDay holds the file against the limits of the day so far. The load asks again.

@@ -58,3 +58,28 @@ func TestTwoFilesOnOneDay(t *testing.T) {
 	_, limited := (*payfile.Limits)(nil).Allowance("", time.Time{})
 	require.False(t, limited)
 }
+
+// Of two files with the same rows under other ids, side by side, the second one is refused
+// where twins are.
+func TestTwinsThatCameInMeanwhile(t *testing.T) {
+	t.Parallel()
+	c := checker(t)
+	c.Lookalikes = payfile.Lookalikes{Twins: payfile.Refuse, Since: time.Now().Add(-time.Hour)}
+	first, second := input(t, "a.csv", header+line("a-1", 50_00, 20)+line("a-2", 10, 21)), input(t, "b.csv", header+line("b-1", 50_00, 20)+line("b-2", 11, 21))
+	a, err := c.Check(t.Context(), first)
+	require.NoError(t, err)
+	b, err := c.Check(t.Context(), second)
+	require.NoError(t, err)
+	for i, k := range []*payfile.Checked{a, b} {
+		allow, ok := k.Meanwhile(c.Lookalikes)
+		require.True(t, ok)
+		_, err := k.Load(t.Context(), whole(c), []*payfile.Input{first, second}[i], nil, allow)
+		if i == 0 {
+			require.NoError(t, err)
+			continue
+		}
+		require.Equal(t, "b.csv: 1 problem, nothing was sent\nb-1 (50.00 KGS to 996***20) is like a-1, which came in with another file meanwhile: run the same command again to see how it stands\n", problemsOf(t, err))
+	}
+	_, ok := b.Meanwhile(payfile.Lookalikes{Twins: payfile.Warn, Since: time.Now()})
+	require.False(t, ok)
+}

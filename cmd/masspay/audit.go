@@ -85,9 +85,34 @@ func (a *app) verifyStore(ctx context.Context, heads []string) error {
 	return a.verifyResults(ctx, c, s)
 }
 
-// verifyResults makes the newest result of each batch again, unless anything has changed in
-// the store since it was written: the same store makes the same bytes, and the log has their SHA-256.
+// loggedResult is a result that the log tells of.
+type loggedResult struct {
+	entry store.Entry
+	at    time.Time
+}
+
+// verifyResults holds what the log says of results against the files, where they are, and
+// against the store: it makes the newest of each batch again, unless anything has changed in the store since.
 func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error {
+	newest, files, err := resultsOf(ctx, s)
+	if err != nil {
+		return err
+	}
+	same := 0
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		t, err := lookAt(path)
+		if err != nil || t.info == nil || t.stream() {
+			continue // it is not there any more
+		}
+		is, err := t.read(ctx)
+		if err != nil {
+			return err
+		}
+		if is.sum != files[path] {
+			return failf(exitUnexpected, "masspay report and its batch write the result again", "%s is not what masspay has written there: it was changed, or replaced; nothing was changed or sent", printable(path))
+		}
+		same++
+	}
 	var changed time.Time
 	batches := map[string]store.Batch{}
 	for b, err := range s.Batches(ctx) {
@@ -101,37 +126,67 @@ func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error
 			}
 		}
 	}
-	newest := map[string]store.Run{}
-	for r, err := range s.Runs(ctx) {
-		if err != nil {
-			return err
-		}
-		if r.End != nil && r.End.ResultSum != "" {
-			newest[r.Batch] = r
-		}
-	}
-	same := 0
+	again := 0
 	for _, id := range slices.Sorted(maps.Keys(newest)) {
-		r := newest[id]
+		w := newest[id]
 		b, there := batches[id]
-		if !there || r.Version != version || !r.End.ResultAt.After(changed) {
+		if !there || w.entry.Version != version || !w.at.After(changed) {
 			continue
 		}
 		sum := sha256.New()
 		if _, err := (result.Report{Rules: c.rules()}).To(ctx, s, b, sum); err != nil {
 			return err
 		}
-		if hex.EncodeToString(sum.Sum(nil)) != r.End.ResultSum {
+		if hex.EncodeToString(sum.Sum(nil)) != w.entry.Facts[store.FactResultSum] {
 			return failf(exitUnexpected, "masspay doctor checks the store; compare it with older backups",
 				"the result of batch %s that was written on %s (%s) is not what the store makes now, and nothing in it has changed since by masspay; nothing was changed or sent",
-				b.Short(), r.End.ResultAt.UTC().Format(time.RFC3339), printable(r.End.Result))
+				b.Short(), w.at.UTC().Format(time.RFC3339), printable(w.entry.Facts[store.FactResult]))
 		}
-		same++
+		again++
 	}
-	if same > 0 {
-		a.say("%s that it names: as the store makes them now", count(same, "result"))
+	if len(newest) > 0 {
+		a.say("results: %s on this machine as written, %s as the store makes them now; of %s that the log tells of", payout.FormatNumber(same), payout.FormatNumber(again), payout.FormatNumber(len(newest)))
 	}
 	return nil
+}
+
+// resultsOf are the newest results in the log, by batch, and what was last written to each
+// path. Runs that the store knows and the log does not are told.
+func resultsOf(ctx context.Context, s store.Store) (newest map[string]loggedResult, files map[string]string, err error) {
+	newest, files = map[string]loggedResult{}, map[string]string{}
+	began := map[uint64]bool{}
+	var first time.Time
+	for l, err := range s.Audit(ctx, 0) {
+		if err != nil {
+			return nil, nil, err
+		}
+		e, err := l.Entry()
+		if err != nil {
+			return nil, nil, err
+		}
+		if first.IsZero() {
+			first = e.At
+		}
+		if e.Act == store.ActBegan {
+			began[e.Run] = true
+		}
+		if sum := e.Facts[store.FactResultSum]; sum != "" {
+			at, _ := time.Parse(time.RFC3339Nano, e.Facts[store.FactResultAt]) // the zero time: it is not compared
+			newest[e.Batch] = loggedResult{e, at}
+			files[e.Facts[store.FactResult]] = sum
+		}
+	}
+	for r, err := range s.Runs(ctx) {
+		if err != nil {
+			return nil, nil, err
+		}
+		// What an older masspay ran is not in the log, which began later.
+		if !began[r.Number] && (first.IsZero() || r.At.After(first)) {
+			return nil, nil, failf(exitUnexpected, "compare it with the heads of earlier runs and with older backups",
+				"run %s is in the store, and not in its audit log: entries are missing; nothing was changed or sent", payout.FormatNumber(r.Number))
+		}
+	}
+	return newest, files, nil
 }
 
 // linksOf reads an export.

@@ -10,6 +10,7 @@ import (
 	"masspay/batch/payfile"
 	"masspay/gate"
 	"masspay/payout"
+	"masspay/store"
 )
 
 // limitsConfig is what a finance team lets be paid. Amounts are text, in major units.
@@ -153,7 +154,9 @@ func (c *config) bytesOfRow() (n int64) {
 
 // keepFor is for how long the store knows payouts again: for look-alikes, and for limits of
 // a day, in whatever time zone.
-func (l lookalikesConfig) keepFor() time.Duration { return time.Duration(max(l.Days, 2)) * day }
+func (l lookalikesConfig) keepFor() time.Duration {
+	return max(time.Duration(l.Days)*day, store.KeptAnyway)
+}
 
 func (l lookalikesConfig) validate() (problems []string) {
 	const most = 400

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -62,6 +63,9 @@ func (a *app) load(ctx context.Context, c *config, s store.Store, files []string
 	if a, limited := limits.Allowance(k.Name, c.Limits.dayBegan(time.Now())); limited {
 		allow = append(allow, a)
 	}
+	if a, refused := k.Meanwhile(c.Lookalikes.lookalikes(f.expect.accept, time.Now())); refused {
+		allow = append(allow, a)
+	}
 	loaded, err := k.Load(ctx, s, in, approvals, allow...)
 	if errors.Is(err, store.ErrLoaded) {
 		b, err = s.Batch(ctx, k.ID) // another process was quicker with the same file
@@ -101,6 +105,14 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	}
 	if err := want.Loaded(b); err != nil {
 		return err
+	}
+	if s := want.Sidecar; s != nil && s.Series != nil && (b.Series == nil || *b.Series != *s.Series) {
+		was := "without a number"
+		if b.Series != nil {
+			was = fmt.Sprintf("as %s of series %s", payout.FormatNumber(b.Series.Number), b.Series.Name)
+		}
+		return failf(exitFile, fmt.Sprintf("if it is the right file, take the series out of %s, and masspay series %s --next %d --reason TEXT passes over its number", shellWord(s.Name), s.Series.Name, s.Series.Number+1),
+			"%s: the same file was loaded %s (batch %s), and %s calls it %s of series %s; nothing was sent", printable(file), was, b.Short(), s.Name, payout.FormatNumber(s.Series.Number), s.Series.Name)
 	}
 	what := "going on"
 	if f.dryRun {

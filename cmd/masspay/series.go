@@ -12,6 +12,10 @@ import (
 	"masspay/payout"
 )
 
+// mostPassed is how many numbers are passed over at once: more is taken for a slip, which
+// nothing would undo.
+const mostPassed = 1_000
+
 func (a *app) seriesCommand() *cobra.Command {
 	var next uint64
 	var reason string
@@ -78,6 +82,11 @@ func (a *app) passSeries(ctx context.Context, name string, next uint64, reason s
 	switch {
 	case !known:
 		return failf(exitConfig, "masspay series lists them; a series begins with whatever number comes first", "no file of series %s was loaded yet; nothing was changed", name)
+	case next == was+1:
+		a.say("series %s: %s is next already; nothing was changed", name, payout.FormatNumber(next))
+		return nil
+	case next > was+mostPassed:
+		return failf(exitConfig, "whoever makes the files knows their numbers", "series %s: %s was the last, and --next %s passes over more than %s: is that a slip? nothing was changed", name, payout.FormatNumber(was), payout.FormatNumber(next), payout.FormatNumber(mostPassed))
 	case next <= was:
 		return failf(exitConfig, "a number that was used is never used again: whoever makes the files numbers them on", "series %s: %s was the last; nothing was changed", name, payout.FormatNumber(was))
 	}

@@ -79,4 +79,7 @@ func (x *examining) audit() {
 		}
 		before = l
 	})
+	if k, _ := x.tx.Bucket(bucketRuns).Cursor().Last(); k != nil && before.Seq == 0 {
+		x.Add("the audit log is empty, and runs are known")
+	}
 }

@@ -665,3 +665,26 @@ func TestSightingsWhenTheClockWasSetBack(t *testing.T) {
 	}
 	require.Equal(t, 2, n, "what was loaded today, and not what yesterday")
 }
+
+// doctor misses what is missing from an index, and from the log.
+func TestWhatIsMissingIsFound(t *testing.T) {
+	t.Parallel()
+	for name, says := range map[string]string{
+		string(bucketSightings): "the index of accounts has 0 payouts of batch", string(bucketAudit): "the audit log is empty, and runs are known",
+	} {
+		w := fresh(t).(*world)
+		s := w.Open(t).(*Store)
+		_, err := s.BeginRun(t.Context(), store.Run{Command: "run"})
+		require.NoError(t, err)
+		storetest.Load(t, s, "a", storetest.Rows("a", 3))
+		storetest.Check(t, s)
+		require.NoError(t, s.update(t.Context(), func(tx *bbolt.Tx) error {
+			require.NoError(t, tx.DeleteBucket([]byte(name)))
+			_, err := tx.CreateBucket([]byte(name))
+			return err
+		}))
+		e, err := s.Examine(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(e.Wrong, "; "), says)
+	}
+}

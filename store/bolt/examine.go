@@ -61,7 +61,7 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 			if err := s.checkStore(tx); err != nil {
 				return err
 			}
-			x := &examining{s: s, tx: tx, Examination: &e, batch: map[uint32]*counting{}, hosts: map[string]int64{}}
+			x := &examining{s: s, tx: tx, Examination: &e, batch: map[uint32]*counting{}, fresh: map[uint32]int{}, hosts: map[string]int64{}}
 			return x.all(ctx)
 		})
 	})
@@ -79,6 +79,7 @@ type examining struct {
 	tx    *bbolt.Tx
 	meta  meta
 	batch map[uint32]*counting // whole batches, by number
+	fresh map[uint32]int       // payouts that came with a batch
 	hosts map[string]int64
 }
 
@@ -221,6 +222,9 @@ func (x *examining) payouts() {
 		x.explained(r)
 		x.reachable(r)
 		x.listed(r)
+		if len(r.Places) > 0 {
+			x.fresh[r.Places[0].Batch]++
+		}
 		if r.OpenAtGate() {
 			x.hosts[r.Host]++
 		}

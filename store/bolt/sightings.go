@@ -410,6 +410,7 @@ func (s *Store) sight(tx *bbolt.Tx, k, v []byte) error {
 // sightings holds the indexes against the rows.
 func (x *examining) sightings() {
 	var header store.Batch // sightings of a batch come together
+	seen := map[uint32]int{}
 	x.each(bucketSightings, func(k, _ []byte) {
 		batch, account, n, err := readSighting(k)
 		if err != nil {
@@ -419,6 +420,7 @@ func (x *examining) sightings() {
 		if x.batch[binary.BigEndian.Uint32(batch)] == nil {
 			return // of a load that was cut off
 		}
+		seen[binary.BigEndian.Uint32(batch)]++
 		r, err := get(x.tx, n)
 		if err != nil || !r.In(binary.BigEndian.Uint32(batch)) {
 			x.Add("the index of accounts leads to payout number %d wrongly", n)
@@ -437,6 +439,12 @@ func (x *examining) sightings() {
 			x.Add("the index of accounts has another account for payout %s than its row", r.Key)
 		}
 	})
+	for n := range x.batch {
+		header, err := readHeader(x.tx, be32(n))
+		if err == nil && header.LoadedAt.After(x.s.o.now().Add(-store.KeptAnyway)) && seen[n] != x.fresh[n] {
+			x.Add("the index of accounts has %d payouts of batch %s, which brought %d: limits of a day and look-alikes miss them", seen[n], header.Short(), x.fresh[n])
+		}
+	}
 	x.each(bucketCustomers, func(k, v []byte) {
 		if _, err := codec.DecodeRemembered(k, v); err != nil {
 			x.Add("%v", err)

@@ -145,5 +145,14 @@ func (x *examining) audit(ctx context.Context) error {
 		}
 		before = l
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil || before.Seq > 0 {
+		return err
+	}
+	var n int64
+	return x.each(ctx, `select count(*) from @runs`, []any{&n}, func() error {
+		if n > 0 {
+			x.Add("the audit log is empty, and runs are known")
+		}
+		return nil
+	})
 }

@@ -25,7 +25,7 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 	}
 	defer c.Release()
 	err = pgx.BeginTxFunc(ctx, c, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(t pgx.Tx) error {
-		x := &examining{s: s, t: t, Examination: &e, batch: map[uint32]*counting{}, gates: map[string]int64{}}
+		x := &examining{s: s, t: t, Examination: &e, batch: map[uint32]*counting{}, fresh: map[uint32]int{}, gates: map[string]int64{}}
 		return x.all(ctx)
 	})
 	if errors.Is(err, store.ErrDamaged) {
@@ -42,6 +42,7 @@ type examining struct {
 	t     pgx.Tx
 	meta  meta
 	batch map[uint32]*counting
+	fresh map[uint32]int // payouts that came with a batch
 	gates map[string]int64
 }
 
@@ -212,6 +213,9 @@ func (x *examining) payouts(ctx context.Context) error {
 		}
 		if p.OpenAtGate() {
 			x.gates[p.Host]++
+		}
+		if len(p.Places) > 0 {
+			x.fresh[p.Places[0].Batch]++
 		}
 		if p.Open() && p.State != payout.StateNew && p.State != payout.StateSending && p.PollAt.IsZero() {
 			x.Add("payout %s is open, and no poll is planned", rec.Key)

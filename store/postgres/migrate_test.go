@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -89,4 +90,21 @@ func TestSightingsAreForgotten(t *testing.T) {
 	var n, customers int
 	require.NoError(t, w.admin.QueryRow(t.Context(), fmt.Sprintf(`select (select count(*) from %s.sightings), (select count(*) from %[1]s.customers)`, w.o.Schema)).Scan(&n, &customers))
 	require.Equal(t, []int{20, 50}, []int{n, customers})
+}
+
+// doctor misses what is missing from an index, and from the log.
+func TestWhatIsMissingIsFound(t *testing.T) {
+	t.Parallel()
+	for table, says := range map[string]string{"sightings": "the index of accounts has 0 payouts of batch", "audit": "the audit log is empty, and runs are known"} {
+		w := newWorld(t)
+		s := w.Open(t)
+		_, err := s.BeginRun(t.Context(), store.Run{Command: "run"})
+		require.NoError(t, err)
+		storetest.Load(t, s, "a", storetest.Rows("a", 3))
+		storetest.Check(t, s)
+		w.sql(t, fmt.Sprintf(`delete from %s.%s`, w.o.Schema, table))
+		e, err := s.Examine(t.Context())
+		require.NoError(t, err)
+		require.Contains(t, strings.Join(e.Wrong, "; "), says)
+	}
 }

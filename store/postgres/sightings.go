@@ -303,6 +303,16 @@ func (x *examining) sightings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	seen := map[uint32]int64{}
+	err = x.each(ctx, `select batch, count(*) from @sightings group by 1`, []any{&batch, &number}, func() error { seen[uint32(batch)] = number; return nil })
+	if err != nil {
+		return err
+	}
+	for n, b := range x.batch {
+		if b.LoadedAt.After(x.s.o.now().Add(-store.KeptAnyway)) && seen[n] != int64(x.fresh[n]) {
+			x.Add("the index of accounts has %d payouts of batch %s, which brought %d: limits of a day and look-alikes miss them", seen[n], b.Short(), x.fresh[n])
+		}
+	}
 	var id, accounts []byte
 	return x.each(ctx, `select id, accounts from @customers`, []any{&id, &accounts}, func() error {
 		if _, err := codec.DecodeRemembered(id, accounts); err != nil {

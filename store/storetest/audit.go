@@ -61,7 +61,7 @@ func testAudit(t *testing.T, w World, s store.Store) {
 		Apply(t, s, answer(c, payout.Accepted)) // is no person's
 	}
 	other := w.Open(t)
-	require.NoError(t, other.EndRun(t.Context(), number, store.RunEnd{At: at, ExitCode: 4, Sent: 1, Result: "/r.csv", ResultSum: "abcd"}))
+	require.NoError(t, other.EndRun(t.Context(), number, store.RunEnd{At: at, ExitCode: 4, Sent: 1, Result: "/r.csv", ResultSum: "abcd", ResultAt: at}))
 	noted, err := s.Note(t.Context(), store.Entry{At: at, Act: "approved", Batch: b.ID, Facts: map[string]string{"person": "<bob>"}})
 	require.NoError(t, err)
 	require.NoError(t, s.Trust(t.Context()))
@@ -83,7 +83,7 @@ func testAudit(t *testing.T, w World, s store.Store) {
 	require.Equal(t, map[string]string{"kind": "person", "reason": "wrong month", "by": "boss@desk"}, all[2].Facts)
 	require.Equal(t, map[string]string{"state": "cancelled", "person": "boss@desk", "reason": "left the company"}, all[4].Facts)
 	require.Equal(t, []string{rows[2].Key.String(), b.ID, "a"}, []string{all[4].Payment, all[4].Batch, all[4].File})
-	require.Equal(t, map[string]string{"command": "run", "exit code": "4", "sent": "1", "result": "/r.csv", "result sha256": "abcd"}, all[6].Facts)
+	require.Equal(t, map[string]string{"command": "run", "exit code": "4", "sent": "1", "result": "/r.csv", "result sha256": "abcd", "result as of": at.Format(time.RFC3339Nano)}, all[6].Facts)
 	require.Equal(t, "<bob>", all[7].Facts["person"])
 	require.Equal(t, uint64(9), noted.Seq)
 	from := collect(t, s.Audit(t.Context(), 9))
