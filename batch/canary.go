@@ -78,6 +78,18 @@ func (r *running) beginCanary(ctx context.Context, again bool) error {
 	return r.findFirst(ctx, b)
 }
 
+// endCanary lets a batch go of which nothing is left to be kept back.
+func (r *running) endCanary(ctx context.Context) error {
+	if r.canary.N == 0 {
+		return nil
+	}
+	b, err := r.Store.Batch(ctx, r.batch)
+	if err == nil && b.Held != nil && b.Held.Token == r.canary.token && b.Unsent() == 0 {
+		_, err = r.Store.LetGo(ctx, r.batch, store.HeldByCanary)
+	}
+	return unlessBusy(err)
+}
+
 // findFirst finds what was claimed of the batch.
 func (r *running) findFirst(ctx context.Context, b store.Batch) error {
 	r.canary.first = map[payout.Key]bool{}

@@ -113,7 +113,7 @@ func (r *Runner) Run(ctx context.Context, batch string) (Ending, error) {
 		defer stop()
 		return run.untilDone(gctx)
 	})
-	err = g.Wait()
+	err = errors.Join(g.Wait(), run.endCanary(context.WithoutCancel(ctx)))
 	run.out.Interrupted = ctx.Err() != nil
 	run.out.Sent, run.out.Polled, run.out.Unreached = run.state.sent, run.state.polled, run.state.unreached // no one else is left
 	if text := run.pausedBy.Load(); text != nil {

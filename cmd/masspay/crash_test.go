@@ -83,7 +83,9 @@ func newNightOn(t *testing.T, store string, rate int, cfg gatesim.Config) *night
 		server.Close()
 	})
 	require.NoError(t, prepare(n.folder, server.URL))
-	config := strings.NewReplacer("rate: 1000", fmt.Sprint("rate: ", rate), "path: masspay.db", "path: "+store+"\n  filesystem: any").Replace(fmt.Sprintf(testConfig, server.URL))
+	// With controls on that nothing of a night is over: whatever dies, dies with them.
+	controls := "limits:\n  hours: [\"00:00-24:00\"]\n  methods: [sbp-p2p]\n  rules: [{currency: KGS, least: 0.01, payout: 1000000.00, file: 100000000.00, day: 1000000000.00, payee_day: 1000000000.00}]\n"
+	config := controls + strings.NewReplacer("rate: 1000", fmt.Sprint("rate: ", rate), "path: masspay.db", "path: "+store+"\n  filesystem: any").Replace(fmt.Sprintf(testConfig, server.URL))
 	require.NoError(t, os.WriteFile(filepath.Join(n.folder, "masspay.yaml"), []byte(config), 0o600))
 	return n
 }

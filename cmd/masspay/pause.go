@@ -102,5 +102,8 @@ func (a *app) notHeld(b store.Batch, canary bool) error {
 	if canary && b.Held.Kind == store.HeldByCanary && b.Held.Token != "" {
 		return nil // it goes on with that
 	}
+	if b.Held.Kind == store.HeldByCanary && b.Held.Token != "" {
+		return failf(exitHeld, "the same command with --canary goes on with it; to let all of it be sent: "+a.withConfig("masspay resume "+b.Short()), "batch %s is %w; nothing was sent", b.Short(), &store.HeldError{Hold: *b.Held})
+	}
 	return failf(exitHeld, "when that is settled: "+a.withConfig("masspay resume "+b.Short()), "batch %s is %w; nothing was sent", b.Short(), &store.HeldError{Hold: *b.Held})
 }

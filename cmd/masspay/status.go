@@ -129,6 +129,9 @@ func holdText(h *store.Hold) string {
 	case h.Kind == store.HeldByRun:
 		return fmt.Sprintf("stopped on %s by %s: %s; the next masspay run goes on", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 	}
+	if h.Kind == store.HeldByCanary && h.Token != "" {
+		return fmt.Sprintf("held since %s by %s: %s; masspay run with --canary goes on with it, and masspay resume lets all of it be sent", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
+	}
 	return fmt.Sprintf("held since %s by %s: %s; nothing of it is sent before masspay resume", h.At.UTC().Format(time.RFC3339), h.By, printable(h.Reason))
 }
 
