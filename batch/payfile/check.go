@@ -73,15 +73,36 @@ type Checked struct {
 // not grow with the file but for 24 bytes a row.
 func (c *Checker) Check(ctx context.Context, in *Input) (*Checked, error) {
 	k, err := c.pass(ctx, in, nil)
-	if err == nil {
-		if doubled := k.doubled(); len(doubled) > 0 {
-			k, err = c.pass(ctx, in, doubled)
-		}
-	}
 	if err != nil {
 		return nil, err
 	}
-	return k.result()
+	counted := k.countDay()
+	if doubled := k.doubled(); len(doubled) > 0 {
+		if err := counted(); err != nil {
+			return nil, err
+		}
+		if k, err = c.pass(ctx, in, doubled); err != nil {
+			return nil, err
+		}
+		counted = k.countDay()
+	}
+	checked, err := k.result(counted)
+	return checked, errors.Join(err, counted())
+}
+
+// countDay adds what came in today to what the file brings, beside whatever else is to be
+// sorted. counted waits for it.
+func (k *checking) countDay() (counted func() error) {
+	if k.day == nil {
+		return func() error { return nil }
+	}
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = k.day.addAll(k.ctx, k.Store.Sightings(k.ctx, k.DayBegan))
+	}()
+	return func() error { <-done; return err }
 }
 
 // checking is one reading of a file that is checked.
@@ -99,6 +120,8 @@ type checking struct {
 	twins   []likeness
 	alike   []likeness
 	earlier []Lookalike
+	found   []Lookalike // all of them, once sought
+	sought  bool
 	begun   time.Time
 	day     *dayLimits                // nil: nothing limits a day
 	account func([]string) store.Mark // with day: where a row's money goes
@@ -255,7 +278,7 @@ func (k *checking) reserve(rows, bytes int) {
 }
 
 // result holds the file against its control totals and sums up.
-func (k *checking) result() (*Checked, error) {
+func (k *checking) result(counted func() error) (*Checked, error) {
 	totals := k.totals()
 	if k.rows -= k.empty.N; k.empty.N > 0 {
 		k.warnings.add(0, fmt.Sprintf("the last rows (%s) have nothing in them, and are left out", k.empty))
@@ -279,7 +302,7 @@ func (k *checking) result() (*Checked, error) {
 			for _, p := range problems {
 				k.problems.add(p)
 			}
-			if err := k.ofDay(); err != nil {
+			if err := k.ofDay(counted); err != nil {
 				return nil, err
 			}
 			if len(k.Limits.Rules) > 0 && len(without) > 0 {
@@ -366,11 +389,14 @@ func seriesProblem(err error, sidecar string) Problem {
 }
 
 // ofDay holds the file against the limits of the day so far. The load asks again.
-func (k *checking) ofDay() error {
+func (k *checking) ofDay(counted func() error) error {
 	if k.day == nil {
 		return nil
 	}
-	if err := k.day.addAll(k.ctx, k.Store.Sightings(k.ctx, k.DayBegan)); err != nil {
+	if k.problems.count == 0 {
+		k.seek() // meanwhile
+	}
+	if err := counted(); err != nil {
 		return err
 	}
 	found := k.day.overDay()

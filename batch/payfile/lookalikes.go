@@ -232,12 +232,20 @@ func (k *checking) lookalikes() (all []Lookalike) {
 	return all
 }
 
+// seek looks for look-alikes, once.
+func (k *checking) seek() {
+	if !k.sought {
+		k.sought, k.found = true, k.lookalikes()
+	}
+}
+
 // maxLookalikes is how many are told one by one.
 const maxLookalikes = 20
 
 // tellLookalikes makes problems or warnings of them.
 func (k *checking) tellLookalikes() []Lookalike {
-	all := k.lookalikes()
+	k.seek()
+	all := k.found
 	refused := 0
 	for _, l := range all {
 		if l.refused {
