@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (r *running) allow(ctx context.Context, n int) (int, error) {
 		return 0, nil
 	}
 	c.looked = time.Now()
-	known, err := r.Store.Lookup(ctx, slices.Collect(keysOf(c.first)))
+	known, err := r.Store.Lookup(ctx, slices.Collect(maps.Keys(c.first)))
 	if err != nil {
 		return 0, unlessBusy(err)
 	}
@@ -157,7 +158,14 @@ func (r *running) allow(ctx context.Context, n int) (int, error) {
 		c.failed = true
 		return 0, r.holdCanary(ctx, bad)
 	case paid >= c.N && paid == len(c.first):
-		if _, err := r.Store.LetGo(ctx, r.batch, store.HeldByCanary); err != nil {
+		b, err := r.Store.Batch(ctx, r.batch)
+		if err == nil && b.Held != nil && b.Held.Token != c.token {
+			return 0, nil // another run has taken it over, or a person holds it
+		}
+		if err == nil {
+			_, err = r.Store.LetGo(ctx, r.batch, store.HeldByCanary)
+		}
+		if err != nil {
 			return 0, unlessBusy(err)
 		}
 		r.notify("the first %s are paid: the others follow", payout.FormatQuantity(c.N, "payout"))
@@ -165,16 +173,6 @@ func (r *running) allow(ctx context.Context, n int) (int, error) {
 		return n, nil
 	}
 	return min(n, free+max(0, c.N-len(c.first))), nil
-}
-
-func keysOf(m map[payout.Key]bool) func(yield func(payout.Key) bool) {
-	return func(yield func(payout.Key) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // holdCanary keeps the rest of the batch back from this run, too, until a person lets it go.

@@ -742,3 +742,28 @@ func TestTwoCanariesAtOnce(t *testing.T) {
 	require.LessOrEqual(t, len(ids), 5)
 	require.NotEmpty(t, ids)
 }
+
+// A run whose canary another one has taken over does not let the other's go, also when its own
+// payouts are paid.
+func TestACanaryThatWasTakenOver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Second})
+	b := w.load(file("l", 6))
+	w.tweak = func(r *batch.Runner) { r.Wait, r.Canary = 3*time.Second, batch.NewCanary(2) }
+	r := w.runner(w.s)
+	var run sync.WaitGroup
+	run.Go(func() {
+		_, err := r.Run(t.Context(), b.ID)
+		require.NoError(t, err)
+	})
+	other := w.open()
+	require.Eventually(t, func() bool { return w.sim.Stats().Requests >= 2 }, 10*time.Second, time.Millisecond)
+	hold := batch.NewCanary(3).Hold("other")
+	require.NoError(t, other.Hold(t.Context(), b.ID, *hold))
+	run.Wait()
+	is, err := other.Batch(t.Context(), b.ID)
+	require.NoError(t, err)
+	require.NotNil(t, is.Held)
+	require.Equal(t, hold.Token, is.Held.Token)
+	require.Equal(t, []int{4, 2}, []int{is.Unsent(), is.InState(payout.StatePaid)})
+}
