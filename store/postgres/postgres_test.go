@@ -117,14 +117,30 @@ func (w *world) Save(t testing.TB) (put func()) {
 		w.sql(t, fmt.Sprintf(`create table %s.saved_%s as table %s.%s`, w.o.Schema, table, w.o.Schema, table))
 	}
 	return func() {
+		c := w.lockAll(t) // or a beat finds its owner gone, between the two statements
 		for _, table := range allTables {
-			w.sql(t, fmt.Sprintf(`delete from %s.%s`, w.o.Schema, table))
-			w.sql(t, fmt.Sprintf(`insert into %s.%s select * from %s.saved_%s`, w.o.Schema, table, w.o.Schema, table))
+			for _, statement := range []string{`delete from %[1]s.%[2]s`, `insert into %[1]s.%[2]s select * from %[1]s.saved_%[2]s`} {
+				_, err := c.Exec(t.Context(), fmt.Sprintf(statement, w.o.Schema, table))
+				require.NoError(t, err)
+			}
 		}
+		_, err := c.Exec(t.Context(), `commit`)
+		require.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
 	}
 }
 
 func (w *world) Busy(t testing.TB) (free func()) {
+	c := w.lockAll(t)
+	return func() {
+		_, err := c.Exec(t.Context(), `rollback`)
+		require.NoError(t, err)
+		require.NoError(t, c.Close(t.Context()))
+	}
+}
+
+// lockAll begins a transaction that keeps everyone else from the tables.
+func (w *world) lockAll(t testing.TB) *pgx.Conn {
 	c, err := pgx.Connect(t.Context(), w.o.URL)
 	require.NoError(t, err)
 	tables := make([]string, len(allTables))
@@ -142,11 +158,7 @@ func (w *world) Busy(t testing.TB) (free func()) {
 		require.NoError(t, err)
 	}
 	require.NoError(t, err)
-	return func() {
-		_, err := c.Exec(t.Context(), `rollback`)
-		require.NoError(t, err)
-		require.NoError(t, c.Close(t.Context()))
-	}
+	return c
 }
 
 func (w *world) OpenFor(t testing.TB, wait time.Duration) store.Store {
