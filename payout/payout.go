@@ -171,6 +171,15 @@ func (p *Payout) In(batch uint32) bool {
 	return slices.ContainsFunc(p.Places, func(at Place) bool { return at.Batch == batch })
 }
 
+// Reason is the gate's code of a payout that is settled and was not paid, with nothing for a
+// person to check. It is empty for every other one, and where the gate gave none.
+func (p *Payout) Reason() string {
+	if (p.State == StateDeclined || p.State == StateRejected || p.State == StateReturned) && !p.NeedsCheck() {
+		return p.Reported.Code
+	}
+	return ""
+}
+
 // OfAnother reports whether the gate reported a payment of the id that was not
 // shown to be this row's.
 func (p *Payout) OfAnother() bool { return p.Flags&(NotOurs|Unproved) != 0 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -62,14 +63,28 @@ func NewApprovals(had, some []Approval) (fresh []Approval, err error) {
 // Short is the part of a batch's id that people read.
 func (b Batch) Short() string { return b.ID[:min(12, len(b.ID))] }
 
-// Count is how many payouts of a batch are in one state, and their sum.
+// Count is how many payouts of a batch are in one state, and their sum. What is settled
+// and was not paid is counted by code, too.
 type Count struct {
 	State  payout.State
+	Code   string        // payout.Payout.Reason, or OtherCodes
 	Amount payout.Amount // sum
 	N      int
 	Check  int   // of those, how many want a person's check
 	Minor  int64 // and their sum, in minor units
 	Stuck  int   // of the open, how many only a person can decide, though no check is due
+}
+
+// Gates have some hundred codes. Of a batch MaxCodes are told apart, and whatever else comes is
+// counted under OtherCodes, which is no code.
+const (
+	MaxCodes   = 200
+	OtherCodes = "..."
+)
+
+// CompareCounts is the order of counts: by state, then by code and currency.
+func CompareCounts(a, b Count) int {
+	return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Code, b.Code), cmp.Compare(a.Amount.Currency, b.Amount.Currency))
 }
 
 // Open is how many payouts of the batch are open.

@@ -104,7 +104,8 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 	if err != nil {
 		return b, err
 	}
-	b.Counts, b.ChangedAt, b.Held = p.sorted(), p.changed, p.hold
+	b.Counts = slices.DeleteFunc(p.sorted(), func(c store.Count) bool { return c.N == 0 })
+	b.ChangedAt, b.Held = p.changed, p.hold
 	b.Approvals, err = approvalsOf(tx, b)
 	return b, err
 }

@@ -102,7 +102,7 @@ func countPayouts(tx *bbolt.Tx) error {
 	err := b.ForEach(func(k, v []byte) error {
 		p, err := decodeProgress(k, v)
 		if err == nil {
-			p.counts = map[countKey]tally{}
+			p.counts, p.codes = map[countKey]tally{}, 0
 			all[binary.BigEndian.Uint32(k)] = p
 		}
 		return err

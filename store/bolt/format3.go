@@ -93,7 +93,7 @@ func decodeProgress3(key, value []byte) (*progress, error) {
 	d := codec.NewDecoder(key, value, version3)
 	p := &progress{cursor: uint32(d.Uint()), counts: map[countKey]tally{}}
 	for n := d.Uint(); n > 0 && !d.Bad; n-- {
-		k := countKey{payout.State(d.Uint()), d.String()}
+		k := countKey{state: payout.State(d.Uint()), currency: d.String()}
 		p.counts[k] = tally{n: d.Int(), minor: d.Int(), check: d.Int(), aside: d.Int()}
 	}
 	return p, d.Done("counts of batch", key)

@@ -9,8 +9,8 @@ import (
 )
 
 // migrate4 brings a store from format 4 to 5, which has four buckets more and nothing
-// changed: exceptions, by what the payouts are, and the accounts of all rows are filled in;
-// the audit log begins with the migration.
+// changed: exceptions, by what the payouts are, and the accounts of all rows are filled in, and
+// what was not paid is counted by code; the audit log begins with the migration.
 var migrate4 = migration{
 	to: 5, reads: 4,
 	begin: func(tx *bbolt.Tx, m *meta) error {
@@ -21,14 +21,17 @@ var migrate4 = migration{
 	steps: []step{
 		{bucketPayouts, func(_ *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error) {
 			r, err := codec.DecodeRecord(key, value)
-			if err != nil || r.Exception() == payout.NoException {
-				return value, err
+			if err == nil && r.Exception() != payout.NoException {
+				err = putException(tx.Bucket(bucketExceptions), key, r.Exception())
 			}
-			return value, putException(tx.Bucket(bucketExceptions), key, r.Exception())
+			return value, err
 		}},
 		{bucketLines, func(s *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error) { return value, s.sight(tx, key, value) }},
 	},
 	end: func(s *Store, tx *bbolt.Tx, _ *meta) error {
+		if err := countPayouts(tx); err != nil {
+			return err
+		}
 		return note(tx, store.Entry{At: s.o.now(), Act: store.ActMigrated, Facts: map[string]string{"format": "5"}})
 	},
 }

@@ -24,7 +24,8 @@ func FuzzRecords(f *testing.F) {
 	f.Add(r.Encode(key))
 	f.Add(codec.EncodeEarly(key, payout.Event{Key: p.Key, Kind: payout.Progress, At: at}, []byte("sealed")))
 	f.Add(line{payout: 7, line: 2, skip: "x", sealed: []byte("sealed")}.encode(key))
-	f.Add((&progress{cursor: 3, counts: map[countKey]tally{{payout.StatePaid, "KGS"}: {1, 2, 3, 4, 0}}}).encode(key))
+	f.Add((&progress{cursor: 3, counts: map[countKey]tally{{payout.StatePaid, "KGS", ""}: {1, 2, 3, 4, 0}}}).encode(key))
+	f.Add((&progress{cursor: 3, codes: 1, counts: map[countKey]tally{{payout.StateDeclined, "KGS", "20000"}: {1, 2, 0, 0, 0}}}).encode(key))
 	f.Add(indexEntry(key, 7))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// As it is, and with a checksum that fits: the decoders see both.

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -25,13 +24,13 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-const selectBatches = `select b.number, b.id, b.header, b.hold, c.state, c.currency, c.n, c.minor, c.checks, c.aside, c.stuck, c.changed_at from @batches b
-	left join (select batch, state, currency, sum(n)::bigint n, sum(minor)::bigint minor, sum(checks)::bigint checks, sum(aside)::bigint aside, sum(stuck)::bigint stuck, max(changed_at) changed_at
-		from @counts group by 1, 2, 3) c on c.batch = b.number `
+const selectBatches = `select b.number, b.id, b.header, b.hold, c.state, c.currency, c.code, c.n, c.minor, c.checks, c.aside, c.stuck, c.changed_at from @batches b
+	left join (select batch, state, currency, code, sum(n)::bigint n, sum(minor)::bigint minor, sum(checks)::bigint checks, sum(aside)::bigint aside, sum(stuck)::bigint stuck, max(changed_at) changed_at
+		from @counts group by 1, 2, 3, 4) c on c.batch = b.number `
 
 // readBatches reads batches with their counts, oldest first.
 func (s *Store) readBatches(ctx context.Context, q querier, where string, args ...any) ([]store.Batch, error) {
-	rows, err := q.Query(ctx, s.sql(selectBatches)+where+` order by b.number, c.state, c.currency`, args...)
+	rows, err := q.Query(ctx, s.sql(selectBatches)+where+` order by b.number, c.state, c.code, c.currency`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -42,10 +41,10 @@ func (s *Store) readBatches(ctx context.Context, q querier, where string, args .
 		var number int64
 		var id, header, hold []byte
 		var state *int16
-		var currency *string
+		var currency, code *string
 		var n, minor, checks, aside, stuck *int64
 		var changed *time.Time
-		if err := rows.Scan(&number, &id, &header, &hold, &state, &currency, &n, &minor, &checks, &aside, &stuck, &changed); err != nil {
+		if err := rows.Scan(&number, &id, &header, &hold, &state, &currency, &code, &n, &minor, &checks, &aside, &stuck, &changed); err != nil {
 			return nil, err
 		}
 		if number != last {
@@ -67,7 +66,7 @@ func (s *Store) readBatches(ctx context.Context, q querier, where string, args .
 		if at := since(changed); at.After(b.ChangedAt) {
 			b.ChangedAt = at
 		}
-		c := store.Count{State: payout.State(*state), N: int(*n), Check: int(*checks), Minor: *aside, Stuck: int(*stuck), Amount: payout.Amount{Minor: *minor, Currency: *currency}}
+		c := store.Count{State: payout.State(*state), N: int(*n), Check: int(*checks), Minor: *aside, Stuck: int(*stuck), Amount: payout.Amount{Minor: *minor, Currency: *currency}, Code: *code}
 		if c.N != 0 || c.Amount.Minor != 0 || c.Check != 0 || c.Minor != 0 || c.Stuck != 0 {
 			b.Counts = append(b.Counts, c)
 		}
@@ -80,9 +79,7 @@ func (s *Store) readBatches(ctx context.Context, q querier, where string, args .
 		return nil, err
 	}
 	for i := range all {
-		slices.SortFunc(all[i].Counts, func(a, b store.Count) int {
-			return cmp.Or(cmp.Compare(a.State, b.State), cmp.Compare(a.Amount.Currency, b.Amount.Currency))
-		})
+		slices.SortFunc(all[i].Counts, store.CompareCounts)
 	}
 	return all, nil
 }

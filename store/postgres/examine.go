@@ -169,7 +169,7 @@ func (x *examining) lines(ctx context.Context) error {
 		}
 		kept := map[countKey]tally{}
 		for _, c := range b.Counts {
-			kept[countKey{number, c.State, c.Amount.Currency}] = tally{int64(c.N), c.Amount.Minor, int64(c.Check), c.Minor, int64(c.Stuck)}
+			kept[countKey{number, c.State, c.Amount.Currency, c.Code}] = tally{int64(c.N), c.Amount.Minor, int64(c.Check), c.Minor, int64(c.Stuck)}
 		}
 		maps.DeleteFunc(b.counted, func(_ countKey, c tally) bool { return c == (tally{}) })
 		if !maps.Equal(kept, b.counted) {

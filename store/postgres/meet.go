@@ -191,7 +191,7 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 			if err := rows.Scan(&currency, &c.n, &c.minor); err != nil {
 				return err
 			}
-			k := countKey{l.b.Number, payout.StateNew, currency}
+			k := countKey{batch: l.b.Number, state: payout.StateNew, currency: currency}
 			was := w.counts[k]
 			was.n, was.minor = was.n+c.n, was.minor+c.minor
 			w.counts[k] = was

@@ -99,6 +99,7 @@ func fill2(ctx context.Context, s *Store, t *tx) error {
 		headers[batch.Number] = batch
 		b.Queue(s.sql(`update @batches set loaded_at = $2 where number = $1`), int64(batch.Number), batch.LoadedAt)
 	}
+	s.tellCodes(b)
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}
@@ -121,6 +122,21 @@ func fill2(ctx context.Context, s *Store, t *tx) error {
 		}
 		from = some[len(some)-1].number
 	}
+}
+
+// tellCodes counts by code what is settled and was not paid, and was counted by state alone.
+func (s *Store) tellCodes(b *pgx.Batch) {
+	names, numbers := []string{}, []int16{}
+	for _, state := range payout.States {
+		told := payout.Payout{State: state, Reported: payout.Reported{Code: "0"}}
+		if told.Reason() != "" {
+			names, numbers = append(names, state.String()), append(numbers, int16(state))
+		}
+	}
+	b.Queue(s.sql(`with told as (select l.batch, u.number state, p.currency, p.code, count(*) n, sum(p.minor)::bigint minor from @lines l join @payouts p on p.number = l.payout
+			join unnest($1::text[], $2::smallint[]) u (name, number) on u.name = p.state where not p.needs_check and p.code <> '' group by 1, 2, 3, 4),
+		untold as (insert into @counts as c (batch, state, currency, slot, n, minor, checks, aside, stuck) select batch, state, currency, -1, -sum(n), -sum(minor), 0, 0, 0 from told group by 1, 2, 3)
+		insert into @counts (batch, state, currency, code, slot, n, minor, checks, aside, stuck) select batch, state, currency, code, -1, n, minor, 0, 0, 0 from told`), names, numbers)
 }
 
 // filled is what a payout of an older masspay has more.

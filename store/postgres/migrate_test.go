@@ -27,6 +27,9 @@ func TestMigrate(t *testing.T) {
 	for i, c := range storetest.Claim(t, s, b, 3) {
 		storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, At: time.Now(), Host: "gate.example"})
 		e := payout.Event{Key: c.Key, Kind: payout.Final, Source: payout.FromCallback, At: time.Now(), Outcome: payout.StatePaid, Reported: payout.Reported{Amount: c.Amount}}
+		if i == 2 {
+			e.Outcome, e.Code = payout.StateDeclined, "20101"
+		}
 		e.Amount.Minor += int64(i % 2)
 		storetest.Apply(t, s, e)
 	}
@@ -48,6 +51,9 @@ func TestMigrate(t *testing.T) {
 	role := w.o.Schema + "_later"
 	w.makeRole(t, role)
 	for _, statement := range []string{
+		`create temp table kept as select batch, state, currency, slot, sum(n) n, sum(minor) minor, sum(checks) checks, sum(aside) aside, sum(stuck) stuck from %s.counts group by 1, 2, 3, 4;
+		 truncate %[1]s.counts; alter table %[1]s.counts drop column code;
+		 insert into %[1]s.counts (batch, state, currency, slot, n, minor, checks, aside, stuck) select * from kept; alter table %[1]s.counts add primary key (batch, state, currency, slot)`,
 		`drop table %s.audit, %[1]s.sightings, %[1]s.customers, %[1]s.series, %[1]s.approvals`, `alter table %s.payouts drop column exception`,
 		`alter table %s.batches drop column loaded_at`, `update %s.meta set format = 1, readable_by = 1`,
 		`revoke all on all tables in schema %s from ` + pgx.Identifier{role}.Sanitize(), `grant insert on %s.lines to ` + pgx.Identifier{role}.Sanitize(),

@@ -42,6 +42,7 @@ type countKey struct {
 	batch    uint32
 	state    payout.State
 	currency string
+	code     string
 }
 
 type tally struct{ n, minor, checks, aside, stuck int64 }
@@ -145,7 +146,7 @@ func (w *writer) replace(before *payout.Payout, r *codec.Record) error {
 }
 
 func (w *writer) count(batch uint32, p *payout.Payout, by int64) {
-	k := countKey{batch, p.State, p.Amount.Currency}
+	k := countKey{batch, p.State, p.Amount.Currency, text(p.Reason())}
 	c := w.counts[k]
 	c.n += by
 	c.minor += by * p.Amount.Minor
@@ -171,10 +172,10 @@ const updatePayouts = `update @payouts p set state = u.state, needs_check = u.ne
 	from unnest($1::bigint[], $2::text[], $3::boolean[], $4::integer[], $5::text[], $6::text[], $7::timestamptz[], $8::bigint[], $9::timestamptz[], $10::bytea[], $11::smallint[])
 	as u (number, state, needs_check, attempts, status, code, final_at, owner, poll_at, record, exception) where p.number = u.number`
 
-const upsertCounts = `insert into @counts as c (batch, state, currency, slot, n, minor, checks, aside, stuck, changed_at)
-	select u.batch, u.state, u.currency, $3, u.n, u.minor, u.checks, u.aside, u.stuck, $10
-	from unnest($1::bigint[], $2::smallint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[]) as u (batch, state, currency, n, minor, checks, aside, stuck)
-	on conflict (batch, state, currency, slot) do update set n = c.n + excluded.n, minor = c.minor + excluded.minor, checks = c.checks + excluded.checks,
+const upsertCounts = `insert into @counts as c (batch, state, currency, code, slot, n, minor, checks, aside, stuck, changed_at)
+	select u.batch, u.state, u.currency, u.code, $3, u.n, u.minor, u.checks, u.aside, u.stuck, $10
+	from unnest($1::bigint[], $2::smallint[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $11::text[]) as u (batch, state, currency, n, minor, checks, aside, stuck, code)
+	on conflict (batch, state, currency, code, slot) do update set n = c.n + excluded.n, minor = c.minor + excluded.minor, checks = c.checks + excluded.checks,
 	aside = c.aside + excluded.aside, stuck = c.stuck + excluded.stuck, changed_at = coalesce(excluded.changed_at, c.changed_at)`
 
 // flush adds the statements that write what was changed.
@@ -248,18 +249,18 @@ func (w *writer) flushCounts(b *pgx.Batch, changedAt *time.Time) {
 	}
 	if len(keys) > 0 {
 		slices.SortFunc(keys, func(a, b countKey) int {
-			return cmp.Or(cmp.Compare(a.batch, b.batch), cmp.Compare(a.state, b.state), cmp.Compare(a.currency, b.currency))
+			return cmp.Or(cmp.Compare(a.batch, b.batch), cmp.Compare(a.state, b.state), cmp.Compare(a.currency, b.currency), cmp.Compare(a.code, b.code))
 		})
 		var cols [6][]int64
-		states, currencies := make([]int16, 0, len(keys)), make([]string, 0, len(keys))
+		states, currencies, codes := make([]int16, 0, len(keys)), make([]string, 0, len(keys)), make([]string, 0, len(keys))
 		for _, k := range keys {
 			c := w.counts[k]
 			for i, v := range []int64{int64(k.batch), c.n, c.minor, c.checks, c.aside, c.stuck} {
 				cols[i] = append(cols[i], v)
 			}
-			states, currencies = append(states, int16(k.state)), append(currencies, k.currency)
+			states, currencies, codes = append(states, int16(k.state)), append(currencies, k.currency), append(codes, k.code)
 		}
-		b.Queue(w.s.sql(upsertCounts), cols[0], states, w.s.slot, currencies, cols[1], cols[2], cols[3], cols[4], cols[5], changedAt)
+		b.Queue(w.s.sql(upsertCounts), cols[0], states, w.s.slot, currencies, cols[1], cols[2], cols[3], cols[4], cols[5], changedAt, codes)
 	}
 	var gates []string
 	for gate, n := range w.gates {

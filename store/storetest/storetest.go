@@ -166,6 +166,7 @@ func Check(t testing.TB, s store.Store) {
 		type group struct {
 			state    payout.State
 			currency string
+			code     string
 		}
 		counted := map[group]store.Count{}
 		lines, skipped := 0, 0
@@ -177,9 +178,9 @@ func Check(t testing.TB, s store.Store) {
 				skipped++
 				continue
 			}
-			g := group{l.Payout.State, l.Payout.Amount.Currency}
+			g := group{l.Payout.State, l.Payout.Amount.Currency, l.Payout.Reason()}
 			c := counted[g]
-			c.State = g.state
+			c.State, c.Code = g.state, g.code
 			c.N++
 			c.Amount.Currency = g.currency
 			c.Amount.Minor += l.Payout.Amount.Minor
@@ -196,7 +197,7 @@ func Check(t testing.TB, s store.Store) {
 		require.Equal(t, b.Skipped, skipped)
 		require.Len(t, b.Counts, len(counted), "counts of batch %s: %v", b.Name, b.Counts)
 		for _, c := range b.Counts {
-			require.Equal(t, counted[group{c.State, c.Amount.Currency}], c, "counts of batch %s", b.Name)
+			require.Equal(t, counted[group{c.State, c.Amount.Currency, c.Code}], c, "counts of batch %s", b.Name)
 		}
 	}
 }
