@@ -197,6 +197,13 @@ type Reader interface {
 	// least four digits. It returns ErrNoBatch.
 	Batch(ctx context.Context, id string) (Batch, error)
 
+	// Page looks through rows of a batch, and shows what is wanted of them; see PageQuery.
+	Page(ctx context.Context, q PageQuery) (Page, error)
+
+	// Latest are whole batches with numbers below one, the newest first, as many as limit at
+	// the most. Before 0: from the newest on.
+	Latest(ctx context.Context, before uint32, limit int) ([]Batch, error)
+
 	// Batches streams all whole batches, oldest first.
 	Batches(ctx context.Context) iter.Seq2[Batch, error]
 

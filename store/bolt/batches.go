@@ -110,6 +110,32 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 	return b, err
 }
 
+// Latest are the newest batches; see store.Store.
+func (s *Store) Latest(ctx context.Context, before uint32, limit int) (all []store.Batch, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		all = nil
+		c := tx.Bucket(bucketBatches).Cursor()
+		var k []byte
+		if before != 0 {
+			k, _ = c.Seek(be32(before))
+		}
+		if k == nil {
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+		for ; k != nil && len(all) < limit; k, _ = c.Prev() {
+			b, err := readBatch(tx, k)
+			if err != nil {
+				return err
+			}
+			all = append(all, b)
+		}
+		return nil
+	})
+	return all, err
+}
+
 // Batches streams all whole batches; see store.Store.
 func (s *Store) Batches(ctx context.Context) iter.Seq2[store.Batch, error] {
 	return stream(ctx, s, bucketBatches, func(tx *bbolt.Tx, k, _ []byte) (store.Batch, error) { return readBatch(tx, k) })

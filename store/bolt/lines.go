@@ -81,41 +81,90 @@ func (c *inTurn) look(key []byte) []byte {
 	return seek(c.Cursor, key)
 }
 
+// rows reads rows of a batch one after the other, within a transaction.
+type rows struct {
+	tx      *bbolt.Tx
+	header  store.Batch
+	index   int // of the next one
+	lines   *bbolt.Cursor
+	k, v    []byte
+	payouts inTurn
+	key     [8]byte
+}
+
+func newRows(tx *bbolt.Tx, header store.Batch, index int) *rows {
+	r := &rows{tx: tx, header: header, index: index, lines: tx.Bucket(bucketLines).Cursor(), payouts: inTurn{Cursor: tx.Bucket(bucketPayouts).Cursor()}}
+	r.k, r.v = r.lines.Seek(append32(r.key[:0], header.Number, uint32(index)))
+	return r
+}
+
+// next is a row without cells, which come sealed, and live as long as the transaction.
+func (r *rows) next() (row store.Line, sealed []byte, err error) {
+	if string(r.k) != string(append32(r.key[:0], r.header.Number, uint32(r.index))) {
+		return row, nil, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, r.index+1, r.header.Short())
+	}
+	l, err := decodeLine(r.k, r.v)
+	if err != nil {
+		return row, nil, err
+	}
+	row = store.Line{Index: r.index, Line: int(l.line), Skip: l.skip}
+	if l.payout != 0 {
+		key := binary.BigEndian.AppendUint64(r.key[:0], l.payout)
+		rec, err := recordOf(r.tx, key, r.payouts.look(key))
+		if err != nil {
+			return row, nil, err
+		}
+		row.Payout = rec.Payout
+	}
+	r.k, r.v = r.lines.Next()
+	r.index++
+	return row, l.sealed, nil
+}
+
+// Page shows some rows in one turn; see store.Store.
+func (s *Store) Page(ctx context.Context, q store.PageQuery) (page store.Page, err error) {
+	q = q.Bounded()
+	header, err := s.header(ctx, q.Batch)
+	if err != nil {
+		return page, err
+	}
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		page = store.Page{Next: -1}
+		rows := newRows(tx, header, q.From)
+		for rows.index < header.Rows {
+			row, _, err := rows.next()
+			if err != nil {
+				return err
+			}
+			if !page.Add(&q, &row) && rows.index < header.Rows {
+				page.Next = rows.index
+				break
+			}
+		}
+		return nil
+	})
+	return page, err
+}
+
 // lineBurst reads rows from index on. They are opened after the turn is over.
 func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) ([]store.Line, error) {
 	out := make([]store.Line, 0, min(burstLines, header.Rows-index))
 	sealed := make([][]byte, 0, cap(out))
 	var copies []byte // of what is sealed
 	err := s.view(ctx, func(tx *bbolt.Tx) error {
-		var place, number [8]byte
-		payouts := inTurn{Cursor: tx.Bucket(bucketPayouts).Cursor()}
-		lines := tx.Bucket(bucketLines).Cursor()
-		k, v := lines.Seek(append32(place[:0], header.Number, uint32(index)))
+		rows := newRows(tx, header, index)
 		for range cap(out) {
-			if string(k) != string(append32(place[:0], header.Number, uint32(index+len(out)))) {
-				return fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+len(out)+1, header.Short())
-			}
-			l, err := decodeLine(k, v)
+			row, cells, err := rows.next()
 			if err != nil {
 				return err
 			}
-			row := store.Line{Index: index + len(out), Line: int(l.line), Skip: l.skip}
-			if l.payout != 0 {
-				key := binary.BigEndian.AppendUint64(number[:0], l.payout)
-				r, err := recordOf(tx, key, payouts.look(key))
-				if err != nil {
-					return err
-				}
-				row.Payout = r.Payout
-			}
 			out = append(out, row)
 			if copies == nil {
-				copies = make([]byte, 0, cap(out)*(len(l.sealed)+16)) // most rows are about as long
+				copies = make([]byte, 0, cap(out)*(len(cells)+16)) // most rows are about as long
 			}
 			start := len(copies)
-			copies = append(copies, l.sealed...)
+			copies = append(copies, cells...)
 			sealed = append(sealed, copies[start:len(copies):len(copies)])
-			k, v = lines.Next()
 		}
 		return nil
 	})

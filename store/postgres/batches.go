@@ -25,12 +25,12 @@ type querier interface {
 }
 
 const selectBatches = `select b.number, b.id, b.header, b.hold, c.state, c.currency, c.code, c.n, c.minor, c.checks, c.aside, c.stuck, c.changed_at from @batches b
-	left join (select batch, state, currency, code, sum(n)::bigint n, sum(minor)::bigint minor, sum(checks)::bigint checks, sum(aside)::bigint aside, sum(stuck)::bigint stuck, max(changed_at) changed_at
-		from @counts group by 1, 2, 3, 4) c on c.batch = b.number `
+	left join lateral (select state, currency, code, sum(n)::bigint n, sum(minor)::bigint minor, sum(checks)::bigint checks, sum(aside)::bigint aside, sum(stuck)::bigint stuck, max(changed_at) changed_at
+		from @counts where batch = b.number group by 1, 2, 3) c on true `
 
 // readBatches reads batches with their counts, oldest first.
 func (s *Store) readBatches(ctx context.Context, q querier, where string, args ...any) ([]store.Batch, error) {
-	rows, err := q.Query(ctx, s.sql(selectBatches)+where+` order by b.number, c.state, c.code, c.currency`, args...)
+	rows, err := q.Query(ctx, s.sql(selectBatches+where)+` order by b.number, c.state, c.code, c.currency`, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +115,16 @@ func (s *Store) Batch(ctx context.Context, id string) (found store.Batch, err er
 		return nil
 	})
 	return found, err
+}
+
+// Latest are the newest batches; see store.Store.
+func (s *Store) Latest(ctx context.Context, before uint32, limit int) (all []store.Batch, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		all, err = s.readBatches(ctx, c, `where b.number in (select number from @batches where $1 = 0 or number < $1 order by number desc limit $2)`, int64(before), limit)
+		return err
+	})
+	slices.Reverse(all)
+	return all, err
 }
 
 // Batches streams all batches; see store.Store.

@@ -270,39 +270,14 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) (o
 	to := min(index+burst, header.Rows)
 	var sealed [][]byte
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, s.sql(`select l.idx, l.line, l.skip, l.sealed, coalesce(p.number, 0), coalesce(p.state, ''), coalesce(p.owner, 0), p.poll_at, p.record
-			from @lines l left join @payouts p on p.number = l.payout where l.batch = $1 and l.idx >= $2 and l.idx < $3 order by l.idx`), int64(header.Number), int64(index), int64(to))
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var l store.Line
-			var line int64
-			var cells []byte
-			var r row
-			if err := rows.Scan(append([]any{&l.Index, &line, &l.Skip, &cells}, r.into()...)...); err != nil {
-				return err
-			}
-			if l.Line = int(line); l.Index != index+len(out) {
-				break
-			}
-			if r.number != 0 {
-				rec, err := r.decode()
-				if err != nil {
-					return err
-				}
-				l.Payout = rec.Payout
-			}
+		out, sealed = nil, nil
+		return s.eachLine(ctx, c, header, index, to, "l.sealed", func(l store.Line, cells []byte) bool {
 			out, sealed = append(out, l), append(sealed, cells)
-		}
-		return rows.Err()
+			return true
+		})
 	})
 	if err != nil {
 		return nil, err
-	}
-	if len(out) < to-index {
-		return nil, fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+len(out)+1, header.Short())
 	}
 	for i := range out {
 		out[i].Cells, err = s.sealer.Open(sealed[i], out[i].Payout.Key, header.Number, uint32(out[i].Index))
@@ -311,6 +286,70 @@ func (s *Store) lineBurst(ctx context.Context, header store.Batch, index int) (o
 		}
 	}
 	return out, nil
+}
+
+// eachLine reads rows from an index on, without cells, which come sealed if they are asked for,
+// until do wants no more. All of them must be there.
+func (s *Store) eachLine(ctx context.Context, c *pgxpool.Conn, header store.Batch, index, to int, sealed string, do func(l store.Line, sealed []byte) bool) error {
+	rows, err := c.Query(ctx, s.sql(`select l.idx, l.line, l.skip, `+sealed+`, coalesce(p.number, 0), coalesce(p.state, ''), coalesce(p.owner, 0), p.poll_at, p.record
+		from @lines l left join @payouts p on p.number = l.payout where l.batch = $1 and l.idx >= $2 and l.idx < $3 order by l.idx`), int64(header.Number), int64(index), int64(to))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var l store.Line
+		var line int64
+		var cells []byte
+		var r row
+		if err := rows.Scan(append([]any{&l.Index, &line, &l.Skip, &cells}, r.into()...)...); err != nil {
+			return err
+		}
+		if l.Line = int(line); l.Index != index {
+			break
+		}
+		if r.number != 0 {
+			rec, err := r.decode()
+			if err != nil {
+				return err
+			}
+			l.Payout = rec.Payout
+		}
+		index++
+		if !do(l, cells) {
+			return nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if index < to {
+		return fmt.Errorf("%w: row %d of batch %s is missing", store.ErrDamaged, index+1, header.Short())
+	}
+	return nil
+}
+
+// Page shows some rows; see store.Store.
+func (s *Store) Page(ctx context.Context, q store.PageQuery) (page store.Page, err error) {
+	q = q.Bounded()
+	header, err := s.readHeader(ctx, q.Batch)
+	if err != nil {
+		return page, err
+	}
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		page = store.Page{Next: -1}
+		to := min(q.From+q.Scan, header.Rows)
+		more := false
+		err := s.eachLine(ctx, c, header, q.From, to, "null::bytea", func(l store.Line, _ []byte) bool {
+			more = l.Index+1 < header.Rows
+			return page.Add(&q, &l)
+		})
+		if more {
+			page.Next = q.From + page.Looked
+		}
+		return err
+	})
+	return page, err
 }
 
 // NextDue is the earliest PollAt; see store.Store.
