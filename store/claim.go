@@ -58,6 +58,7 @@ type Filter struct {
 	Events bool           // with their events
 
 	Exception payout.Exception // not zero: only those that are such, found without a scan, in load order
+	After     uint64           // with Exception: only payouts with higher numbers
 }
 
 // Due asks for payouts whose poll is due.

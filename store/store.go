@@ -217,6 +217,10 @@ type Reader interface {
 	// Series are the last numbers of all series of files.
 	Series(ctx context.Context) (last map[string]uint64, err error)
 
+	// LatestRuns are runs with numbers below one, the newest first, as many as limit at the
+	// most. Before 0: from the newest on.
+	LatestRuns(ctx context.Context, before uint64, limit int) ([]Run, error)
+
 	// Runs streams who ran what, oldest first.
 	Runs(ctx context.Context) iter.Seq2[Run, error]
 

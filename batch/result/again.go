@@ -15,7 +15,7 @@ func mayWait(families func(payout.Key) bool, key payout.Key) bool {
 
 // paidAgain is the action of a refused or returned row that another payout of it pays, or
 // may pay, and its note; both are empty where there is none.
-func paidAgain(ctx context.Context, s store.Store, families func(payout.Key) bool, l *store.Line) (act, note string, err error) {
+func paidAgain(ctx context.Context, s Kin, families func(payout.Key) bool, l *store.Line) (act, note string, err error) {
 	p := &l.Payout
 	refused := p.State == payout.StateDeclined || p.State == payout.StateRejected || p.State == payout.StateReturned
 	if l.Skip != "" || !refused || p.NeedsCheck() || families == nil ||
@@ -38,8 +38,14 @@ func paidAgain(ctx context.Context, s store.Store, families func(payout.Key) boo
 	return act, note, err
 }
 
+// Kin is what finds the other payouts of a row.
+type Kin interface {
+	Families(ctx context.Context) (has func(first payout.Key) bool, err error)
+	Family(ctx context.Context, key payout.Key) ([]payout.Payout, error)
+}
+
 // PaidAgain says whether another payout of a row pays it, as the result does.
-func PaidAgain(ctx context.Context, s store.Store, p *payout.Payout) (act, note string, err error) {
+func PaidAgain(ctx context.Context, s Kin, p *payout.Payout) (act, note string, err error) {
 	families, err := s.Families(ctx)
 	if err != nil {
 		return "", "", err

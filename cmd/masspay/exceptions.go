@@ -45,23 +45,6 @@ a new fact opens it again. Exit code 4 while any is open.`,
 	return c
 }
 
-// exception is a payout that a person must look at, or has looked at.
-type exception struct {
-	Project   uint32     `json:"project_id"`
-	PaymentID string     `json:"payment_id"`
-	File      string     `json:"file"`
-	Batch     string     `json:"batch"`
-	Minor     int64      `json:"minor"`
-	Currency  string     `json:"currency"`
-	Account   string     `json:"account"` // masked
-	State     string     `json:"state"`
-	Why       string     `json:"why"`
-	Since     time.Time  `json:"since"`
-	Person    string     `json:"person,omitempty"`
-	ClosedAt  *time.Time `json:"closed_at,omitempty"`
-	Reason    string     `json:"reason,omitempty"`
-}
-
 func (a *app) exceptions(ctx context.Context, args []string, f exceptionFlags) error {
 	c, s, err := a.open(ctx)
 	if err != nil {
@@ -84,12 +67,12 @@ func (a *app) exceptions(ctx context.Context, args []string, f exceptionFlags) e
 	if err != nil {
 		return err
 	}
-	list := []exception{}
+	list := []result.Exception{}
 	for h, err := range s.List(ctx, filter) {
 		if err != nil {
 			return err
 		}
-		list = append(list, exceptionOf(&h, files, c.rules()))
+		list = append(list, result.ExceptionOf(&h, files, c.rules()))
 	}
 	switch {
 	case f.json:
@@ -117,32 +100,7 @@ func filesOf(ctx context.Context, s store.Store) (map[uint32]store.Batch, error)
 	return files, nil
 }
 
-func exceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.Rules) exception {
-	p := &h.Payout
-	e := exception{
-		Project: p.Key.ProjectID, PaymentID: p.Key.PaymentID, Minor: p.Amount.Minor, Currency: p.Amount.Currency, Account: p.Masked,
-		State: result.StateOf(*p), Since: p.ReportedAt,
-	}
-	notes := result.Notes{Rules: rules}
-	if len(p.Places) > 0 {
-		b := files[p.Places[0].Batch]
-		e.File, e.Batch = b.Name, b.ID
-		notes.Batch, notes.Names = b.Number, map[uint32]string{p.SentBy: files[p.SentBy].Short()}
-	}
-	e.Why = notes.Of(store.Line{Payout: *p})
-	for _, ev := range h.Events {
-		if ev.Kind == payout.Resolved {
-			at := ev.At
-			e.Person, e.Reason, e.ClosedAt = ev.Person, ev.Reason, &at
-		}
-	}
-	if e.Since.IsZero() && len(h.Events) > 0 {
-		e.Since = h.Events[len(h.Events)-1].At
-	}
-	return e
-}
-
-func (a *app) exceptionsText(list []exception, closed bool) {
+func (a *app) exceptionsText(list []result.Exception, closed bool) {
 	switch {
 	case len(list) == 0 && closed:
 		a.say("no person has closed an exception yet")
@@ -163,7 +121,7 @@ func (a *app) exceptionsText(list []exception, closed bool) {
 	}
 }
 
-func (a *app) exceptionsCSV(list []exception) error {
+func (a *app) exceptionsCSV(list []result.Exception) error {
 	w := csv.NewWriter(a.w.stdout)
 	w.Comma = ';'
 	rows := [][]string{{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason"}}

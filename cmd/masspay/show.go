@@ -75,8 +75,8 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	if len(found) == 1 || f.search.ID != "" && len(found) <= len(c.Projects) {
 		for _, p := range found {
 			v.print(p)
-			if p.Action == result.ActionCheck && p.closes.as != "" {
-				a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", p.closes.why, shellWord(p.PaymentID), p.closes.as)
+			if p.Action == result.ActionCheck && p.closes.As != "" {
+				a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", p.closes.When, shellWord(p.PaymentID), p.closes.As)
 			}
 		}
 		return nil
@@ -148,20 +148,7 @@ type shown struct {
 	Events    []shownEvent `json:"events"`
 	Dropped   int          `json:"events_not_kept,omitempty"`
 
-	closes closing
-}
-
-// closing is how masspay resolve closes what must be checked.
-type closing struct{ as, why string }
-
-func closingOf(p *payout.Payout) closing {
-	switch {
-	case p.State.Open() && (p.OfAnother() || !p.NeedsCheck()):
-		return closing{"not-paid", "when the platform has confirmed that this row was not paid"}
-	case !p.State.Open() && !p.NeedsCheck() && !p.Reviewable():
-		return closing{} // nothing is open: the platform is asked before it is paid again
-	}
-	return closing{"seen", "when someone has looked at it, to close the check"}
+	closes result.Closing
 }
 
 // shownOther is another payout of the same row: its first one, or a retry.

@@ -17,7 +17,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 	one := shown{
 		PaymentID: p.Key.PaymentID, ProjectID: p.Key.ProjectID, Amount: moneyJSON(p.Amount), To: p.Masked, Method: p.Method,
 		State: result.StateOf(p), Action: result.Action(p), Reported: p.Reported.Status, Code: p.Reported.Code, Message: p.Reported.Message, Attempts: p.Tries,
-		Dropped: p.Dropped, closes: closingOf(&p), Rows: []shownRow{}, Events: []shownEvent{},
+		Dropped: p.Dropped, closes: result.ClosingOf(&p), Rows: []shownRow{}, Events: []shownEvent{},
 	}
 	if p.State.Open() && !p.PollAt.IsZero() {
 		one.NextPoll = &p.PollAt
@@ -56,7 +56,7 @@ func (v *viewer) shown(ctx context.Context, rec payout.History) (shown, error) {
 
 func (v *viewer) event(e payout.Event) shownEvent {
 	out := shownEvent{
-		At: e.At, What: e.Kind.String(), Text: eventText(e), Source: e.Source.String(), Attempt: e.Attempt, Run: e.Run, Person: e.Person,
+		At: e.At, What: e.Kind.String(), Text: result.DescribeEvent(e), Source: e.Source.String(), Attempt: e.Attempt, Run: e.Run, Person: e.Person,
 		Status: e.Status, Code: e.Code, Message: e.Message, Field: e.Field, Reason: e.Reason, Conflict: e.Conflict,
 	}
 	if e.Match.Ours() {
@@ -67,54 +67,6 @@ func (v *viewer) event(e payout.Event) shownEvent {
 		out.Amount = &m
 	}
 	return out
-}
-
-// eventText says in a sentence what happened.
-func eventText(e payout.Event) string {
-	switch e.Kind {
-	case payout.Claimed:
-		return fmt.Sprintf("attempt %d begins, to %s", e.Attempt, e.Host)
-	case payout.Released:
-		return fmt.Sprintf("attempt %d: nothing was sent", e.Attempt)
-	case payout.Unsent:
-		return fmt.Sprintf("attempt %d: not sent, or turned away before it was looked at", e.Attempt)
-	case payout.Refused:
-		return fmt.Sprintf("attempt %d: the gate refused it", e.Attempt)
-	case payout.Doubtful:
-		return fmt.Sprintf("attempt %d: no usable answer, in doubt", e.Attempt)
-	case payout.Orphaned:
-		return "the process that sent it ended before an answer was kept: in doubt"
-	case payout.Accepted:
-		return fmt.Sprintf("attempt %d: the gate accepted it", e.Attempt)
-	case payout.Taken:
-		return "the gate says that it has this payment_id already"
-	case payout.Final:
-		return "the gate reports an outcome: " + result.StateName(e.Outcome)
-	case payout.Progress:
-		return "the gate works on it"
-	case payout.NotSeen:
-		return "the gate does not know this payment_id"
-	case payout.Silent:
-		return "polled without a usable answer"
-	case payout.Suspected:
-		return "the store is a restored copy: the gate is asked before it is sent"
-	case payout.Cancelled:
-		return "cancelled"
-	case payout.Irrelevant:
-		return "the gate reports something about this id that is not a payout"
-	case payout.Unlisted:
-		return "the gate reports a status that a person must read"
-	case payout.Lapsed:
-		return "the gate ended it without success"
-	case payout.Resolved:
-		if e.Outcome == 0 {
-			return "seen by a person"
-		}
-		return "resolved by a person: " + strings.ReplaceAll(result.StateName(e.Outcome), result.StateDeclined, "not paid")
-	case payout.PollDue:
-		return "a callback that can be read in two ways: the status is polled soon"
-	}
-	return e.Kind.String()
 }
 
 // line shows a payout in one line, of many.

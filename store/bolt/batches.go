@@ -112,24 +112,33 @@ func readBatch(tx *bbolt.Tx, key []byte) (store.Batch, error) {
 
 // Latest are the newest batches; see store.Store.
 func (s *Store) Latest(ctx context.Context, before uint32, limit int) (all []store.Batch, err error) {
+	var from []byte
+	if before != 0 {
+		from = be32(before)
+	}
+	return backward(ctx, s, bucketBatches, from, limit, func(tx *bbolt.Tx, k, _ []byte) (store.Batch, error) { return readBatch(tx, k) })
+}
+
+// backward reads a bucket's last values below a key, the last first; nil: from the end on.
+func backward[T any](ctx context.Context, s *Store, bucket, before []byte, limit int, read func(tx *bbolt.Tx, k, v []byte) (T, error)) (all []T, err error) {
 	err = s.view(ctx, func(tx *bbolt.Tx) error {
 		all = nil
-		c := tx.Bucket(bucketBatches).Cursor()
-		var k []byte
-		if before != 0 {
-			k, _ = c.Seek(be32(before))
+		c := tx.Bucket(bucket).Cursor()
+		var k, v []byte
+		if before != nil {
+			k, _ = c.Seek(before)
 		}
 		if k == nil {
-			k, _ = c.Last()
+			k, v = c.Last()
 		} else {
-			k, _ = c.Prev()
+			k, v = c.Prev()
 		}
-		for ; k != nil && len(all) < limit; k, _ = c.Prev() {
-			b, err := readBatch(tx, k)
+		for ; k != nil && len(all) < limit; k, v = c.Prev() {
+			one, err := read(tx, k, v)
 			if err != nil {
 				return err
 			}
-			all = append(all, b)
+			all = append(all, one)
 		}
 		return nil
 	})

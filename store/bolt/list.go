@@ -24,6 +24,9 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Histo
 			scan = s.scanBatch
 		}
 		var from []byte
+		if f.After > 0 {
+			from = be64(f.After + 1)
+		}
 		given := 0
 		for {
 			var burst []payout.History

@@ -21,6 +21,15 @@ func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 	})
 }
 
+// LatestRuns are the newest runs; see store.Store.
+func (s *Store) LatestRuns(ctx context.Context, before uint64, limit int) ([]store.Run, error) {
+	var from []byte
+	if before != 0 {
+		from = be64(before)
+	}
+	return backward(ctx, s, bucketRuns, from, limit, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) { return readRun(k, v) })
+}
+
 func readRun(k, v []byte) (r store.Run, err error) {
 	text, err := codec.Plain("run", k, v)
 	if err != nil {

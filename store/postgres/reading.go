@@ -145,7 +145,11 @@ func (s *Store) List(ctx context.Context, f store.Filter) iter.Seq2[payout.Histo
 			w.batch = b.Number
 		}
 		given := 0
-		for from := int64(-1); ; {
+		from := int64(-1)
+		if f.After > 0 {
+			from = int64(f.After)
+		}
+		for {
 			some, next, err := s.listBurst(ctx, w, from)
 			if err != nil {
 				return err

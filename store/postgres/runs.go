@@ -36,8 +36,17 @@ func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
 
 // runsAfter is the next burst of runs, in order.
 func (s *Store) runsAfter(ctx context.Context, after uint64) (some []store.Run, err error) {
+	return s.readRuns(ctx, `where number > $1 order by number limit $2`, int64(after), burst)
+}
+
+// LatestRuns are the newest runs; see store.Store.
+func (s *Store) LatestRuns(ctx context.Context, before uint64, limit int) ([]store.Run, error) {
+	return s.readRuns(ctx, `where $1 = 0 or number < $1 order by number desc limit $2`, int64(before), limit)
+}
+
+func (s *Store) readRuns(ctx context.Context, where string, args ...any) (some []store.Run, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, s.sql(`select number, run from @runs where number > $1 order by number limit $2`), int64(after), burst)
+		rows, err := c.Query(ctx, s.sql(`select number, run from @runs `+where), args...)
 		if err != nil {
 			return err
 		}

@@ -39,7 +39,19 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 	require.Greater(t, next, n)
 	Apply(t, s, answer(c[0], payout.Accepted))
 	r.End = &end
-	require.Equal(t, []store.Run{r, {Command: "status", At: r.At, Number: next}}, collect(t, s.Runs(t.Context())))
+	both := []store.Run{r, {Command: "status", At: r.At, Number: next}}
+	require.Equal(t, both, collect(t, s.Runs(t.Context())))
+	for before, want := range map[uint64][]store.Run{0: {both[1], both[0]}, next: {both[0]}, n: nil, next + 9: {both[1], both[0]}} {
+		latest, err := s.LatestRuns(t.Context(), before, 2)
+		require.NoError(t, err)
+		require.Equal(t, len(want), len(latest))
+		for i := range want {
+			require.Equal(t, want[i], latest[i])
+		}
+	}
+	latest, err := s.LatestRuns(t.Context(), 0, 1)
+	require.NoError(t, err)
+	require.Equal(t, both[1:], latest)
 	rec, err := s.Get(t.Context(), c[0].Key)
 	require.NoError(t, err)
 	require.Equal(t, []uint64{n, next}, []uint64{rec.Events[0].Run, rec.Events[1].Run})

@@ -178,6 +178,11 @@ func testExceptions(t *testing.T, w World, s store.Store) {
 	}
 	require.Equal(t, []string{"a-000001", "a-000002", "a-000003", "b-000000"}, list(payout.OpenException, ""))
 	require.Equal(t, []string{"b-000000"}, list(payout.OpenException, other.ID))
+	var later []string
+	for _, h := range collect(t, s.List(t.Context(), store.Filter{Exception: payout.OpenException, After: claimed[2].Number, Limit: 1})) {
+		later = append(later, h.Key.PaymentID)
+	}
+	require.Equal(t, []string{"a-000003"}, later)
 	h, err := s.Get(t.Context(), claimed[1].Key)
 	require.NoError(t, err)
 	Apply(t, s, payout.Event{Key: h.Key, Kind: payout.Resolved, Source: payout.FromPerson, At: time.Now(), Person: "anna@desk", Reason: "a fee", Version: h.Version()})

@@ -1,0 +1,66 @@
+package result
+
+import (
+	"time"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// Exception is a payout that a person must look at, or has looked at.
+type Exception struct {
+	Project   uint32     `json:"project_id"`
+	PaymentID string     `json:"payment_id"`
+	File      string     `json:"file"`
+	Batch     string     `json:"batch"`
+	Minor     int64      `json:"minor"`
+	Currency  string     `json:"currency"`
+	Account   string     `json:"account"` // masked
+	State     string     `json:"state"`
+	Why       string     `json:"why"`
+	Since     time.Time  `json:"since"`
+	Person    string     `json:"person,omitempty"`
+	ClosedAt  *time.Time `json:"closed_at,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+}
+
+// ExceptionOf tells of a payout with its events; files are all batches by number.
+func ExceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.Rules) Exception {
+	p := &h.Payout
+	e := Exception{
+		Project: p.Key.ProjectID, PaymentID: p.Key.PaymentID, Minor: p.Amount.Minor, Currency: p.Amount.Currency, Account: p.Masked,
+		State: StateOf(*p), Since: p.ReportedAt,
+	}
+	notes := Notes{Rules: rules}
+	if len(p.Places) > 0 {
+		b := files[p.Places[0].Batch]
+		e.File, e.Batch = b.Name, b.ID
+		notes.Batch, notes.Names = b.Number, map[uint32]string{p.SentBy: files[p.SentBy].Short()}
+	}
+	e.Why = notes.Of(store.Line{Payout: *p})
+	for _, ev := range h.Events {
+		if ev.Kind == payout.Resolved {
+			at := ev.At
+			e.Person, e.Reason, e.ClosedAt = ev.Person, ev.Reason, &at
+		}
+	}
+	if e.Since.IsZero() && len(h.Events) > 0 {
+		e.Since = h.Events[len(h.Events)-1].At
+	}
+	return e
+}
+
+// Closing is how masspay resolve closes what must be checked, and when that is right. The
+// zero value: it closes nothing.
+type Closing struct{ As, When string }
+
+// ClosingOf is that of a payout.
+func ClosingOf(p *payout.Payout) Closing {
+	switch {
+	case p.State.Open() && (p.OfAnother() || !p.NeedsCheck()):
+		return Closing{"not-paid", "when the platform has confirmed that this row was not paid"}
+	case !p.State.Open() && !p.NeedsCheck() && !p.Reviewable():
+		return Closing{} // nothing is open: the platform is asked before it is paid again
+	}
+	return Closing{"seen", "when someone has looked at it, to close the check"}
+}
