@@ -3,24 +3,31 @@ package web
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 )
 
-// Admin is the private side: whether the process lives, and whether it can do
-// its work.
+// Admin is the private side: whether the process lives and can do its work, and pages for
+// people.
 type Admin struct {
 	// Ready returns an error when the store cannot be read.
 	Ready func(ctx context.Context) error
+
+	Pages  *Pages // nil: none
+	Access Access // to the pages
+	Log    *slog.Logger
 }
 
-// Handler serves /healthz and /readyz.
+// Handler serves /healthz and /readyz to everybody, and the pages to whom Access lets in. It
+// answers GET and HEAD only, on every path.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("/readyz", func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 		defer cancel()
 		if err := a.Ready(ctx); err != nil {
@@ -29,5 +36,67 @@ func (a *Admin) Handler() http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
-	return mux
+	base := ""
+	if a.Pages != nil {
+		pages := http.NewServeMux()
+		a.Pages.register(pages)
+		base = a.Pages.Base
+		guarded := a.logged(a.Access.guard(http.StripPrefix(base, pages), a.Log))
+		mux.Handle(base+"/", guarded)
+		if base != "" {
+			mux.Handle("/", guarded)
+		}
+	}
+	return readOnly(mux)
 }
+
+// contentPolicy lets pages have scripts and styles of this server only, and none in them.
+const contentPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// readOnly refuses every method that could mean a change, and sets what every answer has.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			h.Set("Allow", "GET, HEAD")
+			http.Error(w, "GET and HEAD only: nothing here changes anything", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// logged writes a line about each request: who, what, how it went. What a page asks by itself,
+// and files that belong to pages, are left out; so are queries, which name payments.
+func (a *Admin) logged(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun := time.Now()
+		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(s, r)
+		if r.Header.Get("HX-Request") != "" && s.status < 500 || strings.Contains(r.URL.Path, "/assets/") {
+			return
+		}
+		a.Log.Info("page", "who", s.who, "path", r.URL.Path, "status", s.status, "ms", time.Since(begun).Milliseconds())
+	})
+}
+
+// statusWriter remembers how a request was answered, and to whom.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+	who    string
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap is for http.ResponseController.
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

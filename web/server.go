@@ -5,10 +5,16 @@ package web
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -35,9 +41,10 @@ const (
 )
 
 // Open listens before it returns, so that a port that is taken is an error and
-// not a line in a log. It serves nothing yet.
+// not a line in a log. It serves nothing yet. An address unix:PATH is a Unix socket, which
+// its owner's group may use.
 func Open(ctx context.Context, address string, h http.Handler) (*Server, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	l, err := listenOn(ctx, address)
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +58,66 @@ func Open(ctx context.Context, address string, h http.Handler) (*Server, error) 
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 	}}, nil
+}
+
+// listenOn listens on TCP or on a Unix socket.
+func listenOn(ctx context.Context, address string) (net.Listener, error) {
+	path, unix := strings.CutPrefix(address, "unix:")
+	if !unix {
+		return new(net.ListenConfig).Listen(ctx, "tcp", address)
+	}
+	if err := clearSocket(ctx, path); err != nil {
+		return nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	const ownerAndGroup = 0o660
+	if err := os.Chmod(path, ownerAndGroup); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+// clearSocket removes a socket that a process left behind which is gone; of one that lives
+// it says that the address is taken.
+func clearSocket(ctx context.Context, path string) error {
+	info, err := os.Lstat(path)
+	if err != nil || info.Mode().Type() != fs.ModeSocket {
+		return nil //nolint:nilerr // there is none; listening says what else is wrong
+	}
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err == nil {
+		return errors.Join(&net.OpError{Op: "listen", Net: "unix", Addr: &net.UnixAddr{Name: path, Net: "unix"}, Err: syscall.EADDRINUSE}, c.Close())
+	}
+	return os.Remove(path)
+}
+
+// Encrypt makes the server speak TLS. It is called before Serve.
+func (s *Server) Encrypt(c *tls.Config) { s.listener = tls.NewListener(s.listener, c) }
+
+// TLS reads a certificate and its key, and, where one is named, the certificates of those
+// who sign its clients'. Clients without one are not refused: Access decides.
+func TLS(certFile, keyFile, clientCAFile string) (*tls.Config, error) {
+	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, err
+	}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}
+	if clientCAFile == "" {
+		return c, nil
+	}
+	pem, err := os.ReadFile(clientCAFile) //nolint:gosec // the file that the configuration names
+	if err != nil {
+		return nil, err
+	}
+	c.ClientCAs = x509.NewCertPool()
+	if !c.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no certificate", clientCAFile)
+	}
+	c.ClientAuth = tls.VerifyClientCertIfGiven
+	return c, nil
 }
 
 // Addr is where the server listens.

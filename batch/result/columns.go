@@ -47,8 +47,8 @@ func Columns() []string {
 	return names
 }
 
-// appendCells appends a row's cells of the columns.
-func appendCells(record []string, l *Line) []string {
+// AppendCells appends a row's cells of the columns.
+func AppendCells(record []string, l *Line) []string {
 	for _, c := range columns {
 		record = append(record, c.cell(l))
 	}

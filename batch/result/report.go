@@ -122,7 +122,7 @@ func (r Report) write(ctx context.Context, s store.Store, b store.Batch, f io.Wr
 			continue
 		}
 		cells.row(l.Cells)
-		record = appendCells(append(record[:0], l.Cells...), &l)
+		record = AppendCells(append(record[:0], l.Cells...), &l)
 		if err := w.Write(record); err != nil {
 			return sum, nil, err
 		}

@@ -103,8 +103,19 @@ type workConfig struct {
 	Shares int `yaml:"shares"`
 }
 
+// adminConfig is the private side: health, and pages for people.
 type adminConfig struct {
-	Listen string `yaml:"listen"`
+	Listen     string         `yaml:"listen"`
+	TokensFile string         `yaml:"tokens_file"`
+	TLS        adminTLSConfig `yaml:"tls"`
+	BasePath   string         `yaml:"base_path"`
+	Timezone   string         `yaml:"timezone"`
+}
+
+type adminTLSConfig struct {
+	CertFile     string `yaml:"cert_file"`
+	KeyFile      string `yaml:"key_file"`
+	ClientCAFile string `yaml:"client_ca_file"`
 }
 
 func defaultConfig() config {

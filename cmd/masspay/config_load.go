@@ -218,6 +218,9 @@ func (c *config) resolvePaths() {
 	abs(&c.Store.Marker)
 	abs(&c.Store.PasswordFile)
 	abs(&c.Approval.SignersFile)
+	for _, p := range []*string{&c.Admin.TokensFile, &c.Admin.TLS.CertFile, &c.Admin.TLS.KeyFile, &c.Admin.TLS.ClientCAFile} {
+		abs(p)
+	}
 	for i := range c.Projects {
 		abs(&c.Projects[i].SecretFile)
 		abs(&c.Projects[i].PreviousSecretFile)

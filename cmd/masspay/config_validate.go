@@ -115,11 +115,7 @@ func (c *config) validate() (problems []string) {
 		bad("work.shares %d: want 1 to 64", c.Work.Shares)
 	}
 	problems = append(problems, c.Callbacks.validate()...)
-	if c.Admin.Listen != "" {
-		if wrong := wrongListen("admin.listen", c.Admin.Listen); wrong != "" {
-			bad("%s", wrong)
-		}
-	}
+	problems = append(problems, c.Admin.validate()...)
 	return problems
 }
 

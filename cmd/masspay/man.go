@@ -55,6 +55,7 @@ var examples = map[string]string{
 	"resolve":    "masspay resolve payment_47 --as seen --reason 'the platform confirmed the amount by telephone'",
 	"backup":     "masspay backup /backup/masspay-2026-11-26.db",
 	"serve":      "masspay serve",
+	"token":      "masspay token anna >> tokens",
 	"demo":       "masspay demo\nmasspay demo --hostile",
 }
 

@@ -15,10 +15,10 @@ import (
 func (a *app) serveCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "serve",
-		Short: "Take callbacks",
+		Short: "Take callbacks, and show people what became of the money",
 		Long: `Take the gate's callbacks on callbacks.listen and write what they say into the
 store. Answers 200 only when it is on disk. Sends nothing: no HTTP request can
-start a payout. Stop it with SIGTERM or Ctrl-C; SIGHUP reads the secrets again.`,
+start a payout. Shows pages on admin.listen (masspay token NAME lets a person in). Stop it with SIGTERM or Ctrl-C; SIGHUP reads the secrets again.`,
 		Args: args(0, 0, "no arguments"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
 	}
@@ -65,12 +65,12 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	servers := []*web.Server{public}
 	if c.Admin.Listen != "" {
-		private, err := web.Open(ctx, c.Admin.Listen, (&web.Admin{Ready: ready(s)}).Handler())
+		private, err := a.private(ctx, c, s, log)
 		if err != nil {
 			return err
 		}
 		servers = append(servers, private)
-		log.Info("health", "listen", private.Addr().String())
+		log.Info("health and pages", "listen", private.Addr().String())
 	}
 	if err := a.record(ctx, c, s, "serve", "", ""); err != nil {
 		return err

@@ -1,0 +1,113 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"masspay/batch/result"
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// batchPage is one file.
+type batchPage struct {
+	*view
+	summary
+	Reasons []reason
+	Runs    []store.Run
+	Before  *store.Batch // the file before it
+	Rules   payout.Rules
+	Report  string // command
+	Tell    []string
+}
+
+// reason is a code with which rows were not paid.
+type reason struct {
+	State, Code, Message, Action string
+	Rows                         int
+	Amount                       payout.Amount
+}
+
+// Returned reports whether the money arrived first, and came back: its code is of the arrival.
+func (r reason) Returned() bool { return r.State == result.StateReturned }
+
+// lookBatch reads one batch.
+func (p *Pages) lookBatch(ctx context.Context, id string) (store.Batch, time.Time, error) {
+	return look(ctx, p, "batch "+id, func(ctx context.Context) (store.Batch, error) { return p.Source.Batch(ctx, id) })
+}
+
+func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
+	ctx := r.Context()
+	b, at, err := p.lookBatch(ctx, r.PathValue("id"))
+	if err != nil {
+		return "", nil, err
+	}
+	runs, err := p.latestRuns(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	wanting, err := p.wanting(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	page := batchPage{view: v, summary: summarize(b, wanting), Reasons: reasons(b), Report: "masspay report " + b.Short() + " -o result.csv"}
+	page.say(runs, v.Now)
+	page.Tell = v.tell(&page.summary)
+	for _, run := range runs {
+		if run.Batch == b.ID {
+			page.Runs = append(page.Runs, run)
+		}
+	}
+	before, _, err := look(ctx, p, "before "+b.ID, func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, b.Number, 1) })
+	if err != nil {
+		return "", nil, err
+	}
+	if len(before) > 0 && b.Number > 1 {
+		page.Before = &before[0]
+	}
+	v.Title, v.Section, v.AsOf, v.Footer = b.Name, "batches", at, b.Name+", SHA-256 "+b.ID
+	v.live(2*time.Second, page.Open.Rows > 0)
+	return "batch", page, nil
+}
+
+// reasons are the codes with which rows of a batch were not paid, the most rows first.
+func reasons(b store.Batch) (all []reason) {
+	for _, c := range b.Counts {
+		settled := c.State == payout.StateDeclined || c.State == payout.StateRejected || c.State == payout.StateReturned
+		if n := c.N - c.Check; settled && n > 0 {
+			is := payout.Payout{State: c.State, Reported: payout.Reported{Code: c.Code}}
+			r := reason{
+				State: result.StateName(c.State), Code: c.Code, Message: gate.MessageOf(c.Code), Action: result.Action(is), Rows: n,
+				Amount: payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency},
+			}
+			if c.State == payout.StateReturned || c.Code == store.OtherCodes {
+				r.Action = "" // each row says it
+			}
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b reason) int { return b.Rows - a.Rows })
+	return all
+}
+
+// tell says what became of a file's money, in sentences.
+func (v *view) tell(s *summary) (sentences []string) {
+	add := func(id string, n int, args ...any) {
+		if n > 0 {
+			sentences = append(sentences, v.T(id, append([]any{"N", n}, args...)...))
+		}
+	}
+	add("tell.arrived", s.Total.Rows, "Paid", v.Num(s.Paid.Rows), "All", v.Num(s.Total.Rows))
+	add("tell.partly", s.Partly.Rows)
+	add("tell.notpaid", s.NotPaid.Rows)
+	add("tell.unsent", s.Unsent.Rows)
+	add("tell.waiting", s.Open.Rows-s.Unsent.Rows)
+	add("tell.check", s.Check.Rows)
+	if s.Open.Rows == 0 && s.Check.Rows == 0 && s.Total.Rows > 0 {
+		sentences = append(sentences, v.T("tell.settled"))
+	}
+	return sentences
+}

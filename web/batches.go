@@ -1,0 +1,303 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// How many files a page lists, of how many of the newest runs a file's are sought, and how
+// many exceptions are counted one by one.
+const (
+	filesAPage     = 25
+	runsLooked     = 300
+	exceptionsMost = 200
+)
+
+// summary is a batch as people see it.
+type summary struct {
+	store.Batch
+	Total   result.Sum // of all rows but those that were left out
+	Paid    result.Sum // arrived
+	Partly  result.Sum // of which a part arrived
+	NotPaid result.Sum // settled, and nothing arrived, or it came back
+	Open    result.Sum
+	Unsent  result.Sum // of Open: not sent yet
+	Check   result.Sum // wants a person
+	ByState []stateSum
+	Say     statement
+	Begun   time.Time // of its first run, as far as that is known
+}
+
+// stateSum is what of a batch is in one result.state, by currency.
+type stateSum struct {
+	State  string
+	Rows   int
+	Amount payout.Amount
+	First  bool // of its state
+}
+
+// statement is what a batch is at, in words: the id of the words, and what they are about.
+type statement struct {
+	ID     string
+	N      int
+	Reason string // in the words of whoever stopped it
+	By     string
+	At     time.Time
+	Kind   string // a tag's class
+}
+
+// summarize adds up the counts that the store keeps of a batch, and what of it wants a person.
+func summarize(b store.Batch, wants wanting) summary {
+	s := summary{Batch: b, Check: wants.of[b.Number]}
+	all := result.Summary{}
+	for _, c := range b.Counts {
+		rest := payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency}
+		aside := payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency}
+		s.Total.Add(c.N, c.Amount)
+		if wants.more {
+			s.Check.Add(c.Check+c.Stuck, aside)
+		}
+		all.Add(result.StateName(c.State), c.N-c.Check, rest)
+		all.Add(result.StateCheck, c.Check, aside)
+		switch {
+		case c.State == payout.StatePaid:
+			s.Paid.Add(c.N-c.Check, rest)
+		case c.State == payout.StatePartial:
+			s.Partly.Add(c.N-c.Check, rest)
+		case c.State.Open():
+			s.Open.Add(c.N-c.Check, rest)
+			if c.State == payout.StateNew {
+				s.Unsent.Add(c.N-c.Check, rest)
+			}
+		default:
+			s.NotPaid.Add(c.N-c.Check, rest)
+		}
+	}
+	all.Add(result.StateSkipped, b.Skipped, payout.Amount{})
+	for _, state := range result.States {
+		sum, first := all.ByState[state], true
+		if sum.Rows == 0 {
+			continue
+		}
+		rest := sum.Rows
+		for _, a := range (&view{}).Sums(sum) {
+			n := sum.Money[a.Currency].Rows
+			s.ByState = append(s.ByState, stateSum{state, n, a, first})
+			rest, first = rest-n, false
+		}
+		if rest > 0 {
+			s.ByState = append(s.ByState, stateSum{state, rest, payout.Amount{}, first})
+		}
+	}
+	return s
+}
+
+// Currency is that of the batch, empty where it has several.
+func (s summary) Currency() string {
+	if len(s.Totals) == 1 {
+		return s.Totals[0].Currency
+	}
+	return ""
+}
+
+// strip is how wide the states of a batch are, in thousandths; what is there is seen.
+func (s summary) Strip() (parts []stripPart) {
+	all := s.Rows
+	rows := map[string]int{}
+	for _, is := range s.ByState {
+		rows[is.State] += is.Rows
+	}
+	x := 0
+	for _, state := range result.States {
+		if n := rows[state]; n > 0 {
+			parts = append(parts, stripPart{state, n, x, max(n*1000/max(all, 1), 4)})
+			x += parts[len(parts)-1].Width
+		}
+	}
+	for i := range parts { // to the thousand
+		parts[i].X, parts[i].Width = parts[i].X*1000/max(x, 1), parts[i].Width*1000/max(x, 1)+1
+	}
+	return parts
+}
+
+type stripPart struct {
+	State    string
+	N        int
+	X, Width int
+}
+
+// Class and Word name the part in a style sheet and among the words.
+func (s stripPart) Class() string { return strings.ReplaceAll(s.State, " ", "-") }
+func (s stripPart) Word() string  { return strings.ReplaceAll(s.State, " ", "_") }
+
+// recently is for how long a run that says nothing more is taken for one that goes on.
+const recently = 2 * time.Minute
+
+// say finds what a batch is at. Its runs are the newest first.
+func (s *summary) say(runs []store.Run, now time.Time) {
+	running := false
+	for _, r := range runs {
+		if r.Batch != s.ID || r.Command != "run" {
+			continue
+		}
+		s.Begun = r.At
+		running = running || r.End == nil && (now.Sub(r.At) < recently || now.Sub(s.ChangedAt) < recently)
+	}
+	open, unsent := s.Open.Rows, s.Unsent.Rows
+	held := func(id string) statement {
+		return statement{ID: id, Reason: s.Held.Reason, By: s.Held.By, At: s.Held.At, Kind: "check"}
+	}
+	switch {
+	case s.Check.Rows > 0:
+		s.Say = statement{ID: "say.check", N: s.Check.Rows, Kind: "check"}
+	case s.Held.Lasting():
+		s.Say = held("say.held")
+	case s.Held != nil && !running:
+		s.Say = held("say.stopped")
+	case s.Total.Rows == 0:
+		s.Say = statement{ID: "say.empty", Kind: "skipped"}
+	case unsent > 0 && running:
+		s.Say = statement{ID: "say.sending", N: unsent, Kind: "open"}
+	case unsent == s.Total.Rows:
+		s.Say = statement{ID: "say.new", Kind: "open"}
+	case unsent > 0:
+		s.Say = statement{ID: "say.interrupted", N: unsent, Kind: "check"}
+	case open > 0:
+		s.Say = statement{ID: "say.waiting", N: open, Kind: "open"}
+	case s.NotPaid.Rows == 0:
+		s.Say = statement{ID: "say.paid", Kind: "paid"}
+	case s.InState(payout.StateCancelled) == s.Total.Rows:
+		s.Say = statement{ID: "say.cancelled", Kind: "cancelled"}
+	default:
+		s.Say = statement{ID: "say.done", N: s.NotPaid.Rows, Kind: "declined"}
+	}
+}
+
+// latestRuns are the newest runs.
+func (p *Pages) latestRuns(ctx context.Context) ([]store.Run, error) {
+	runs, _, err := look(ctx, p, "runs", func(ctx context.Context) ([]store.Run, error) { return p.Source.LatestRuns(ctx, 0, runsLooked) })
+	return runs, err
+}
+
+// batchesPage lists the files, the newest first.
+type batchesPage struct {
+	*view
+	Files  []summary
+	Next   uint32 // to go on with; 0: there are no more
+	First  bool
+	Wants  []want
+	Closed bool // nothing wants a person
+}
+
+// want is something that wants a person.
+type want struct {
+	Text, Link, Command string
+}
+
+func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
+	ctx := r.Context()
+	before, _ := strconv.ParseUint(r.URL.Query().Get("before"), 10, 32)
+	runs, err := p.latestRuns(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	list, at, err := look(ctx, p, "batches "+strconv.FormatUint(before, 10), func(ctx context.Context) ([]store.Batch, error) {
+		return p.Source.Latest(ctx, uint32(before), filesAPage+1)
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	wanting, err := p.wanting(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	page := batchesPage{view: v, First: before == 0}
+	v.Title, v.Section, v.AsOf = v.T("batches.title"), "batches", at
+	changes := false
+	for i, b := range list {
+		if i == filesAPage {
+			page.Next = list[i-1].Number
+			break
+		}
+		s := summarize(b, wanting)
+		s.say(runs, v.Now)
+		changes = changes || s.Open.Rows > 0
+		page.Files = append(page.Files, s)
+	}
+	v.live(10*time.Second, changes)
+	if page.First {
+		page.Wants = p.wants(ctx, v, page.Files, wanting)
+	}
+	return "batches", page, nil
+}
+
+// wants gathers what wants a person.
+func (p *Pages) wants(ctx context.Context, v *view, files []summary, wanting wanting) (all []want) {
+	restored, _, err := look(ctx, p, "restored", func(ctx context.Context) (bool, error) {
+		if p.Restored == nil {
+			return false, nil
+		}
+		return p.Restored(ctx)
+	})
+	if err != nil {
+		all = append(all, want{Text: v.T("want.marker"), Command: "masspay doctor"})
+	} else if restored {
+		all = append(all, want{Text: v.T("want.restored"), Command: "masspay doctor"})
+	}
+	switch {
+	case wanting.more:
+		all = append(all, want{Text: v.T("want.many", "Most", v.Num(exceptionsMost)), Link: p.link("/exceptions"), Command: "masspay exceptions"})
+	case wanting.n > 0:
+		all = append(all, want{Text: v.T("want.exceptions", "N", wanting.n), Link: p.link("/exceptions"), Command: "masspay exceptions"})
+	}
+	for i := range files {
+		f := &files[i]
+		link := p.link("/batches/" + f.Short())
+		switch f.Say.ID {
+		case "say.held":
+			all = append(all, want{Text: v.T("want.held", "File", f.Name, "Reason", f.Say.Reason), Link: link, Command: "masspay resume " + f.Short()})
+		case "say.stopped":
+			all = append(all, want{Text: v.T("want.stopped", "File", f.Name, "Reason", f.Say.Reason), Link: link, Command: "masspay run " + result.ShellWord(f.Name)})
+		case "say.interrupted":
+			all = append(all, want{Text: v.T("want.interrupted", "File", f.Name, "N", f.Say.N), Link: link, Command: "masspay run " + result.ShellWord(f.Name)})
+		}
+	}
+	return all
+}
+
+// wanting are the payouts that want a person, by the number of the batch that they stand in.
+type wanting struct {
+	n    int
+	of   map[uint32]result.Sum
+	more bool // than are counted one by one: of knows some of them only
+}
+
+// wanting counts them.
+func (p *Pages) wanting(ctx context.Context) (wanting, error) {
+	w, _, err := look(ctx, p, "wanting", func(ctx context.Context) (wanting, error) {
+		w := wanting{of: map[uint32]result.Sum{}}
+		for h, err := range p.Source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost + 1}) {
+			if err != nil {
+				return w, err
+			}
+			w.n++
+			for _, at := range h.Places {
+				sum := w.of[at.Batch]
+				sum.Add(1, h.Amount)
+				w.of[at.Batch] = sum
+			}
+		}
+		if w.more = w.n > exceptionsMost; w.more {
+			clear(w.of)
+		}
+		return w, nil
+	})
+	return w, err
+}

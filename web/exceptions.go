@@ -1,0 +1,119 @@
+package web
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// exceptionsPage lists the payouts that want a person, or that one has closed.
+type exceptionsPage struct {
+	*view
+	List   []oddity
+	Closed bool
+	File   *store.Batch // nil: of all files
+	Next   uint64       // payout number to go on behind; 0: there are no more
+}
+
+// oddity is an exception with what to do about it.
+type oddity struct {
+	result.Exception
+	Amount      payout.Amount
+	Do, Command string
+	Link        string
+}
+
+func (p *Pages) exceptions(v *view, r *http.Request) (string, any, error) {
+	ctx, q := r.Context(), r.URL.Query()
+	page := exceptionsPage{view: v, Closed: q.Get("closed") != ""}
+	f := store.Filter{Exception: payout.OpenException, Events: true, Limit: rowsAPage + 1}
+	if page.Closed {
+		f.Exception = payout.ClosedException
+	}
+	f.After, _ = strconv.ParseUint(q.Get("after"), 10, 63)
+	if id := q.Get("batch"); id != "" {
+		b, _, err := p.lookBatch(ctx, id)
+		if err != nil {
+			return "", nil, err
+		}
+		page.File, f.Batch = &b, b.ID
+	}
+	list, at, err := look(ctx, p, "exceptions "+q.Get("closed")+" "+f.Batch+" "+q.Get("after"), func(ctx context.Context) ([]payout.History, error) { return p.exceptional(ctx, f) })
+	if err != nil {
+		return "", nil, err
+	}
+	files, err := p.files(ctx, list)
+	if err != nil {
+		return "", nil, err
+	}
+	for i := range list {
+		if i == rowsAPage {
+			page.Next = list[i-1].Number
+			break
+		}
+		page.List = append(page.List, p.oddity(&list[i], files))
+	}
+	v.Title, v.Section, v.AsOf = v.T("exceptions.title"), "exceptions", at
+	v.live(10*time.Second, !page.Closed)
+	return "exceptions", page, nil
+}
+
+func (p *Pages) exceptional(ctx context.Context, f store.Filter) (list []payout.History, err error) {
+	for h, err := range p.Source.List(ctx, f) {
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, h)
+	}
+	return list, nil
+}
+
+// files are those that payouts stand in first.
+func (p *Pages) files(ctx context.Context, list []payout.History) (map[uint32]store.Batch, error) {
+	files := map[uint32]store.Batch{}
+	for i := range list {
+		for _, n := range []uint32{placeOf(&list[i].Payout), list[i].SentBy} {
+			if _, there := files[n]; there || n == 0 {
+				continue
+			}
+			some, _, err := look(ctx, p, "file "+strconv.FormatUint(uint64(n), 10), func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, n+1, 1) })
+			if err != nil {
+				return nil, err
+			}
+			if len(some) > 0 && some[0].Number == n {
+				files[n] = some[0]
+			}
+		}
+	}
+	return files, nil
+}
+
+func placeOf(p *payout.Payout) uint32 {
+	if len(p.Places) == 0 {
+		return 0
+	}
+	return p.Places[0].Batch
+}
+
+func (p *Pages) oddity(h *payout.History, files map[uint32]store.Batch) oddity {
+	o := oddity{Exception: result.ExceptionOf(h, files, p.Rules), Amount: h.Amount, Link: p.payoutLink(h.Key)}
+	if h.Exception() == payout.OpenException {
+		if c := result.ClosingOf(&h.Payout); c.As != "" {
+			o.Do, o.Command = c.When, "masspay resolve "+result.ShellWord(h.Key.PaymentID)+" --as "+c.As+" --reason 'WHY'"
+		}
+	}
+	return o
+}
+
+// Download is this list as a file.
+func (p exceptionsPage) Download() string {
+	q := p.URL.Query()
+	q.Del("after")
+	q.Del("live")
+	return p.Base + "/exceptions.csv?" + q.Encode()
+}

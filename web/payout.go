@@ -1,0 +1,178 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"masspay/batch/result"
+	"masspay/payout"
+	"masspay/store"
+)
+
+// payoutPage is one payout, and its life.
+type payoutPage struct {
+	*view
+	P           payout.Payout
+	Do, Why     string // result.action, and why it is what it is
+	Rows        []placed
+	Family      []payout.Payout
+	Life        []lived
+	NextPoll    time.Time
+	Closing     result.Closing
+	Close, Show string // commands
+	links       func(payout.Key) string
+}
+
+// placed is a row that asks for the payout.
+type placed struct {
+	File store.Batch
+	Line int
+}
+
+// lived is something that happened to it.
+type lived struct {
+	payout.Event
+	Text  string
+	After time.Duration // since the one before; 0: it is the first
+	First bool
+	Run   *store.Run // nil: not known
+}
+
+// Link is the page of a payout.
+func (p payoutPage) Link(k payout.Key) string { return p.links(k) }
+
+func (p *Pages) payoutLink(k payout.Key) string {
+	return p.link("/payout", "project", strconv.FormatUint(uint64(k.ProjectID), 10), "id", k.PaymentID)
+}
+
+func (p *Pages) payout(v *view, r *http.Request) (string, any, error) {
+	ctx, q := r.Context(), r.URL.Query()
+	project, err := strconv.ParseUint(q.Get("project"), 10, 32)
+	if err != nil || q.Get("id") == "" {
+		return "", nil, store.ErrNoPayout
+	}
+	key := payout.Key{ProjectID: uint32(project), PaymentID: q.Get("id")}
+	h, at, err := look(ctx, p, "payout "+key.String(), func(ctx context.Context) (payout.History, error) { return p.Source.Get(ctx, key) })
+	if err != nil {
+		return "", nil, err
+	}
+	page := payoutPage{
+		view: v, P: h.Payout, Do: result.Action(h.Payout), links: p.payoutLink,
+		Show: "masspay show " + result.ShellWord(key.PaymentID),
+	}
+	if h.State.Open() {
+		page.NextPoll = h.PollAt
+	}
+	if page.Closing = result.ClosingOf(&h.Payout); page.Do == result.ActionCheck && page.Closing.As != "" {
+		page.Close = "masspay resolve " + result.ShellWord(key.PaymentID) + " --as " + page.Closing.As + " --reason 'WHY'"
+	}
+	if err := p.placesOf(ctx, &page); err != nil {
+		return "", nil, err
+	}
+	family, err := p.Source.Family(ctx, key)
+	if err != nil {
+		return "", nil, err
+	}
+	page.Family = slices.DeleteFunc(slices.Clone(family), func(q payout.Payout) bool { return q.Key == key })
+	act, note, err := result.PaidAgain(ctx, p.Source, &h.Payout)
+	if err != nil {
+		return "", nil, err
+	}
+	if act != "" {
+		page.Do, page.Why = act, note
+	}
+	runs, err := p.latestRuns(ctx)
+	if err != nil {
+		return "", nil, err
+	}
+	page.Life = lifeOf(h.Events, runs)
+	v.Title, v.AsOf, v.Section = key.PaymentID, at, "batches"
+	v.live(2*time.Second, h.State.Open())
+	return "payout", page, nil
+}
+
+// placesOf finds the rows that ask for the payout, and why it is what it is.
+func (p *Pages) placesOf(ctx context.Context, page *payoutPage) error {
+	names, err := p.names(ctx)
+	if err != nil {
+		return err
+	}
+	for i, at := range page.P.Places {
+		some, err := p.Source.Latest(ctx, at.Batch+1, 1)
+		if err != nil {
+			return err
+		}
+		if len(some) == 0 || some[0].Number != at.Batch {
+			continue
+		}
+		rows, err := p.Source.Page(ctx, store.PageQuery{Batch: some[0].ID, From: int(at.Index), Limit: 1})
+		if err != nil || len(rows.Rows) == 0 {
+			return errors.Join(err, store.ErrNoPayout)
+		}
+		if i == 0 {
+			page.Why = (result.Notes{Batch: at.Batch, Names: names, Rules: p.Rules}).Of(store.Line{Payout: page.P})
+		}
+		page.Rows = append(page.Rows, placed{some[0], rows.Rows[0].Line})
+	}
+	return nil
+}
+
+// lifeOf is what happened, the newest first.
+func lifeOf(events []payout.Event, runs []store.Run) (life []lived) {
+	for i, e := range events {
+		one := lived{Event: e, Text: result.DescribeEvent(e), First: i == 0}
+		if i > 0 {
+			one.After = e.At.Sub(events[i-1].At)
+		}
+		for n := range runs {
+			if e.Run != 0 && runs[n].Number == e.Run {
+				one.Run = &runs[n]
+			}
+		}
+		life = append(life, one)
+	}
+	slices.Reverse(life)
+	return life
+}
+
+// findPage is where an id leads that is not known whole.
+type findPage struct {
+	*view
+	ID    string
+	Found []payout.Payout
+	Files []store.Batch
+	links func(payout.Key) string
+}
+
+// Link is the page of a payout.
+func (p findPage) Link(k payout.Key) string { return p.links(k) }
+
+func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
+	ctx, id := r.Context(), r.URL.Query().Get("id")
+	page := findPage{view: v, ID: id, links: p.payoutLink}
+	v.Title, v.Section = v.T("find.title"), "find"
+	if id == "" {
+		return "find", page, nil
+	}
+	for _, project := range p.Projects {
+		key := payout.Key{ProjectID: project, PaymentID: id}
+		h, _, err := look(ctx, p, "payout "+key.String(), func(ctx context.Context) (payout.History, error) { return p.Source.Get(ctx, key) })
+		if errors.Is(err, store.ErrNoPayout) {
+			continue
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		page.Found = append(page.Found, h.Payout)
+	}
+	files, _, err := look(ctx, p, "batches 0", func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, 0, filesAPage+1) })
+	if err != nil {
+		return "", nil, err
+	}
+	page.Files = files[:min(len(files), filesAPage)]
+	return "find", page, nil
+}
