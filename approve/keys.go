@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -30,7 +31,7 @@ func (k Key) is(s *Signer) bool {
 // KeyFile reads a private key, as ssh-keygen makes it. passphrase is asked where the key has
 // one.
 func KeyFile(path string, passphrase func() ([]byte, error)) (Key, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the key that the user named
+	text, err := readKey(path)
 	if err != nil {
 		return Key{}, err
 	}
@@ -90,4 +91,19 @@ func (l Signers) Barred(k Key, role payout.Role, now time.Time) string {
 		}
 	}
 	return "the key is not in the list of signers"
+}
+
+// readKey reads a file no longer than a key is.
+func readKey(path string) ([]byte, error) {
+	const longest = 1 << 20
+	f, err := os.Open(path) //nolint:gosec // the key that the user named
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	text, err := io.ReadAll(io.LimitReader(f, longest+1))
+	if err == nil && len(text) > longest {
+		err = fmt.Errorf("%s is too long for a key", path)
+	}
+	return text, err
 }

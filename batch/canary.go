@@ -45,13 +45,14 @@ func (c Canary) Hold(by string) *store.Hold {
 type canary struct {
 	Canary
 	first  map[payout.Key]bool // of this batch, claimed by now
+	paid   int                 // of them, when they were looked for
 	looked time.Time
 	failed bool
 }
 
-// beginCanary holds the batch for this run, unless that is over: where it is not held and
-// payouts of it were claimed, its first ones were paid, or a person let it go. again says
-// that this run had it before.
+// beginCanary holds the batch for this run, unless that is over: where it is not held, and as
+// many were paid, or more were claimed. What a person has let go and is not paid counts no
+// more; others take its place. again says that this run had it before.
 func (r *running) beginCanary(ctx context.Context, again bool) error {
 	c := &r.canary
 	if c.N == 0 {
@@ -61,13 +62,14 @@ func (r *running) beginCanary(ctx context.Context, again bool) error {
 	if err != nil {
 		return err
 	}
-	if err := r.findFirst(ctx, b); err != nil {
+	letGo := !b.Held.Lasting() && !again
+	if err := r.findFirst(ctx, b, letGo); err != nil {
 		return err
 	}
 	switch held := b.Held; {
 	case held.Lasting() && (held.Kind != store.HeldByCanary || held.Token == ""):
 		return nil // by a person, or because one of the first was not paid
-	case !held.Lasting() && !again && len(c.first) > 0:
+	case letGo && (len(c.first) > c.N || c.paid >= c.N):
 		r.notify("payouts of this batch were sent before: --canary is for its first ones")
 		c.N = 0
 		return nil
@@ -76,7 +78,7 @@ func (r *running) beginCanary(ctx context.Context, again bool) error {
 	if err := r.Store.Hold(ctx, r.batch, *c.Hold(r.By)); err != nil {
 		return err
 	}
-	return r.findFirst(ctx, b)
+	return r.findFirst(ctx, b, letGo)
 }
 
 // endCanary lets a batch go of which nothing is left to be kept back.
@@ -91,9 +93,10 @@ func (r *running) endCanary(ctx context.Context) error {
 	return unlessBusy(err)
 }
 
-// findFirst finds what was claimed of the batch.
-func (r *running) findFirst(ctx context.Context, b store.Batch) error {
-	r.canary.first = map[payout.Key]bool{}
+// findFirst finds what was claimed of the batch. letGo leaves out what was not paid, and will
+// not be.
+func (r *running) findFirst(ctx context.Context, b store.Batch, letGo bool) error {
+	r.canary.first, r.canary.paid = map[payout.Key]bool{}, 0
 	begun := []payout.State{
 		payout.StateSending, payout.StateUnknown, payout.StateAccepted, payout.StatePaid, payout.StatePartial, payout.StateDeclined, payout.StateRejected, payout.StateReturned,
 	}
@@ -101,8 +104,14 @@ func (r *running) findFirst(ctx context.Context, b store.Batch) error {
 		if err != nil {
 			return err
 		}
-		if p.SentBy == b.Number && p.Attempt > 0 { // and was not known before
-			r.canary.first[p.Key] = true
+		paid := p.State == payout.StatePaid && !p.NeedsCheck()
+		bad := !paid && (!p.State.Open() || p.NeedsCheck())
+		if p.SentBy != b.Number || p.Attempt == 0 || letGo && bad {
+			continue // it was known before, or counts no more
+		}
+		r.canary.first[p.Key] = true
+		if paid {
+			r.canary.paid++
 		}
 	}
 	return nil

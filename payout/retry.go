@@ -63,12 +63,12 @@ func (p *Payout) MayHaveArrived() bool {
 }
 
 // Payee is whom a row pays, as far as two rows can be compared: the account, card or
-// customer, the first that it has.
+// customer, the first that it has, however it is written.
 func Payee(columns, cells []string) string {
 	for _, column := range []string{FieldAccount, "card.pan", FieldCustomer} {
 		for i, c := range columns[:min(len(columns), len(cells))] {
 			if c == column && cells[i] != "" {
-				return column + " " + cells[i]
+				return string(AppendAccount(append([]byte(column), ' '), cells[i]))
 			}
 		}
 	}

@@ -39,9 +39,10 @@ func (h *Hold) Bars(c Claim) bool {
 }
 
 // Replaces reports whether a hold takes the place of another one: what only a person
-// lifts is replaced by a person's alone, but for a canary's by that of a later run.
+// lifts is replaced by a person's alone, but for a canary's by that of a later run, and by a
+// breaker's.
 func (h Hold) Replaces(was *Hold) bool {
-	return was == nil || !was.Lasting() || h.Kind == HeldByPerson || h.Kind == HeldByCanary && was.Kind == HeldByCanary
+	return was == nil || !was.Lasting() || h.Kind == HeldByPerson || was.Kind == HeldByCanary && (h.Kind == HeldByCanary || h.Kind == HeldByBreaker)
 }
 
 // Lasting reports whether only a person lifts it.

@@ -94,8 +94,8 @@ func Remember(had []Remembered, account Mark, number uint64, get func(number uin
 		case err != nil:
 			return nil, err
 		case p == nil:
-		case p.State == payout.StatePaid && paid >= 0:
-		case p.State == payout.StatePaid:
+		case arrivedOnce(p) && paid >= 0:
+		case arrivedOnce(p):
 			paid = len(kept)
 			kept = append(kept, r)
 		case p.State.Open() || p.State == payout.StatePartial:
@@ -111,6 +111,12 @@ func Remember(had []Remembered, account Mark, number uint64, get func(number uin
 	return kept[:mostOfOne], nil
 }
 
+// arrivedOnce reports whether money of a payout arrived whole, also if it came back later: so a
+// closed account looks, and who is paid elsewhere next has changed it.
+func arrivedOnce(p *payout.Payout) bool {
+	return p.State == payout.StatePaid || p.State == payout.StateReturned
+}
+
 // LastPaid finds the newest payout of a customer that was paid, and returns it if it went to
 // another account. get returns nil for a payout that is gone.
 func LastPaid(had []Remembered, account Mark, get func(number uint64) (*payout.Payout, error)) (last payout.Payout, err error) {
@@ -123,7 +129,7 @@ func LastPaid(had []Remembered, account Mark, get func(number uint64) (*payout.P
 		if err != nil {
 			return payout.Payout{}, err
 		}
-		if p != nil && p.State == payout.StatePaid && p.Number > last.Number {
+		if p != nil && arrivedOnce(p) && p.Number > last.Number {
 			last, other = *p, r.Account != account
 		}
 	}

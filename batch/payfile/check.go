@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -63,8 +64,8 @@ type Checked struct {
 	skip     map[int]string // reason by row
 	size     int64          // of the file
 	projects func(uint32) bool
-	sidecar  *Sidecar  // nil: there is none
-	begun    time.Time // when the check began
+	sidecar  *Sidecar // nil: there is none
+	newest   uint32   // number of the newest batch when the check began
 }
 
 // Check reads a file and checks all of it. It writes nothing and sends nothing.
@@ -122,7 +123,7 @@ type checking struct {
 	earlier []Lookalike
 	found   []Lookalike // all of them, once sought
 	sought  bool
-	begun   time.Time
+	newest  uint32                    // number of the newest batch when the check began
 	day     *dayLimits                // nil: nothing limits a day
 	account func([]string) store.Mark // with day: where a row's money goes
 	empty   Lines                     // empty rows behind the last that is not
@@ -143,11 +144,18 @@ type seen struct {
 // pass reads the file once. doubled are the ids that an earlier pass has found on more
 // than one line; their rows have that problem and count for nothing.
 func (c *Checker) pass(ctx context.Context, in *Input, doubled map[idHash][]uint32) (*checking, error) {
-	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New(), begun: time.Now()}
+	k := &checking{Checker: c, ctx: ctx, in: in, skip: map[int]string{}, long: map[int]longNumbers{}, content: sha256.New()}
 	if c.Limits.ofDay() {
 		k.day = newDayLimits(c.Limits)
 	}
-	err := k.read(doubled)
+	latest, err := c.Store.Latest(ctx, 0, 1)
+	if err != nil {
+		return nil, err
+	}
+	if len(latest) > 0 {
+		k.newest = latest[0].Number
+	}
+	err = k.read(doubled)
 	var p *Problem
 	if errors.As(err, &p) {
 		k.problems.add(*p)
@@ -294,7 +302,7 @@ func (k *checking) result(counted func() error) (*Checked, error) {
 		for _, p := range k.Expect.problems(k.rows, totals, k.id) {
 			k.problems.add(p)
 		}
-		if err := k.ofSeries(); err != nil {
+		if err := errors.Join(k.ofSeries(), k.ofHeld()); err != nil {
 			return nil, err
 		}
 		if k.Limits != nil {
@@ -346,8 +354,26 @@ func (k *checking) result(counted func() error) (*Checked, error) {
 		Content: content,
 		Name:    k.in.Name, ID: k.id, Columns: k.cut.columns, Delimiter: k.cut.delimiter, BOM: k.cut.bom,
 		Rows: k.rows, Skipped: skipped, New: k.fresh, Known: k.known, Unsent: k.unsent, Totals: totals, Spreads: k.spreads(), Groups: k.groupList(), Largest: k.large, ToSend: toSend, Before: k.before,
-		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects, sidecar: k.Expect.Sidecar, begun: k.begun,
+		Alike: alike, Warnings: k.warnings.all(), Problems: k.problems.all(), skip: k.skip, size: k.in.Size(), projects: k.Projects, sidecar: k.Expect.Sidecar, newest: k.newest,
 	}, nil
+}
+
+// ofHeld refuses rows that were not sent yet and stand in another file that is held: they would
+// be sent past the hold.
+func (k *checking) ofHeld() error {
+	for _, n := range slices.Sorted(maps.Keys(k.unsentOf)) {
+		some, err := k.Store.Latest(k.ctx, n+1, 1)
+		if err != nil {
+			return err
+		}
+		if len(some) == 0 || some[0].Number != n || some[0].ID == k.id || !some[0].Held.Lasting() {
+			continue
+		}
+		b := some[0]
+		k.problems.add(Problem{structure: true, Text: fmt.Sprintf("%s of it also of batch %s (%s), which is held by %s since %s: %s; masspay resume %s lets them be sent",
+			payout.FormatQuantity(k.unsentOf[n], "row"), b.Short(), b.Name, b.Held.By, b.Held.At.UTC().Format("2006-01-02 15:04:05"), b.Held.Reason, b.Short())})
+	}
+	return nil
 }
 
 // ofSeries holds the file's number against the last one of its series. The load asks again.

@@ -22,6 +22,7 @@ type Known interface {
 	Sightings(ctx context.Context, since time.Time) iter.Seq2[store.Sighting, error]
 	Row(ctx context.Context, p payout.Payout, at payout.Place) (columns []string, l store.Line, err error)
 	Batches(ctx context.Context) iter.Seq2[store.Batch, error]
+	Latest(ctx context.Context, before uint32, limit int) ([]store.Batch, error)
 }
 
 // NothingKnown is for a check without a store: whatever was paid before is not known.
@@ -63,3 +64,5 @@ func (nothing) Row(context.Context, payout.Payout, payout.Place) ([]string, stor
 func (nothing) Batches(context.Context) iter.Seq2[store.Batch, error] {
 	return func(func(store.Batch, error) bool) {}
 }
+
+func (nothing) Latest(context.Context, uint32, int) ([]store.Batch, error) { return nil, nil }

@@ -132,7 +132,7 @@ func twinOf(d *draft) uint64 {
 		place  int
 		to     string
 		amount payout.Amount
-	}{d.toPlace, d.to, d.amount})
+	}{d.toPlace, string(payout.AppendAccount(nil, d.to)), d.amount})
 }
 
 // plainestID is an id without what a person may not see in it: leading zeros of its numbers,

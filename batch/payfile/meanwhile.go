@@ -11,10 +11,11 @@ import (
 )
 
 // Meanwhile refuses, in the load that makes a file count, twins in files that were loaded
-// since it was checked, by whichever clock. ok is false where twins are not refused, and where so many look-alikes
-// were accepted that a person has looked.
+// since its check began: those before were looked at then. ok is false where twins are not
+// refused.
 func (k *Checked) Meanwhile(l Lookalikes) (a store.Allowance, ok bool) {
-	a = store.Allowance{Since: k.begun.Add(-time.Minute), Ask: func(_ context.Context, all iter.Seq2[store.Sighting, error]) error {
+	const wrongClocks = 24 * time.Hour // of machines that share a store
+	a = store.Allowance{Since: time.Now().Add(-wrongClocks), Ask: func(_ context.Context, all iter.Seq2[store.Sighting, error]) error {
 		type paid struct {
 			account store.Mark
 			amount  payout.Amount
@@ -23,6 +24,9 @@ func (k *Checked) Meanwhile(l Lookalikes) (a store.Allowance, ok bool) {
 		for seen, err := range all {
 			if err != nil {
 				return err
+			}
+			if !seen.New && seen.Payout.Places[0].Batch <= k.newest {
+				break // the newest batches come first
 			}
 			if !seen.New && seen.Account != (store.Mark{}) && seen.Counts() {
 				others[paid{seen.Account, seen.Payout.Amount}] = seen.Payout.Key
@@ -49,5 +53,5 @@ func (k *Checked) Meanwhile(l Lookalikes) (a store.Allowance, ok bool) {
 		}
 		return &FileError{Name: k.Name, Problems: found.all(), Count: found.count}
 	}}
-	return a, l.Twins == Refuse && !l.Since.IsZero() && l.Accept == 0
+	return a, l.Twins == Refuse && !l.Since.IsZero()
 }

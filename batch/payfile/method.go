@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"masspay/gate"
+	"masspay/payout"
 )
 
 // methodRules are the rules of one method in one file.
@@ -102,6 +103,10 @@ func (r *rules) fields(in row, m *methodRules) {
 			continue
 		}
 		r.countLong(c.place, in.line, v)
+		if c.field == nil && payout.SaysWhere(c.name) {
+			r.problem(in.line, c.name, v, fmt.Sprintf("method %s does not know this field, and it would say where the money goes: empty it, or use another method", in.Method))
+			continue
+		}
 		if c.field == nil {
 			r.warnings.add(in.line, fmt.Sprintf("%s: method %s does not document this field; it is sent as it is", c.name, in.Method))
 			continue

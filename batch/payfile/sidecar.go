@@ -62,7 +62,7 @@ func (s *Sidecar) parse(text string) (problems []Problem) {
 		problems = append(problems, Problem{Line: line, Text: fmt.Sprintf(format, args...), structure: true})
 	}
 	line := 0
-	for l := range strings.Lines(text) {
+	for l := range strings.Lines(strings.TrimPrefix(text, "\ufeff")) { // as editors put before a text
 		line++
 		word, value, _ := strings.Cut(strings.TrimSpace(l), " ")
 		value = strings.TrimSpace(value)

@@ -21,6 +21,8 @@ type tally struct {
 	known  int            // it does, with the same content
 	unsent int            // of these, still to be sent
 	before result.Summary // of the known, those that would not be sent
+
+	unsentOf map[uint32]int // rows of unsent that stand in an earlier file, by its batch
 }
 
 // Spread is how the amounts of a currency are spread. Their average is Minor over Rows.
@@ -125,14 +127,28 @@ func (t *tally) knew(was *payout.Payout) {
 	t.known++
 	if was.State == payout.StateNew && !was.OfAnother() {
 		t.unsent++
+		for _, at := range was.Places {
+			t.standIn(at.Batch, 1)
+		}
 		return
 	}
 	t.before.Payout(was, result.Action(*was), nil)
 }
 
+// standIn notes that rows which were not sent yet stand in an earlier file.
+func (t *tally) standIn(batch uint32, rows int) {
+	if t.unsentOf == nil {
+		t.unsentOf = map[uint32]int{}
+	}
+	t.unsentOf[batch] += rows
+}
+
 // mergeTally adds what was counted later. It returns a currency whose sum is beyond all
 // bounds, "" if there is none.
 func (t *tally) mergeTally(later *tally) string {
+	for batch, rows := range later.unsentOf {
+		t.standIn(batch, rows)
+	}
 	for currency, s := range later.sums {
 		if !t.addSpread(*s) {
 			return currency

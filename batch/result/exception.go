@@ -22,6 +22,8 @@ type Exception struct {
 	Person    string     `json:"person,omitempty"`
 	ClosedAt  *time.Time `json:"closed_at,omitempty"`
 	Reason    string     `json:"reason,omitempty"`
+
+	Closing Closing `json:"-"` // how a person closes it
 }
 
 // ExceptionOf tells of a payout with its events; files are all batches by number.
@@ -29,7 +31,7 @@ func ExceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.R
 	p := &h.Payout
 	e := Exception{
 		Project: p.Key.ProjectID, PaymentID: p.Key.PaymentID, Minor: p.Amount.Minor, Currency: p.Amount.Currency, Account: p.Masked,
-		State: StateOf(*p), Since: p.ReportedAt,
+		State: StateOf(*p), Since: p.ReportedAt, Closing: ClosingOf(p),
 	}
 	notes := Notes{Rules: rules}
 	if len(p.Places) > 0 {

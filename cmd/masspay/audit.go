@@ -52,6 +52,9 @@ with the first entry that does not.`,
 		Args: args(0, 1, "at most one export"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.rememberLine(cmd, args)
+			if cmd.Flags().Changed("head") && len(heads) == 0 {
+				return failf(exitConfig, "the last line of a run has it, as in audit: entry 1,204, 9f3c51aa7d20", "--head is empty: there is nothing to hold the log against; nothing was changed")
+			}
 			if len(args) == 1 {
 				return a.verifyExport(args[0], heads)
 			}
@@ -69,6 +72,9 @@ func (a *app) verifyExport(name string, heads []string) error {
 		return failf(exitConfig, "masspay audit export -o FILE writes one", "%v; nothing was changed", err)
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err == nil && (info.Size() == 0 || info.IsDir()) {
+		return failf(exitUnexpected, "masspay audit export -o FILE writes one", "%s has no entry of an audit log: it proves nothing; nothing was changed", printable(name))
+	}
 	return a.auditVerify(linksOf(f), heads)
 }
 
@@ -99,10 +105,12 @@ func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error
 		return err
 	}
 	same := 0
+	var gone []string // are not there any more
 	for _, path := range slices.Sorted(maps.Keys(files)) {
 		t, err := lookAt(path)
-		if err != nil || t.info == nil || t.stream() {
-			continue // it is not there any more
+		if err != nil || t.info == nil || t.stream() || !t.info.Mode().IsRegular() {
+			gone = append(gone, printable(path))
+			continue
 		}
 		is, err := t.read(ctx)
 		if err != nil {
@@ -130,7 +138,7 @@ func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error
 	for _, id := range slices.Sorted(maps.Keys(newest)) {
 		w := newest[id]
 		b, there := batches[id]
-		if !there || w.entry.Version != version || !w.at.After(changed) {
+		if !there || w.entry.Version != version || !w.at.After(b.ChangedAt) || !w.at.After(b.LoadedAt) {
 			continue
 		}
 		sum := sha256.New()
@@ -138,11 +146,23 @@ func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error
 			return err
 		}
 		if hex.EncodeToString(sum.Sum(nil)) != w.entry.Facts[store.FactResultSum] {
+			if !w.at.After(changed) { // a retry in another file may have changed what its rows say
+				a.say("warning: the store makes the result of batch %s otherwise now than on %s, and nothing in that batch has changed since; other files have, which may be why: compare it with masspay report %s", b.Short(), w.at.UTC().Format(time.RFC3339), b.Short())
+				continue
+			}
 			return failf(exitUnexpected, "masspay doctor checks the store; compare it with older backups",
 				"the result of batch %s that was written on %s (%s) is not what the store makes now, and nothing in it has changed since by masspay; nothing was changed or sent",
 				b.Short(), w.at.UTC().Format(time.RFC3339), printable(w.entry.Facts[store.FactResult]))
 		}
 		again++
+	}
+	if len(gone) > 0 {
+		const shown = 3
+		more := ""
+		if n := len(gone) - shown; n > 0 {
+			more = " and " + payout.FormatNumber(n) + " more"
+		}
+		a.say("results that are not on this machine as files any more, and were not compared: %s%s", strings.Join(gone[:min(shown, len(gone))], ", "), more)
 	}
 	if len(newest) > 0 {
 		a.say("results: %s on this machine as written, %s as the store makes them now; of %s that the log tells of", payout.FormatNumber(same), payout.FormatNumber(again), payout.FormatNumber(len(newest)))

@@ -102,7 +102,7 @@ func (a *app) conclusion(b store.Batch, w written, out batch.Ending, code int, e
 		stopped(out.Refused)
 		a.say("hint: to find out what is wrong: %s", a.withConfig("masspay ping"))
 		a.say("hint: then, to go on: %s", again)
-	case b.Held.Lasting() && out.NoMoney+out.SameFailures+out.Held != "":
+	case b.Held.Lasting() && b.Held.Token == "" && out.NoMoney+out.SameFailures+out.Held != "":
 		stopped(out.NoMoney + out.SameFailures + out.Held)
 		a.say("hint: when that is settled: %s", a.withConfig("masspay resume "+b.Short()))
 		a.say("hint: then, to go on: %s", again)

@@ -117,7 +117,11 @@ func (a *app) exceptionsText(list []result.Exception, closed bool) {
 	}
 	if len(list) > 0 && !closed {
 		a.say("%s %s a person", count(len(list), "payout"), map[bool]string{true: "wants", false: "want"}[len(list) == 1])
-		a.say("hint: masspay show %s tells what happened; masspay resolve %s --as seen --reason 'why' closes it", shellWord(list[0].PaymentID), shellWord(list[0].PaymentID))
+		first := list[0]
+		a.say("hint: what happened to the first: masspay show %s", shellWord(first.PaymentID))
+		if first.Closing.As != "" {
+			a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", first.Closing.When, shellWord(first.PaymentID), first.Closing.As)
+		}
 	}
 }
 

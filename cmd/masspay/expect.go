@@ -17,9 +17,14 @@ type expectFlags struct {
 	accept  int  // look-alikes
 	writes  bool // a sidecar is about to be written
 	content bool // the digest of what will be sent is wanted
+
+	changed func(flag string) bool // whether a flag was given; nil: none can be
 }
 
+func (e *expectFlags) given(flag string) bool { return e.changed != nil && e.changed(flag) }
+
 func (e *expectFlags) register(c *cobra.Command) {
+	e.changed = c.Flags().Changed
 	c.Flags().IntVar(&e.rows, "expect-rows", 0, "refuse the file unless it has `N` rows")
 	c.Flags().StringArrayVar(&e.totals, "expect-total", nil, "refuse the file unless it adds up to `AMOUNT`, e.g. 1250000.00KGS; once for each currency")
 	c.Flags().IntVar(&e.accept, "accept-lookalikes", 0, "let through exactly `N` rows that lookalikes would refuse")
@@ -29,6 +34,15 @@ func (e *expectFlags) register(c *cobra.Command) {
 // say. path is "" where there is no file.
 func (e *expectFlags) expect(c *config, path string) (payfile.Expect, error) {
 	out := payfile.Expect{Rows: e.rows}
+	for _, is := range []struct {
+		flag  string
+		n     int
+		given bool
+	}{{"expect-rows", e.rows, e.given("expect-rows")}, {"accept-lookalikes", e.accept, e.given("accept-lookalikes")}} {
+		if is.n < 0 || is.given && is.n == 0 && is.flag == "expect-rows" {
+			return out, failf(exitConfig, "leave out --"+is.flag+", if there is no number to hold the file against", "--%s %d: want a number of rows; nothing was sent", is.flag, is.n)
+		}
+	}
 	for _, t := range e.totals {
 		a, err := payout.ParseTotal(t)
 		if err != nil {

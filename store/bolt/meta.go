@@ -23,6 +23,7 @@ import (
 var (
 	metaFormat    = []byte("format")
 	metaReadable  = []byte("readable_by")
+	metaKeepFor   = []byte("keep_for")  // the longest for which a load kept accounts, in nanoseconds
 	metaMigrating = []byte("migrating") // the format before a migration that is not through
 	metaState     = []byte("state")
 )

@@ -189,21 +189,26 @@ func (s *Store) sightingBurst(ctx context.Context, batch uint32, from []byte) (b
 	return burst, next, err
 }
 
-// clockSlack is by how much the wall clock may have been set back between two loads: beyond
-// it a batch that is older than another one may be overlooked.
-const clockSlack = 48 * time.Hour
+// The wall clock may have been wrong between two loads: batches in load order are not always
+// in the order of their times. Beyond clockSlack and so many older ones in a row nothing is
+// looked for.
+const (
+	clockSlack = 48 * time.Hour
+	olderInRow = 32
+)
 
 // batchesSince are the numbers of whole batches that were loaded from a time on, the newest
 // first.
 func batchesSince(tx *bbolt.Tx, since time.Time) (numbers []uint32, err error) {
 	c := tx.Bucket(bucketBatches).Cursor()
-	for k, _ := c.Last(); k != nil; k, _ = c.Prev() {
+	older := 0
+	for k, _ := c.Last(); k != nil && older < olderInRow; k, _ = c.Prev() {
 		b, err := readHeader(tx, k)
 		if err != nil {
 			return nil, err
 		}
-		if b.LoadedAt.Before(since.Add(-clockSlack)) {
-			break
+		if older++; !b.LoadedAt.Before(since.Add(-clockSlack)) {
+			older = 0
 		}
 		if !b.LoadedAt.Before(since) {
 			numbers = append(numbers, b.Number)
@@ -332,11 +337,28 @@ func (l *looking) customers(m marks) error {
 	return nil
 }
 
+// keepFor is the longest for which rows are known again by account that the store was ever
+// opened with to load: one who looks back less forgets nothing for the others.
+func (s *Store) keepFor(ctx context.Context) (keep time.Duration, err error) {
+	own := s.o.KeepFor
+	if own == 0 {
+		own = store.KeepFor
+	}
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		keep = max(own, time.Duration(number(tx.Bucket(bucketMeta).Get(metaKeepFor))))
+		return nil
+	})
+	if err != nil || keep > own {
+		return keep, err
+	}
+	return keep, s.update(ctx, func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(metaKeepFor, be64(uint64(own))) })
+}
+
 // forget lets go of sightings that nothing looks for any more, in bursts.
 func (s *Store) forget(ctx context.Context) error {
-	keep := s.o.KeepFor
-	if keep == 0 {
-		keep = store.KeepFor
+	keep, err := s.keepFor(ctx)
+	if err != nil {
+		return err
 	}
 	before := s.o.now().Add(-keep)
 	for {

@@ -2,6 +2,7 @@
 
 ALTER TABLE @batches ADD COLUMN loaded_at timestamptz; -- as in the header
 ALTER TABLE @payouts ADD COLUMN exception smallint NOT NULL DEFAULT 0; -- 1: a person must look, 2: one has looked
+ALTER TABLE @meta ADD COLUMN keep_for bigint NOT NULL DEFAULT 0; -- the longest for which a load kept accounts, in nanoseconds
 ALTER TABLE @counts ADD COLUMN code text COLLATE "C" NOT NULL DEFAULT ''; -- of what is settled and was not paid
 ALTER TABLE @counts DROP CONSTRAINT counts_pkey, ADD PRIMARY KEY (batch, state, currency, code, slot);
 CREATE INDEX payouts_exceptions ON @payouts (number) WHERE exception <> 0;

@@ -54,6 +54,7 @@ func TestMigrate(t *testing.T) {
 		`create temp table kept as select batch, state, currency, slot, sum(n) n, sum(minor) minor, sum(checks) checks, sum(aside) aside, sum(stuck) stuck from %s.counts group by 1, 2, 3, 4;
 		 truncate %[1]s.counts; alter table %[1]s.counts drop column code;
 		 insert into %[1]s.counts (batch, state, currency, slot, n, minor, checks, aside, stuck) select * from kept; alter table %[1]s.counts add primary key (batch, state, currency, slot)`,
+		`alter table %s.meta drop column keep_for`,
 		`drop table %s.audit, %[1]s.sightings, %[1]s.customers, %[1]s.series, %[1]s.approvals`, `alter table %s.payouts drop column exception`,
 		`alter table %s.batches drop column loaded_at`, `update %s.meta set format = 1, readable_by = 1`,
 		`revoke all on all tables in schema %s from ` + pgx.Identifier{role}.Sanitize(), `grant insert on %s.lines to ` + pgx.Identifier{role}.Sanitize(),

@@ -19,7 +19,14 @@ import (
 func (l *load) sightings(ctx context.Context, t *tx) error {
 	b := &pgx.Batch{}
 	b.Queue(l.s.sql(`insert into @sightings (batch, account, payout) select $1, account, number from incoming where (payout is null or payout = number) and number <> 0 order by account, number`), int64(l.b.Number))
-	b.Queue(l.s.sql(`delete from @sightings s using @batches b where b.number = s.batch and b.loaded_at < $1`), l.s.o.now().Add(-l.s.o.keepFor()))
+	// Who looks back less than others forgets nothing for them.
+	var keep int64
+	b.Queue(l.s.sql(`update @meta set keep_for = greatest(keep_for, $1) returning keep_for`), int64(l.s.o.keepFor())).QueryRow(func(row pgx.Row) error { return row.Scan(&keep) })
+	if err := t.send(ctx, b); err != nil {
+		return err
+	}
+	b = &pgx.Batch{}
+	b.Queue(l.s.sql(`delete from @sightings s using @batches b where b.number = s.batch and b.loaded_at < $1`), l.s.o.now().Add(-time.Duration(keep)))
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}

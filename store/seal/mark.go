@@ -3,9 +3,6 @@ package seal
 import (
 	"encoding/binary"
 	"slices"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"masspay/payout"
 	"masspay/store"
@@ -30,7 +27,7 @@ func (m Marker) Account(cells []string) store.Mark {
 	for _, i := range m.destined {
 		if i < len(cells) && cells[i] != "" {
 			return m.s.mark(func(b []byte) []byte {
-				return appendPlain(append(append(append(b, 'a'), m.columns[i]...), 0), cells[i])
+				return payout.AppendAccount(append(append(append(b, 'a'), m.columns[i]...), 0), cells[i])
 			})
 		}
 	}
@@ -50,15 +47,4 @@ func (m Marker) Customer(project uint32, cells []string) store.Mark {
 func (s *Sealer) mark(put func(b []byte) []byte) store.Mark {
 	d := s.digest(put)
 	return store.Mark(d[:len(store.Mark{})])
-}
-
-// appendPlain appends an account as it is however it was written: without spaces, dashes and
-// dots, in capitals.
-func appendPlain(b []byte, account string) []byte {
-	for _, c := range strings.ToUpper(account) {
-		if !unicode.IsSpace(c) && c != '-' && c != '.' {
-			b = utf8.AppendRune(b, c)
-		}
-	}
-	return b
 }
