@@ -767,3 +767,36 @@ func TestACanaryThatWasTakenOver(t *testing.T) {
 	require.Equal(t, hold.Token, is.Held.Token)
 	require.Equal(t, []int{4, 2}, []int{is.Unsent(), is.InState(payout.StatePaid)})
 }
+
+// A person who lets a batch go in the middle of its canary does not end that: what was sent
+// is waited for, and what was not paid is followed by others.
+func TestACanaryThatWasLetGo(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, gatesim.Config{OutcomeAfter: time.Hour})
+	w.tweak = func(r *batch.Runner) { r.Wait, r.Canary = time.Second, batch.NewCanary(2) }
+	b := w.load(file("l", 9))
+	for range 3 {
+		w.run(b)
+		ids := map[payout.Key]bool{}
+		for _, r := range w.sim.History() {
+			ids[r.Key] = true
+		}
+		require.Len(t, ids, 2)
+		_, err := w.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
+		require.NoError(t, err)
+	}
+	declined := newWorld(t, gatesim.Config{})
+	declined.tweak = w.tweak
+	b = declined.load(header + line("d-1", 100, 1) + line("d-2", 100, 1) + line("d-3", 100, 20) + line("d-4", 100, 20) + line("d-5", 100, 20))
+	declined.run(b)
+	unsent := func() int {
+		is, err := declined.s.Batch(t.Context(), b.ID)
+		require.NoError(t, err)
+		return is.Unsent()
+	}
+	require.Equal(t, 3, unsent())
+	_, err := declined.s.LetGo(t.Context(), b.ID, store.PersonLifts()...)
+	require.NoError(t, err)
+	declined.run(b)
+	require.Zero(t, unsent(), "two others went alone and were paid")
+}

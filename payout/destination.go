@@ -17,7 +17,7 @@ var destinations = []string{
 // not know it has no use for it.
 func SaysWhere(column string) bool {
 	i := slices.Index(destinations, column)
-	return i >= 0 && i <= slices.Index(destinations, "account.voucher_code") || column == "account.bank_code"
+	return i >= 0 && i <= slices.Index(destinations, "account.voucher_code")
 }
 
 // AppendAccount appends an account as it is however it was written: letters and digits only,

@@ -141,8 +141,8 @@ func (l *Limits) Loaded(ctx context.Context, s store.Store, b store.Batch) error
 			continue
 		}
 		d := draft{line: line.Line, key: p.Key, method: p.Method, amount: p.Amount}
-		if r.bankAt >= 0 {
-			d.bank = line.Cells[r.bankAt]
+		if m := r.method(line.Line, p.Method); m != nil {
+			d.bank = r.bank(m.composer, line.Cells)
 		}
 		if p.State == payout.StateNew || p.State == payout.StateSending || p.State == payout.StateUnknown {
 			r.limited(&d)

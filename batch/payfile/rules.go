@@ -106,15 +106,21 @@ func (r *rules) row(in row) (out draft, ok bool) {
 	}
 	out.toPlace, out.to = r.destination(in.cells)
 	out.masked = payout.Mask(out.to)
-	if r.bankAt >= 0 {
-		out.bank = in.cells[r.bankAt]
-	}
+	out.bank = r.bank(out.composer, in.cells)
 	ok = r.problems.count == before && out.composer != nil
 	if ok {
 		r.limited(&out)
 		ok = r.problems.count == before
 	}
 	return out, ok
+}
+
+// bank is the code of a row's bank, if its method knows such a field.
+func (r *rules) bank(c *gate.Composer, cells []string) string {
+	if r.bankAt < 0 || c == nil || c.Field(r.bankAt) == nil {
+		return ""
+	}
+	return cells[r.bankAt]
 }
 
 // destination says where the money of a row goes: the cell, and its place.

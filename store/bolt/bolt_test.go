@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -645,6 +646,43 @@ func TestSightingsAreForgotten(t *testing.T) {
 	n, customers := kept()
 	require.Equal(t, []int{30, 60}, []int{n, customers})
 	storetest.Check(t, s)
+	// Who looks back less forgets nothing for the others.
+	w.o.KeepFor = time.Minute
+	now = now.Add(time.Hour)
+	storetest.Load(t, w.Open(t), "d", storetest.Rows("d", 5))
+	n, _ = kept()
+	require.Equal(t, 35, n)
+}
+
+// Of a batch 200 codes are told apart, whatever comes and goes; Examine counts the same.
+func TestVeryManyCodes(t *testing.T) {
+	t.Parallel()
+	p, counted := &progress{counts: map[countKey]tally{}}, &progress{counts: map[countKey]tally{}}
+	declined := func(code int) *payout.Payout {
+		return &payout.Payout{State: payout.StateDeclined, Amount: payout.Amount{Minor: 1, Currency: "KGS"}, Reported: payout.Reported{Code: strconv.Itoa(code)}}
+	}
+	for i := range 2 * store.MaxCodes {
+		p.add(declined(i), +1)
+	}
+	for i := range store.MaxCodes {
+		p.add(declined(i), -1) // those that are told apart; others do not take their places
+	}
+	p.add(declined(3), +1)
+	p.add(declined(2*store.MaxCodes), +1)
+	for i := store.MaxCodes; i <= 2*store.MaxCodes; i++ {
+		counted.codes = 0
+		counted.add(declined(i), +1)
+	}
+	counted.codes = 0
+	counted.add(declined(3), +1)
+	read, err := decodeProgress(be32(1), p.encode(be32(1)))
+	require.NoError(t, err)
+	require.Equal(t, p, read)
+	require.True(t, read.like(counted.counts))
+	require.Equal(t, int64(store.MaxCodes+1), read.counts[countKey{payout.StateDeclined, "KGS", store.OtherCodes}].n)
+	counted.codes = 0
+	counted.add(declined(3), +1)
+	require.False(t, read.like(counted.counts))
 }
 
 // A clock that was set back between two loads hides neither of them.
@@ -658,6 +696,8 @@ func TestSightingsWhenTheClockWasSetBack(t *testing.T) {
 	storetest.Load(t, s, "a", storetest.Rows("a", 2))
 	now = now.Add(-10 * time.Minute)
 	storetest.Load(t, s, "b", storetest.Rows("b", 3))
+	now = now.AddDate(0, 0, -5)
+	storetest.Load(t, s, "c", storetest.Rows("c", 3))
 	n := 0
 	for _, err := range s.Sightings(t.Context(), midnight) {
 		require.NoError(t, err)
