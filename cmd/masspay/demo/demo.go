@@ -22,6 +22,7 @@ import (
 	"masspay/gate/gatesim"
 	"masspay/payout"
 	"masspay/samples"
+	"masspay/web"
 )
 
 // Demo says how and where to play.
@@ -32,6 +33,9 @@ type Demo struct {
 	Stdout io.Writer                        // of the commands
 	Stderr io.Writer
 	Ends   map[int]string // exit codes of commands that are results and no failures, in words
+
+	// Serve leaves the pages of the store open when all is done, until the context ends.
+	Serve bool
 }
 
 // FaultError says that the ledger shows what must never happen.
@@ -44,7 +48,8 @@ type demo struct {
 	Demo
 	folder string
 
-	temporary bool // the folder goes with the performance
+	temporary bool   // the folder goes with the performance
+	pages     string // where the last masspay serve shows pages
 	sim       *gatesim.Sim
 }
 
@@ -78,11 +83,14 @@ func (o Demo) Play(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	return d.leave(d.play(ctx))
+	return d.leave(ctx, d.play(ctx))
 }
 
 // leave removes a temporary folder, unless something in it is worth a look.
-func (d *demo) leave(err error) error {
+func (d *demo) leave(ctx context.Context, err error) error {
+	if err == nil && d.Serve {
+		err = d.show(ctx)
+	}
 	if !d.temporary {
 		return err
 	}
@@ -255,6 +263,33 @@ func (d *demo) serve(ctx context.Context) (stop func(), err error) {
 	}, nil
 }
 
+// show opens the pages of the store, with a token of their own, until the context ends.
+func (d *demo) show(ctx context.Context) error {
+	token, line, err := web.NewToken("demo")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(d.folder, "tokens"), []byte(line+"\n"), 0o600); err != nil {
+		return err
+	}
+	config, err := os.OpenFile(filepath.Join(d.folder, "masspay.yaml"), os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // of the performance
+	if err != nil {
+		return err
+	}
+	_, err = config.WriteString("admin:\n  listen: 127.0.0.1:0\n  tokens_file: tokens\n")
+	if err := errors.Join(err, config.Close()); err != nil {
+		return err
+	}
+	cmd, _, err := d.startServe(ctx)
+	if err != nil {
+		return err
+	}
+	d.Say("\nWhat people see of it, until Ctrl-C: http://demo:%s@%s/", token, d.pages)
+	<-ctx.Done()
+	_ = cmd.Wait() // it ends with the context
+	return nil
+}
+
 // startServe starts masspay serve and waits until it listens.
 func (d *demo) startServe(ctx context.Context) (cmd *exec.Cmd, address string, err error) {
 	cmd = d.command(ctx, "serve")
@@ -272,7 +307,13 @@ func (d *demo) startServe(ctx context.Context) (cmd *exec.Cmd, address string, e
 			Listen string `json:"listen"`
 			Path   string `json:"path"`
 		}
-		if json.Unmarshal(lines.Bytes(), &entry) == nil && entry.Msg == "taking callbacks" {
+		if json.Unmarshal(lines.Bytes(), &entry) != nil {
+			continue
+		}
+		if entry.Msg == "health and pages" {
+			d.pages = entry.Listen
+		}
+		if entry.Msg == "taking callbacks" {
 			address = "http://" + entry.Listen + entry.Path
 			d.sim.SetCallback(address)
 			go func() {

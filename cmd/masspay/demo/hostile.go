@@ -78,9 +78,9 @@ func (o Demo) Hostile(ctx context.Context, seed uint64) error {
 	o.Say("The gate misbehaves in %d ways, and pays every request that reaches it: a second\nrequest for a payout would be a second payment. This program is killed %d times.\n", len(gate.Rates), hostileKills)
 	h := &hostileNight{demo: d, rng: rng, seed: seed, begun: time.Now()}
 	if err := h.play(ctx); err != nil {
-		return d.leave(err)
+		return d.leave(ctx, err)
 	}
-	return d.leave(h.judge(ctx))
+	return d.leave(ctx, h.judge(ctx))
 }
 
 // hostileNight is one performance.
