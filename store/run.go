@@ -20,6 +20,9 @@ type Run struct {
 	End    *RunEnd `json:"end,omitempty"` // nil: it goes on, or it was killed
 }
 
+// Sends reports whether the run is one that pays a batch, masspay run.
+func (r Run) Sends() bool { return r.Command == "run" }
+
 // RunEnd is how a run ended.
 type RunEnd struct {
 	At       time.Time `json:"at"`

@@ -144,7 +144,7 @@ const recently = 2 * time.Minute
 func (s *summary) say(runs []store.Run, now time.Time) {
 	running := false
 	for _, r := range runs {
-		if r.Batch != s.ID || r.Command != "run" {
+		if r.Batch != s.ID || !r.Sends() {
 			continue
 		}
 		s.Begun = r.At
@@ -198,7 +198,7 @@ type batchesPage struct {
 
 // want is something that wants a person.
 type want struct {
-	Text, Link, Command string
+	Text, Link, Paste string
 }
 
 func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
@@ -247,26 +247,26 @@ func (p *Pages) wants(ctx context.Context, v *view, files []summary, wanting wan
 		return p.Restored(ctx)
 	})
 	if err != nil {
-		all = append(all, want{Text: v.T("want.marker"), Command: "masspay doctor"})
+		all = append(all, want{Text: v.T("want.marker"), Paste: "masspay doctor"})
 	} else if restored {
-		all = append(all, want{Text: v.T("want.restored"), Command: "masspay doctor"})
+		all = append(all, want{Text: v.T("want.restored"), Paste: "masspay doctor"})
 	}
 	switch {
 	case wanting.more:
-		all = append(all, want{Text: v.T("want.many", "Most", v.Num(exceptionsMost)), Link: p.link("/exceptions"), Command: "masspay exceptions"})
+		all = append(all, want{Text: v.T("want.many", "Most", v.Num(exceptionsMost)), Link: p.link("/exceptions"), Paste: "masspay exceptions"})
 	case wanting.n > 0:
-		all = append(all, want{Text: v.T("want.exceptions", "N", wanting.n), Link: p.link("/exceptions"), Command: "masspay exceptions"})
+		all = append(all, want{Text: v.T("want.exceptions", "N", wanting.n), Link: p.link("/exceptions"), Paste: "masspay exceptions"})
 	}
 	for i := range files {
 		f := &files[i]
 		link := p.link("/batches/" + f.Short())
 		switch f.Say.ID {
 		case "say.held":
-			all = append(all, want{Text: v.T("want.held", "File", f.Name, "Reason", f.Say.Reason), Link: link, Command: "masspay resume " + f.Short()})
+			all = append(all, want{Text: v.T("want.held", "File", f.Name, "Reason", f.Say.Reason), Link: link, Paste: "masspay resume " + f.Short()})
 		case "say.stopped":
-			all = append(all, want{Text: v.T("want.stopped", "File", f.Name, "Reason", f.Say.Reason), Link: link, Command: "masspay run " + result.ShellWord(f.Name)})
+			all = append(all, want{Text: v.T("want.stopped", "File", f.Name, "Reason", f.Say.Reason), Link: link, Paste: "masspay run " + result.ShellWord(f.Name)})
 		case "say.interrupted":
-			all = append(all, want{Text: v.T("want.interrupted", "File", f.Name, "N", f.Say.N), Link: link, Command: "masspay run " + result.ShellWord(f.Name)})
+			all = append(all, want{Text: v.T("want.interrupted", "File", f.Name, "N", f.Say.N), Link: link, Paste: "masspay run " + result.ShellWord(f.Name)})
 		}
 	}
 	return all

@@ -23,9 +23,9 @@ type exceptionsPage struct {
 // oddity is an exception with what to do about it.
 type oddity struct {
 	result.Exception
-	Amount      payout.Amount
-	Do, Command string
-	Link        string
+	Amount    payout.Amount
+	Do, Paste string
+	Link      string
 }
 
 func (p *Pages) exceptions(v *view, r *http.Request) (string, any, error) {
@@ -104,7 +104,7 @@ func (p *Pages) oddity(h *payout.History, files map[uint32]store.Batch) oddity {
 	o := oddity{Exception: result.ExceptionOf(h, files, p.Rules), Amount: h.Amount, Link: p.payoutLink(h.Key)}
 	if h.Exception() == payout.OpenException {
 		if c := result.ClosingOf(&h.Payout); c.As != "" {
-			o.Do, o.Command = c.When, "masspay resolve "+result.ShellWord(h.Key.PaymentID)+" --as "+c.As+" --reason 'WHY'"
+			o.Do, o.Paste = c.When, "masspay resolve "+result.ShellWord(h.Key.PaymentID)+" --as "+c.As+" --reason 'WHY'"
 		}
 	}
 	return o

@@ -93,7 +93,7 @@ func (p *Pages) show(w http.ResponseWriter, r *http.Request, of page) {
 type failure struct {
 	*view
 	What, Hint string
-	Command    string // to copy
+	Paste      string // a command to copy
 }
 
 // badQuery is a question that cannot be answered as it was put; it is the id of its words.
@@ -114,10 +114,10 @@ func (p *Pages) failed(v *view, err error) (name string, data any, status int) {
 	case errors.Is(err, store.ErrNoPayout):
 		status, f.What, f.Hint = http.StatusNotFound, v.T("fail.payout"), v.T("fail.payout.hint")
 	case errors.Is(err, store.ErrDamaged):
-		status, f.What, f.Hint, f.Command = http.StatusInternalServerError, v.T("fail.damaged"), v.T("fail.damaged.hint"), "masspay doctor"
+		status, f.What, f.Hint, f.Paste = http.StatusInternalServerError, v.T("fail.damaged"), v.T("fail.damaged.hint"), "masspay doctor"
 		p.Log.Error("the store is damaged", "because", err.Error())
 	default:
-		status, f.What, f.Hint, f.Command = http.StatusServiceUnavailable, v.T("fail.busy"), v.T("fail.busy.hint"), ""
+		status, f.What, f.Hint, f.Paste = http.StatusServiceUnavailable, v.T("fail.busy"), v.T("fail.busy.hint"), ""
 		p.Log.Warn("the store cannot be read", "because", err.Error())
 	}
 	v.Title = f.What

@@ -63,7 +63,10 @@ func (p *Pages) rows(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	from, _ := strconv.Atoi(q.Get("after"))
+	from, err := strconv.Atoi(q.Get("after"))
+	if err != nil {
+		from = 0
+	}
 	names, err := p.names(ctx)
 	if err != nil {
 		return "", nil, err

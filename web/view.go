@@ -75,6 +75,9 @@ func (v *view) With(name, value string) string {
 // Here is this page.
 func (v *view) Here() string { return v.With("", "") }
 
+// Back is where the settings lead back to: this page, and from the settings the one before.
+func (v *view) Back() string { return v.Here() }
+
 // ZoneName names the zone of the page's times.
 func (v *view) ZoneName() string {
 	if v.Zone == time.Local {

@@ -2,7 +2,6 @@ package web
 
 import (
 	"embed"
-	"strings"
 
 	"github.com/nicksnyder/go-i18n/v2/i18n"
 	"golang.org/x/text/language"
@@ -57,7 +56,11 @@ func (w *words) T(id string, args ...any) string {
 		c.TemplateData = data
 	}
 	text, err := w.localizer.Localize(c)
-	if text == "" || err != nil && !strings.Contains(err.Error(), "not found in language") {
+	if err != nil && c.PluralCount != nil { // a text with one form
+		c.PluralCount = nil
+		text, err = w.localizer.Localize(c)
+	}
+	if err != nil {
 		return id // a test compares the keys
 	}
 	return text

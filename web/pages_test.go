@@ -1,0 +1,472 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate"
+	"masspay/payout"
+	"masspay/store"
+	"masspay/store/bolt"
+	"masspay/store/seal"
+	"masspay/store/storetest"
+)
+
+// oddID is what a payment_id may look like.
+const oddID = `a//b/../c?x=1&y=2#z "<script>alert(1)</script>`
+
+// canaries are what of a file must be seen nowhere: whole accounts, names, ids of customers.
+var canaries = []string{"996555123456", "Secretname", "c-mixed-", "SECRETNAME"}
+
+// shown is a store with everything that pages show, and the pages of it.
+type shown struct {
+	s      *bolt.Store
+	folder string
+	mixed  store.Batch
+	held   store.Batch
+	url    string
+	log    *bytes.Buffer
+	client *http.Client
+	pages  *Pages
+}
+
+func show(t *testing.T, change func(*Pages, *Access)) *shown {
+	t.Helper()
+	w := &shown{folder: t.TempDir(), log: &bytes.Buffer{}}
+	now := time.Now().UTC().Truncate(time.Second)
+	var err error
+	o := bolt.Options{Path: filepath.Join(w.folder, "masspay.db"), Key: seal.NewKey(), Rules: payout.Rules{BlocksRetry: gate.BlocksRetry}}
+	require.NoError(t, bolt.Create(t.Context(), o))
+	w.s, err = bolt.Open(t.Context(), o)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, w.s.Close()) })
+	w.mixed, w.held = fill(t, w.s, now)
+	var mu sync.Mutex
+	log := slog.New(slog.NewJSONHandler(lockedWriter{&mu, w.log}, nil))
+	w.pages = &Pages{Source: w.s, Restored: w.s.Restored, Projects: []uint32{1234}, Zone: time.UTC, Version: "test", Log: log}
+	access := Access{Everyone: true}
+	if change != nil {
+		change(w.pages, &access)
+	}
+	server := httptest.NewServer((&Admin{Ready: func(ctx context.Context) error { _, err := w.s.NextDue(ctx); return err }, Pages: w.pages, Access: access, Log: log}).Handler())
+	w.url = server.URL
+	w.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, Transport: &http.Transport{}}
+	t.Cleanup(func() { w.client.CloseIdleConnections(); server.Close() })
+	return w
+}
+
+// fill makes two files: one with every result, and one that is held.
+func fill(t *testing.T, s *bolt.Store, now time.Time) (mixed, held store.Batch) {
+	t.Helper()
+	rows := storetest.Rows("mixed", 14)
+	rows[0] = storetest.Row(oddID, 1000, 2)
+	rows[13] = store.Row{Line: 15, Cells: rows[13].Cells, Skip: "payment.amount: empty"}
+	run, err := s.BeginRun(t.Context(), store.Run{Command: "run", User: "anna", Host: "desk", Version: "test", Config: "c0ffee", File: "/home/anna/mixed.csv", At: now.Add(-time.Hour), Batch: storetest.BatchOf("mixed.csv", nil).ID})
+	require.NoError(t, err)
+	mixed = storetest.Load(t, s, "mixed.csv", rows)
+	claimed := storetest.Claim(t, s, mixed, 11)
+	event := func(c store.Claimed, e payout.Event) {
+		e.Key, e.At = c.Key, now.Add(-time.Minute)
+		storetest.Apply(t, s, e)
+	}
+	final := func(c store.Claimed, state payout.State, code, message string) {
+		event(c, payout.Event{Kind: payout.Accepted, Source: payout.FromRun, Attempt: c.Attempt, Tries: 1, Host: "gate.example", Reported: payout.Reported{RequestID: "req-" + c.Key.PaymentID[:3]}})
+		event(c, payout.Event{Kind: payout.Final, Source: payout.FromCallback, Outcome: state, Reported: payout.NewReported(payout.Reported{Status: state.String(), Code: code, Message: message, OperationID: "1234567890123456", Amount: c.Amount})})
+	}
+	final(claimed[0], payout.StatePaid, "0", "Success")
+	final(claimed[1], payout.StatePaid, "0", "Success")
+	final(claimed[2], payout.StateDeclined, "20101", "declined for Secretname, account 996555123456")
+	final(claimed[3], payout.StateDeclined, "20000", "General decline")
+	final(claimed[4], payout.StateRejected, "2609", "Invalid day of birth")
+	final(claimed[5], payout.StateReturned, "0", "Success")
+	final(claimed[6], payout.StatePartial, "0", "Success")
+	final(claimed[7], payout.StatePaid, "0", "Success")
+	final(claimed[7], payout.StateDeclined, "20000", "General decline") // contradicts
+	event(claimed[8], payout.Event{Kind: payout.Doubtful, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example"})
+	event(claimed[9], payout.Event{Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example"})
+	require.NoError(t, s.EndRun(t.Context(), run, store.RunEnd{At: now, ExitCode: 4, Sent: 11, Text: "sent now: 11 payouts"}))
+	h, err := s.Get(t.Context(), claimed[5].Key)
+	require.NoError(t, err)
+	event(claimed[5], payout.Event{Kind: payout.Resolved, Source: payout.FromPerson, Person: "anna@desk", Reason: "<b>a closed account</b>", Version: h.Version()})
+	held = storetest.Load(t, s, "held.csv", storetest.Rows("held", 3))
+	require.NoError(t, s.Hold(t.Context(), held.ID, store.Hold{Kind: store.HeldByPerson, Reason: "wrong <month>", By: "anna@desk", At: now}))
+	_, err = s.BeginRun(t.Context(), store.Run{Command: "serve", User: "anna", Host: "desk", At: now})
+	require.NoError(t, err)
+	return mixed, held
+}
+
+// get asks for a page as a browser in a language.
+func (w *shown) get(t *testing.T, path, lang string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+path, nil)
+	require.NoError(t, err)
+	r.AddCookie(&http.Cookie{Name: cookieName, Value: url.Values{"lang": {lang}}.Encode()})
+	resp, err := w.client.Do(r)
+	require.NoError(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	return resp, string(body)
+}
+
+var (
+	linkPattern  = regexp.MustCompile(`(?:href|src|hx-get)="([^"]*)"`)
+	formPattern  = regexp.MustCompile(`(?s)<form[^>]*action="([^"]*)"[^>]*>(.*?)</form>`)
+	fieldPattern = regexp.MustCompile(`<(?:input|select)[^>]* name="([^"]*)"`)
+	valuePattern = regexp.MustCompile(`<option value="([^"]+)"`)
+)
+
+// linksOf are all links and forms of a page; a form is asked with nothing and with each of its
+// choices.
+func linksOf(body string) (links []string) {
+	for _, m := range linkPattern.FindAllStringSubmatch(body, -1) {
+		links = append(links, html.UnescapeString(m[1]))
+	}
+	for _, m := range formPattern.FindAllStringSubmatch(body, -1) {
+		action := html.UnescapeString(m[1])
+		links = append(links, action)
+		for _, f := range fieldPattern.FindAllStringSubmatch(m[2], -1) {
+			links = append(links, action+"?"+f[1]+"=mixed")
+		}
+		for _, v := range valuePattern.FindAllStringSubmatch(m[2], -1) {
+			links = append(links, action+"?result="+url.QueryEscape(html.UnescapeString(v[1])))
+		}
+	}
+	return links
+}
+
+// Whatever leads from the first page is there, in every language, and shows nothing that is
+// personal; no other method is answered, and nothing in the store changes.
+func TestCrawl(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	before := filesSum(t, w.folder)
+	for _, lang := range languages {
+		seen, queue := map[string]bool{}, []string{"/", "/find?id=" + url.QueryEscape(oddID), "/find?id=mixed", "/payout?project=1234&id=" + url.QueryEscape(oddID)}
+		for len(queue) > 0 {
+			path, _, _ := strings.Cut(queue[0], "#")
+			queue = queue[1:]
+			if path == "" || seen[path] {
+				continue
+			}
+			seen[path] = true
+			require.True(t, strings.HasPrefix(path, "/"), path)
+			resp, body := w.get(t, path, lang)
+			switch {
+			case strings.HasPrefix(path, "/settings/set"):
+				require.Equal(t, http.StatusSeeOther, resp.StatusCode, path)
+			case strings.Contains(path, "to=mixed"), strings.Contains(path, "amount=mixed"):
+				require.Equal(t, map[bool]int{true: http.StatusBadRequest, false: http.StatusOK}[strings.Contains(path, "amount=")], resp.StatusCode, path)
+			default:
+				require.Equal(t, http.StatusOK, resp.StatusCode, path)
+			}
+			for name, want := range map[string]string{
+				"Content-Security-Policy": contentPolicy, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer",
+				"Cross-Origin-Resource-Policy": "same-origin", "Cross-Origin-Opener-Policy": "same-origin",
+			} {
+				require.Equal(t, want, resp.Header.Get(name), path)
+			}
+			cache := "no-store"
+			if strings.HasPrefix(path, "/assets/") {
+				cache = "public, max-age=31536000, immutable"
+			}
+			require.Equal(t, cache, resp.Header.Get("Cache-Control"), path)
+			for _, c := range canaries {
+				require.NotContains(t, body, c, path)
+			}
+			if strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") && resp.StatusCode != http.StatusSeeOther {
+				require.Contains(t, body, `<html lang="`+lang+`"`, path)
+				require.NotContains(t, body, "<script>alert", path)
+				require.NotContains(t, body, "<b>a closed", path)
+				require.NotRegexp(t, regexp.MustCompile(` style=|<style| onclick=|hx-on|js:|every [0-9]+s *\[`), body, path)
+				for _, id := range wordIDs(t) {
+					require.NotContains(t, body, ">"+id+"<", "%s: no word for %s", path, id)
+				}
+				queue = append(queue, linksOf(body)...)
+			}
+		}
+		for _, want := range []string{"/exceptions", "/runs", "/batches/" + w.mixed.Short(), "/batches/" + w.mixed.Short() + "/rows", "/batches/" + w.held.Short() + "/result.csv", "/exceptions.csv?", "/settings?back=%2F"} {
+			require.True(t, seen[want] || seen[strings.ToLower(want)] || slices.ContainsFunc(slices.Collect(keysOf(seen)), func(s string) bool { return strings.HasPrefix(s, want) }), "%s was not reached", want)
+		}
+		for path := range seen {
+			for _, method := range []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, http.MethodTrace, "PROPFIND"} {
+				resp := w.ask(t, method, path)
+				require.Equal(t, http.StatusMethodNotAllowed, resp.StatusCode, "%s %s", method, path)
+				require.Equal(t, "GET, HEAD", resp.Header.Get("Allow"))
+			}
+		}
+	}
+	require.Equal(t, before, filesSum(t, w.folder), "nothing in the store has changed")
+	for _, c := range append(canaries, "mixed-0000", "alert(1)") {
+		require.NotContains(t, w.log.String(), c, "the log names no payment and no person")
+	}
+}
+
+// wordIDs are the ids of all words; a page that shows one has no word for it.
+func wordIDs(t *testing.T) []string {
+	t.Helper()
+	text, err := localeFiles.ReadFile("locale/en.json")
+	require.NoError(t, err)
+	words := map[string]any{}
+	require.NoError(t, json.Unmarshal(text, &words))
+	return slices.Collect(maps.Keys(words))
+}
+
+func keysOf(m map[string]bool) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+func (w *shown) ask(t *testing.T, method, path string) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, w.url+path, nil)
+	require.NoError(t, err)
+	resp, err := w.client.Do(r)
+	require.NoError(t, err)
+	_, _ = io.Copy(io.Discard, resp.Body)
+	require.NoError(t, resp.Body.Close())
+	return resp
+}
+
+// filesSum is a digest of what a store keeps.
+func filesSum(t *testing.T, folder string) string {
+	t.Helper()
+	h := sha256.New()
+	for _, name := range []string{"masspay.db", "masspay.db.marker"} {
+		b, err := os.ReadFile(filepath.Join(folder, name))
+		if !errors.Is(err, os.ErrNotExist) {
+			require.NoError(t, err)
+		}
+		_, _ = h.Write(b)
+	}
+	return fmt.Sprintf("%x", h.Sum(nil))
+}
+
+// The languages have the same words, with the same names in them.
+func TestWords(t *testing.T) {
+	t.Parallel()
+	all := map[string]map[string]any{}
+	for _, lang := range languages {
+		text, err := localeFiles.ReadFile("locale/" + lang + ".json")
+		require.NoError(t, err)
+		all[lang] = map[string]any{}
+		is := all[lang]
+		require.NoError(t, json.Unmarshal(text, &is))
+	}
+	names := regexp.MustCompile(`\{\{\.[A-Za-z]+\}\}`)
+	of := func(v any) (found []string) {
+		text := fmt.Sprint(v)
+		if forms, ok := v.(map[string]any); ok {
+			text = fmt.Sprint(forms["other"])
+		}
+		found = names.FindAllString(text, -1)
+		slices.Sort(found)
+		return found
+	}
+	en := all[languages[0]]
+	for _, lang := range languages[1:] {
+		require.Len(t, all[lang], len(en))
+		for id, v := range en {
+			require.Contains(t, all[lang], id)
+			require.Equal(t, of(v), of(all[lang][id]), "%s: %s", lang, id)
+		}
+	}
+	ru := wordsFor("ru", "")
+	for n, want := range map[int]string{0: "0 выплат нужно", 1: "1 выплату нужно", 2: "2 выплаты нужно", 5: "5 выплат нужно", 11: "11 выплат нужно", 21: "21 выплату нужно", 1002: "1002 выплаты нужно"} {
+		require.Contains(t, ru.T("want.exceptions", "N", n), want)
+	}
+	require.Equal(t, "ru", wordsFor("", "de, ru;q=0.8, en;q=0.5").Lang)
+	require.Equal(t, "en", wordsFor("", "de").Lang)
+	require.Equal(t, "en", wordsFor("en", "ru").Lang)
+}
+
+// What a batch page says of the money is what is in the store.
+func TestBatchPage(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	_, body := w.get(t, "/batches/"+w.mixed.Short(), "en")
+	text := plain(body)
+	for _, want := range []string{
+		"2 of 13 payouts arrived. Of 1 only a part arrived. 4 were not paid. 2 are not sent yet. 3 were sent and have no outcome yet: they may be paid. 2 must be looked at by a person.",
+		"20101", "Invalid day of birth", "SHA-256 " + w.mixed.ID, "14, 1 left out", "anna@desk – done, and some outcomes are open or must be checked (sent now: 11 payouts)",
+		"All 14 130.78 KGS",
+	} {
+		require.Contains(t, text, want)
+	}
+	require.Contains(t, body, `hx-trigger="every 2s"`, "it may still change")
+	_, body = w.get(t, "/batches/"+w.mixed.Short()+"?live=off", "en")
+	require.NotContains(t, body, "hx-trigger", "paused")
+	_, body = w.get(t, "/batches/"+w.held.Short(), "ru")
+	require.Contains(t, plain(body), "Удержан, anna@desk: wrong <month>. До возобновления ничего не отправляется:")
+	require.Contains(t, body, "<code>masspay resume "+w.held.Short()+"</code>")
+	_, body = w.get(t, "/", "en")
+	text = plain(body)
+	require.Contains(t, text, "2 payouts must be looked at.")
+	require.Contains(t, text, "held.csv is held: wrong <month>. To let it be sent: masspay resume "+w.held.Short())
+	require.Less(t, strings.Index(text, "held.csv "+w.held.Short()), strings.Index(text, "mixed.csv "+w.mixed.Short()), "the newest first")
+}
+
+var tagPattern = regexp.MustCompile(`<[^>]*>|\s+`)
+
+// plain is the text of a page.
+func plain(body string) string {
+	text := tagPattern.ReplaceAllStringFunc(body, func(s string) string {
+		if s[0] == '<' && !strings.HasPrefix(s, "<t") && !strings.HasPrefix(s, "</t") && !strings.HasPrefix(s, "<br") && !strings.HasPrefix(s, "<d") {
+			return ""
+		}
+		return " "
+	})
+	return html.UnescapeString(strings.Join(strings.Fields(text), " "))
+}
+
+// Rows are found by what a person knows of them; a whole account is refused before anything
+// is written down.
+func TestRowsPage(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	path := "/batches/" + w.mixed.Short() + "/rows"
+	rows := regexp.MustCompile(`<tr><td class="num">(\d+)</td>`)
+	for query, want := range map[string]string{
+		"":                              "2 3 4 5 6 7 8 9 10 11 12 13 14 15",
+		"?result=declined":              "4 5",
+		"?result=declined&code=20101":   "4",
+		"?result=skipped":               "15",
+		"?result=check":                 "9",
+		"?action=never+pay+again":       "",
+		"?id=MIXED-00001":               "12 13 14",
+		"?to=996***":                    "2 3 4 5 6 7 8 9 10 11 12 13 14",
+		"?amount=10.03":                 "5",
+		"?amount=10.03-10.05":           "5 6 7",
+		"?amount=10,03":                 "5",
+		"?amount=10.030":                "5",
+		"?after=12":                     "14 15",
+		"?after=999999999999999999999":  "2 3 4 5 6 7 8 9 10 11 12 13 14 15",
+		"?after=-3&result=paid":         "2 3",
+		"?id=" + url.QueryEscape(oddID): "2",
+	} {
+		resp, body := w.get(t, path+query, "en")
+		require.Equal(t, http.StatusOK, resp.StatusCode, query)
+		var found []string
+		for _, m := range rows.FindAllStringSubmatch(body, -1) {
+			found = append(found, m[1])
+		}
+		require.Equal(t, want, strings.Join(found, " "), query)
+	}
+	for query, says := range map[string]string{
+		"?to=996555123456": "Type only the first and last digits", "?id=ab": "needs three characters", "?amount=1e5": "An amount is written as", "?amount=-5": "An amount is written as",
+		"?amount=1.2.3": "An amount is written as", "?amount=99999999999999999999": "An amount is written as",
+	} {
+		resp, body := w.get(t, path+query, "en")
+		require.Equal(t, http.StatusBadRequest, resp.StatusCode, query)
+		require.Contains(t, body, says, query)
+	}
+	require.NotContains(t, w.log.String(), "996555123456")
+}
+
+// An id leads to its payout whatever it is made of.
+func TestPayoutPage(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	_, body := w.get(t, "/payout?project=1234&id="+url.QueryEscape(oddID), "en")
+	require.Contains(t, plain(body), oddID)
+	require.Contains(t, plain(body), "masspay show 'a//b/../c?x=1&y=2#z \"<script>alert(1)</script>'")
+	_, body = w.get(t, "/payout?project=1234&id=mixed-000007", "en")
+	text := plain(body)
+	for _, want := range []string{"contradicts what was known", "masspay resolve mixed-000007 --as seen --reason 'WHY'", "the gate reported two outcomes that cannot both be true", "masspay run, anna@desk", "line 9"} {
+		require.Contains(t, text, want)
+	}
+	_, body = w.get(t, "/payout?project=1234&id=mixed-000008", "en")
+	require.Contains(t, plain(body), "attempt 1: no usable answer, in doubt")
+	for path, says := range map[string]string{
+		"/payout?project=1234&id=nobody": "does not prove that nothing was paid", "/payout?project=9&id=mixed-000001": "No payout is known", "/payout": "No payout is known",
+		"/batches/ffffffffffff": "No file is known", "/batches/ffffffffffff/rows": "No file is known", "/batches/x": "No file is known", "/nowhere": "There is no such page", "/exceptions?batch=ffff": "No file is known",
+	} {
+		resp, body := w.get(t, path, "en")
+		require.Equal(t, http.StatusNotFound, resp.StatusCode, path)
+		require.Contains(t, body, says, path)
+	}
+}
+
+// Downloads follow the page's filter, hide accounts, and are no formulas.
+func TestDownloads(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	read := func(path string) (rows [][]string, name string) {
+		resp, body := w.get(t, path, "ru")
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		c := csv.NewReader(strings.NewReader(body))
+		c.Comma = ';'
+		rows, err := c.ReadAll()
+		require.NoError(t, err)
+		return rows, resp.Header.Get("Content-Disposition")
+	}
+	rows, name := read("/batches/" + w.mixed.Short() + "/result.csv")
+	require.Len(t, rows, 15)
+	require.Equal(t, `attachment; filename=mixed.masked.csv`, name)
+	require.Equal(t, []string{"line", "project_id", "payment_id", "to", "amount", "currency", "result.state"}, rows[0][:7])
+	require.Equal(t, []string{"3", "1234", "mixed-000001", "996***56", "1001", "KGS", "paid"}, rows[2][:7])
+	require.Equal(t, []string{"15", "", "", "", "", "", "skipped"}, rows[14][:7])
+	rows, _ = read("/batches/" + w.mixed.Short() + "/result.csv?result=declined")
+	require.Len(t, rows, 3)
+	rows, name = read("/exceptions.csv")
+	require.Len(t, rows, 3)
+	require.Contains(t, name, "exceptions.masked.csv")
+	rows, _ = read("/exceptions.csv?closed=1&batch=" + w.mixed.Short())
+	require.Len(t, rows, 2)
+	require.Equal(t, "anna@desk", rows[1][10])
+	resp, _ := w.get(t, "/batches/ffffffffffff/result.csv", "en")
+	require.Equal(t, http.StatusNotFound, resp.StatusCode)
+	require.Empty(t, resp.Header.Get("Content-Disposition"))
+}
+
+// Bodies are compressed for who understands that, and the same.
+func TestCompression(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	for path := range map[string]bool{"/": true, "/assets/" + assets["htmx.min.js"].hash + "/htmx.min.js": true} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, w.url+path, nil)
+		require.NoError(t, err)
+		r.Header.Set("Accept-Encoding", "gzip")
+		resp, err := w.client.Do(r)
+		require.NoError(t, err)
+		require.Equal(t, "gzip", resp.Header.Get("Content-Encoding"))
+		z, err := gzip.NewReader(resp.Body)
+		require.NoError(t, err)
+		body, err := io.ReadAll(z)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Greater(t, len(body), 1024)
+		head := w.ask(t, http.MethodHead, path)
+		require.Equal(t, http.StatusOK, head.StatusCode)
+	}
+	resp, _ := w.get(t, "/assets/000000000000/style.css", "en")
+	require.Equal(t, http.StatusNotFound, resp.StatusCode, "another version's")
+}
