@@ -218,8 +218,8 @@ func TestLooks(t *testing.T) {
 		v, _, _ = ask()
 		require.Equal(t, 2, v, "it waits two seconds for its turn")
 		require.Equal(t, 2*time.Second, time.Since(begun))
-		synctest.Wait()
 		time.Sleep(5 * time.Second)
+		synctest.Wait()
 		wait = 0
 		time.Sleep(20 * time.Minute)
 		err = store.ErrBusy
