@@ -37,7 +37,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
+.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
 
 all: build
 
@@ -69,6 +69,12 @@ $(BIN)/golangci-lint: tools/go.mod tools/go.sum
 
 hints:
 	$(GO) test ./cmd/masspay -run '^TestHintsAreFollowed$$'
+
+# The pictures of README.md, from the test of pages in a browser.
+pictures:
+	$(GO) test ./web -run '^TestBrowser$$' -count 1 -pictures $(CURDIR)/$(BIN)/pictures
+	mkdir -p docs/images
+	for name in files file payout; do cp $(BIN)/pictures/light-$$name.png docs/images/$$name.png; done
 
 check: lint vet race hints demo
 

@@ -140,7 +140,7 @@ func (t *Tokens) refresh() error {
 }
 
 func readTokens(path string) (all []tokenEntry, err error) {
-	f, err := os.Open(path)
+	f, err := os.Open(path) //nolint:gosec // the file that the configuration names
 	if err != nil {
 		return nil, err
 	}

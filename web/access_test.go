@@ -193,7 +193,7 @@ func TestLooks(t *testing.T) {
 		read := func(context.Context) (int, error) {
 			n++
 			is := n
-			time.Sleep(wait)
+			<-time.After(wait)
 			return is, err
 		}
 		ask := func() (int, time.Duration, error) {
@@ -204,10 +204,10 @@ func TestLooks(t *testing.T) {
 		again, age, _ := ask()
 		require.Equal(t, []int{1, 1}, []int{v, again})
 		require.Zero(t, age)
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		v, _, _ = ask()
 		require.Equal(t, 2, v)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		err = store.ErrBusy
 		v, age, got := ask()
 		require.NoError(t, got)
@@ -218,10 +218,10 @@ func TestLooks(t *testing.T) {
 		v, _, _ = ask()
 		require.Equal(t, 2, v, "it waits two seconds for its turn")
 		require.Equal(t, 2*time.Second, time.Since(begun))
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		synctest.Wait()
 		wait = 0
-		time.Sleep(20 * time.Minute)
+		<-time.After(20 * time.Minute)
 		err = store.ErrBusy
 		_, _, got = ask()
 		require.ErrorIs(t, got, store.ErrBusy, "what is older says nothing")
@@ -229,11 +229,11 @@ func TestLooks(t *testing.T) {
 		for i := range 2 * mostLooks {
 			_, _, got := look(t.Context(), p, fmt.Sprint(i), read)
 			require.NoError(t, got)
-			time.Sleep(time.Millisecond)
+			<-time.After(time.Millisecond)
 		}
 		require.Len(t, p.looks.kept, mostLooks)
 		var viewers sync.WaitGroup
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		n, wait = 0, time.Second
 		for range 20 {
 			viewers.Go(func() { _, _, _ = look(t.Context(), p, "shared", read) })

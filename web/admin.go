@@ -36,11 +36,10 @@ func (a *Admin) Handler() http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
-	base := ""
 	if a.Pages != nil {
 		pages := http.NewServeMux()
 		a.Pages.register(pages)
-		base = a.Pages.Base
+		base := a.Pages.Base
 		guarded := a.logged(a.Access.guard(http.StripPrefix(base, pages), a.Log))
 		mux.Handle(base+"/", guarded)
 		if base != "" {

