@@ -167,7 +167,7 @@ func (q *Reconciler) poll(ctx context.Context, p payout.Payout) (out poll) {
 		e.Message = err.Error()
 		out.alien = e.Message
 	}
-	e.Number = p.Number
+	e.Number, e.Took = p.Number, n.Took
 	out.event = e
 	return out
 }

@@ -26,13 +26,17 @@ func (r *running) send(ctx context.Context, c *store.Claimed) (payout.Event, gat
 		r.budget.add(c.Key, r.Attempts, r.Attempts)
 		return e, gate.Answer{}
 	}
-	draft := composer.Draft(c.Key, c.Cells).OnLeave(leave)
+	var left time.Time // by then it has waited for its turn
+	draft := composer.Draft(c.Key, c.Cells).OnLeave(func() { left = time.Now(); leave() })
 	var wait backoff.BackOff // made when it is needed, which is seldom
 	var a, throttled gate.Answer
 	var started time.Time
 	for ctx.Err() == nil && !r.state.isHalted() {
 		started = time.Now()
 		a = r.Gate.Send(ctx, draft, r.Timeout)
+		if a.Sent {
+			e.Took = time.Since(left)
+		}
 		a.Message = payout.WithoutCells(a.Message, c.Columns, c.Cells) // it is printed, too
 		if a.Sent {
 			if r.state.requested(time.Now()) {

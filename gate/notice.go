@@ -32,6 +32,8 @@ type Notice struct {
 	Operations  []payout.Operation // successful ones of type payout
 
 	OperationStatus string
+
+	Took time.Duration // of a status request, until its answer
 }
 
 // ParseCallback reads and verifies a callback. The signature may be at the

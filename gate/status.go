@@ -50,7 +50,8 @@ func (e *Error) Error() string {
 // Status asks what became of a payment, by its id. The notice was signed with
 // the project's key; an answer without a valid signature is an error. Other
 // errors: ErrNotSeen, Paused, *Error, or the network's. None of them says
-// anything about the money but ErrNotSeen. A poll moves no money.
+// anything about the money but ErrNotSeen. A poll moves no money. Took is how long the request
+// took, also with an error.
 func (c *Client) Status(ctx context.Context, key payout.Key, patience time.Duration) (Notice, error) {
 	body := func(signature string) any {
 		general := map[string]any{"project_id": key.ProjectID, "payment_id": key.PaymentID}
@@ -61,10 +62,10 @@ func (c *Client) Status(ctx context.Context, key payout.Key, patience time.Durat
 	}
 	n, err := c.ask(ctx, statusPath, key, body, patience)
 	if err != nil {
-		return Notice{}, err
+		return Notice{Took: n.Took}, err
 	}
 	if n.Key != key {
-		return Notice{}, fmt.Errorf("the gate answered about another payment than %s", key)
+		return Notice{Took: n.Took}, fmt.Errorf("the gate answered about another payment than %s", key)
 	}
 	return n, nil
 }
@@ -106,14 +107,17 @@ func (c *Client) ask(ctx context.Context, path string, key payout.Key, body func
 	if err := c.limiter.Wait(ctx, patience); err != nil {
 		return Notice{}, err
 	}
+	begun := time.Now()
 	res, sent, err := c.post(ctx, path, signed, nil)
+	took := time.Since(begun)
 	if err != nil && !sent {
 		return Notice{}, fmt.Errorf("%w: %s", ErrUnreached, payout.Clean(plain(err)))
 	}
 	if err != nil {
-		return Notice{}, errors.New(payout.Clean(plain(err)))
+		return Notice{Took: took}, errors.New(payout.Clean(plain(err)))
 	}
 	n, err := parseStatus(res, key, c.keys)
+	n.Took = took
 	var e *Error
 	if errors.As(err, &e) && e.RetryAfter > 0 {
 		err = errors.Join(err, c.limiter.Pause(ctx, time.Now().Add(e.RetryAfter)))

@@ -87,24 +87,25 @@ type Event struct {
 	Kind    Kind
 	Source  Source
 	At      time.Time
-	Tick    Tick      // when an attempt ended, a dead owner was found, or a question was put that brought NotSeen
-	Applied Tick      // of NotSeen: when the store applied it; the store sets it
-	Attempt int       // the attempt that a FromRun event is about; 0 elsewhere
-	Tries   int       // payout requests made since the claim
-	Owner   uint64    // of a Claimed event
-	Batch   uint32    // of a Claimed event: the batch that it is claimed for
-	Host    string    // gate host that was asked
-	Epoch   uint64    // of a Suspected event
-	Since   time.Time // of a Suspected event: the lost store sent nothing before that is not known here
-	Outcome State     // of a Final
-	Match   Match     // of a report: what comparing it with the row told; the store sets it
-	Field   string    // of a report: the field that decided, see MatchPayment
-	Bar     Bar       // of an Orphaned event: why the payout must not be freed for now
-	Lifted  bool      // of NotSeen: what barred the payout is gone; the store sets it
-	Run     uint64    // number of the run that brought it, in the store; 0: not known. The store sets it
-	Person  string    // of Cancelled and Resolved: who, as user@host
-	Reason  string    // of Resolved: as the person gave it
-	Version uint64    // of Resolved: that of the payout which the person looked at; 0: not compared. Not kept
+	Tick    Tick          // when an attempt ended, a dead owner was found, or a question was put that brought NotSeen
+	Applied Tick          // of NotSeen: when the store applied it; the store sets it
+	Attempt int           // the attempt that a FromRun event is about; 0 elsewhere
+	Tries   int           // payout requests made since the claim
+	Took    time.Duration // how long the last request took until its answer, or its end without one; 0: not known. Not kept
+	Owner   uint64        // of a Claimed event
+	Batch   uint32        // of a Claimed event: the batch that it is claimed for
+	Host    string        // gate host that was asked
+	Epoch   uint64        // of a Suspected event
+	Since   time.Time     // of a Suspected event: the lost store sent nothing before that is not known here
+	Outcome State         // of a Final
+	Match   Match         // of a report: what comparing it with the row told; the store sets it
+	Field   string        // of a report: the field that decided, see MatchPayment
+	Bar     Bar           // of an Orphaned event: why the payout must not be freed for now
+	Lifted  bool          // of NotSeen: what barred the payout is gone; the store sets it
+	Run     uint64        // number of the run that brought it, in the store; 0: not known. The store sets it
+	Person  string        // of Cancelled and Resolved: who, as user@host
+	Reason  string        // of Resolved: as the person gave it
+	Version uint64        // of Resolved: that of the payout which the person looked at; 0: not compared. Not kept
 
 	Reported // what the gate says; only a report's and an answer's
 

@@ -1,6 +1,9 @@
 package store
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Run is one invocation that may change payouts: who, what and when.
 type Run struct {
@@ -21,7 +24,10 @@ type Run struct {
 }
 
 // Sends reports whether the run is one that pays a batch, masspay run.
-func (r Run) Sends() bool { return r.Command == "run" }
+func (r Run) Sends() bool {
+	command, _, _ := strings.Cut(r.Command, " ")
+	return command == "run"
+}
 
 // RunEnd is how a run ended.
 type RunEnd struct {

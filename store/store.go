@@ -214,6 +214,12 @@ type Reader interface {
 	// sent to, and how many each.
 	OpenGates(ctx context.Context) (map[string]int, error)
 
+	// Minutes are what passed for payouts that were sent for a batch, minute by minute, the
+	// oldest first; minutes without anything are left out. Totals are the same over all time
+	// and all batches. Both are kept as it goes.
+	Minutes(ctx context.Context, batch string) ([]Minute, error)
+	Totals(ctx context.Context) (Totals, error)
+
 	// Series are the last numbers of all series of files.
 	Series(ctx context.Context) (last map[string]uint64, err error)
 

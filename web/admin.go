@@ -17,10 +17,16 @@ type Admin struct {
 
 	Pages  *Pages // nil: none
 	Access Access // to the pages
-	Log    *slog.Logger
+
+	// Metrics are figures for a monitoring system; nil: none. MetricsOpen: they need no token.
+	Metrics     http.Handler
+	MetricsOpen bool
+
+	Log *slog.Logger
 }
 
-// Handler serves /healthz and /readyz to everybody, and the pages to whom Access lets in. It
+// Handler serves /healthz and /readyz to everybody, and the pages and /metrics to whom Access
+// lets in. It
 // answers GET and HEAD only, on every path.
 func (a *Admin) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -36,6 +42,13 @@ func (a *Admin) Handler() http.Handler {
 		}
 		_, _ = io.WriteString(w, "ready\n")
 	})
+	if a.Metrics != nil {
+		metrics := a.Metrics
+		if !a.MetricsOpen {
+			metrics = a.Access.guard(metrics, a.Log)
+		}
+		mux.Handle("/metrics", metrics)
+	}
 	if a.Pages != nil {
 		pages := http.NewServeMux()
 		a.Pages.register(pages)

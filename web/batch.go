@@ -22,6 +22,7 @@ type batchPage struct {
 	Rules   payout.Rules
 	Report  string // command
 	Tell    []string
+	Plots   []*plot
 }
 
 // reason is a code with which rows were not paid.
@@ -60,6 +61,14 @@ func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
 		if run.Batch == b.ID {
 			page.Runs = append(page.Runs, run)
 		}
+	}
+	minutes, err := p.minutes(ctx, b.ID)
+	if err != nil {
+		return "", nil, err
+	}
+	page.Plots = plotsOf(minutes)
+	if page.Say.ID == "say.sending" {
+		page.Tell = append(page.Tell, v.pace(minutes, page.Unsent.Rows)...)
 	}
 	before, _, err := look(ctx, p, "before "+b.ID, func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, b.Number, 1) })
 	if err != nil {
@@ -110,4 +119,35 @@ func (v *view) tell(s *summary) (sentences []string) {
 		sentences = append(sentences, v.T("tell.settled"))
 	}
 	return sentences
+}
+
+// minutes are what passed for a file.
+func (p *Pages) minutes(ctx context.Context, id string) ([]store.Minute, error) {
+	minutes, _, err := look(ctx, p, "minutes "+id, func(ctx context.Context) ([]store.Minute, error) { return p.Source.Minutes(ctx, id) })
+	return minutes, err
+}
+
+// paceOver is over how long the pace of now is measured.
+const paceOver = 5 * time.Minute
+
+// pace says how fast a file is sent now, and how long the rest takes.
+func (v *view) pace(minutes []store.Minute, unsent int) []string {
+	sent := int64(0)
+	since := v.Now.Add(-paceOver)
+	first := v.Now
+	for i := range minutes {
+		if minutes[i].At.Before(since) || minutes[i].Answers() == 0 {
+			continue
+		}
+		if minutes[i].At.Before(first) {
+			first = minutes[i].At
+		}
+		sent += minutes[i].Answers()
+	}
+	span := v.Now.Sub(first)
+	if sent == 0 || span < 10*time.Second {
+		return nil
+	}
+	left := time.Duration(float64(unsent) / float64(sent) * float64(span))
+	return []string{v.T("pace", "Rate", v.Num(int(float64(sent)/span.Minutes())), "Left", v.Span(left), "Until", v.Now.Add(left).In(v.Zone).Format(timeLayouts[v.Lang].minute))}
 }

@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ type summary struct {
 	ByState []stateSum
 	Say     statement
 	Begun   time.Time // of its first run, as far as that is known
+	Spark   template.HTML
 }
 
 // stateSum is what of a batch is in one result.state, by currency.
@@ -180,6 +182,11 @@ func (s *summary) say(runs []store.Run, now time.Time) {
 	}
 }
 
+// latestFiles are the newest files, one more than a page lists.
+func (p *Pages) latestFiles(ctx context.Context) ([]store.Batch, error) {
+	return p.Source.Latest(ctx, 0, filesAPage+1)
+}
+
 // latestRuns are the newest runs.
 func (p *Pages) latestRuns(ctx context.Context) ([]store.Run, error) {
 	runs, _, err := look(ctx, p, "runs", func(ctx context.Context) ([]store.Run, error) { return p.Source.LatestRuns(ctx, 0, runsLooked) })
@@ -228,6 +235,11 @@ func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 		}
 		s := summarize(b, wanting)
 		s.say(runs, v.Now)
+		minutes, err := p.minutes(ctx, b.ID)
+		if err != nil {
+			return "", nil, err
+		}
+		s.Spark = spark(v, minutes)
 		changes = changes || s.Open.Rows > 0
 		page.Files = append(page.Files, s)
 	}

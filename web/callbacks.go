@@ -30,6 +30,7 @@ type Callbacks struct {
 	Allow     []netip.Prefix // sources; empty: all
 	Proxies   []netip.Prefix // whose X-Forwarded-For is believed; all behind another proxy are one source
 	Log       *slog.Logger
+	Heard     *Heard // counts them; nil: nobody does
 
 	refusals sampled
 	parsing  parseSlots
@@ -100,13 +101,18 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "callbacks are posted", http.StatusMethodNotAllowed)
 		return
 	}
+	refuse := func(result, reason string) {
+		c.Heard.refuse(heard{At: time.Now(), From: source.String(), Result: result, Reason: reason})
+	}
 	if !allowed(source, c.Allow) {
+		refuse(heardNotAllowed, "not among callbacks.allow")
 		c.warn(log, "callback refused: source is not allowed")
 		http.Error(w, "not allowed", http.StatusForbidden)
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxCallback))
 	if err != nil {
+		refuse(heardMalformed, "too large, or cut off")
 		c.warn(log, "callback not read", "reason", err.Error())
 		http.Error(w, "body too large or cut off", http.StatusBadRequest)
 		return
@@ -116,22 +122,26 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Context().Err() != nil:
 		return // no one waits any more
 	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
+		refuse(heardSignature, err.Error())
 		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "signature does not match", http.StatusForbidden)
 		return
 	case err != nil:
+		refuse(heardMalformed, "not a callback")
 		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "not a callback", http.StatusBadRequest)
 		return
 	}
 	change, err := c.Committer.Commit(r.Context(), n.Event(payout.FromCallback, "", time.Now()))
 	if err != nil {
+		refuse(heardNotStored, "the store could not write; the gate sends it again")
 		log.Error("callback not stored, the gate will send it again", "payout", n.Key.String(), "status", n.Status, "code", n.Code, "reason", err.Error())
 		http.Error(w, "not stored", http.StatusInternalServerError)
 		return
 	}
 	// Dangerous to move up: 200 says that the report is durable.
 	w.WriteHeader(http.StatusOK)
+	c.Heard.took(heard{At: time.Now(), From: source.String(), Project: n.Key.ProjectID, ID: n.Key.PaymentID, Status: n.Status, Code: n.Code, Result: resultOf(change)})
 	if n.TwoReadings {
 		c.warn(log, "callback can be read in two ways, nothing of it is believed; the status is polled instead", "payout", n.Key.String())
 		return

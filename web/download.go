@@ -185,3 +185,35 @@ func (p *Pages) unfinished(w http.ResponseWriter, r *http.Request, err error) {
 	p.Log.Error("a download was cut off", "path", r.URL.Path, "because", err.Error())
 	panic(http.ErrAbortHandler)
 }
+
+// downloadMinutes gives what passed for a file, minute by minute.
+func (p *Pages) downloadMinutes(w http.ResponseWriter, r *http.Request) {
+	if err := p.minutesTo(w, r); err != nil {
+		p.unfinished(w, r, err)
+	}
+}
+
+func (p *Pages) minutesTo(w http.ResponseWriter, r *http.Request) error {
+	b, _, err := p.lookBatch(r.Context(), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	minutes, err := p.minutes(r.Context(), b.ID)
+	if err != nil {
+		return err
+	}
+	d := newDownload(w, strings.TrimSuffix(b.Name, ".csv")+".minutes.csv")
+	err = d.row([]string{"minute", "accepted", "taken", "refused", "not_sent", "in_doubt", "polled_news", "polled_not_seen", "polled_nothing_new", "paid", "partly_paid", "declined", "rejected", "returned", "freed"})
+	for i := range minutes {
+		if err != nil {
+			return err
+		}
+		cells := []string{minutes[i].At.Format(time.RFC3339)}
+		for _, n := range minutes[i].Flow[:store.Freed+1] {
+			cells = append(cells, strconv.FormatInt(n, 10))
+		}
+		err = d.row(cells)
+	}
+	d.Flush()
+	return errors.Join(err, d.Error())
+}

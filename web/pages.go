@@ -25,6 +25,7 @@ type Source interface {
 type Pages struct {
 	Source   Source
 	Restored func(ctx context.Context) (bool, error) // see store.Keeper
+	Heard    *Heard                                  // callbacks of this process; nil: it takes none
 	Rules    payout.Rules
 	Projects []uint32       // whose ids are found
 	Base     string         // path before all others, as /masspay; empty: none
@@ -56,6 +57,8 @@ func (p *Pages) register(mux *http.ServeMux) {
 		"/find":               p.find,
 		"/exceptions":         p.exceptions,
 		"/runs":               p.runs,
+		"/callbacks":          p.callbacks,
+		"/gate":               p.gate,
 		"/settings":           p.settings,
 		"/":                   func(*view, *http.Request) (string, any, error) { return "", nil, errNoPage },
 		"/batches/{id}/{any}": func(*view, *http.Request) (string, any, error) { return "", nil, errNoPage },
@@ -63,6 +66,7 @@ func (p *Pages) register(mux *http.ServeMux) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { p.show(w, r, show) })
 	}
 	mux.HandleFunc("/batches/{id}/result.csv", p.downloadResult)
+	mux.HandleFunc("/batches/{id}/minutes.csv", p.downloadMinutes)
 	mux.HandleFunc("/exceptions.csv", p.downloadExceptions)
 	mux.HandleFunc("/settings/set", p.set)
 	mux.HandleFunc("/assets/{hash}/{name}", serveAsset)

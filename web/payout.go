@@ -169,7 +169,7 @@ func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
 		}
 		page.Found = append(page.Found, h.Payout)
 	}
-	files, _, err := look(ctx, p, "batches 0", func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, 0, filesAPage+1) })
+	files, _, err := look(ctx, p, "batches 0", p.latestFiles)
 	if err != nil {
 		return "", nil, err
 	}

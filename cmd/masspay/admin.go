@@ -12,8 +12,11 @@ import (
 	"time"
 	_ "time/tzdata" // a bare image has no time zones
 
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"masspay/metrics"
 	"masspay/store"
 	"masspay/web"
 )
@@ -62,8 +65,8 @@ func onLoopback(address string) bool {
 }
 
 // private opens the private side: health, and pages for people.
-func (a *app) private(ctx context.Context, c *config, s store.Store, log *slog.Logger) (*web.Server, error) {
-	admin, err := a.admin(c, s, log)
+func (a *app) private(ctx context.Context, c *config, s store.Store, heard *web.Heard, log *slog.Logger) (*web.Server, error) {
+	admin, err := a.admin(c, s, heard, log)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +82,7 @@ func (a *app) private(ctx context.Context, c *config, s store.Store, log *slog.L
 	return server, nil
 }
 
-func (a *app) admin(c *config, s store.Store, log *slog.Logger) (*web.Admin, error) {
+func (a *app) admin(c *config, s store.Store, heard *web.Heard, log *slog.Logger) (*web.Admin, error) {
 	zone := time.Local
 	if c.Admin.Timezone != "" {
 		zone, _ = time.LoadLocation(c.Admin.Timezone) // validate has tried it
@@ -99,7 +102,13 @@ func (a *app) admin(c *config, s store.Store, log *slog.Logger) (*web.Admin, err
 		}
 		access.Tokens = tokens
 	}
-	return &web.Admin{Ready: ready(s), Pages: pages, Access: access, Log: log}, nil
+	pages.Heard = heard
+	figures := metrics.New(s, metrics.Options{Version: version, Size: c.Store.size(), Callbacks: heard.Counts})
+	figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return &web.Admin{
+		Ready: ready(s), Pages: pages, Access: access, Log: log,
+		Metrics: promhttp.HandlerFor(figures, promhttp.HandlerOpts{}), MetricsOpen: access.Everyone || onLoopback(c.Admin.Listen),
+	}, nil
 }
 
 func (a *app) tokenCommand() *cobra.Command {

@@ -26,6 +26,7 @@ type config struct {
 	Store      storeConfig      `yaml:"store"`
 	Callbacks  callbacksConfig  `yaml:"callbacks"`
 	Admin      adminConfig      `yaml:"admin"`
+	Metrics    metricsConfig    `yaml:"metrics"`
 	Work       workConfig       `yaml:"work"`
 
 	file     string            // where it was read

@@ -64,6 +64,7 @@ func (a *app) reconcile(ctx context.Context, id string, results bool) error {
 	if err := a.record(ctx, c, s, "reconcile", "", id); err != nil {
 		return err
 	}
+	defer a.figures(ctx, c, s)()
 	q := c.reconciler(a.engine(s), client, func(text string) { a.say("masspay: %s", text) })
 	sum, err := q.Round(ctx, id)
 	a.ran.end.Polled = sum.Answered

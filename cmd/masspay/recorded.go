@@ -39,6 +39,7 @@ func (a *app) recordEnd(code int, text string) int {
 	s, err := r.config.openStore(context.Background(), 2*time.Second)
 	if err == nil {
 		err = s.EndRun(context.Background(), r.number, r.end)
+		a.lastFigures(r.config, s)
 		if err == nil && a.ran.headed {
 			err = a.sayHead(context.Background(), s)
 		}

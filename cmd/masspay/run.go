@@ -186,6 +186,7 @@ func (a *app) run(ctx context.Context, files []string, f runFlags) error {
 	if f.detach {
 		return a.detach(ctx, c, s, b)
 	}
+	defer a.figures(ctx, c, s)()
 	runner := &batch.Runner{
 		Store: a.engine(s), Gate: client, Rate: c.Gate.Rate, Workers: c.Gate.Workers, Timeout: c.Gate.Timeout,
 		Attempts: c.Gate.Attempts, MaxRefusals: c.Gate.MaxRefusals, StatusAfter: c.Gate.StatusAfter,

@@ -54,9 +54,9 @@ func (a *app) serve(ctx context.Context) error {
 		}
 		log.Info("secrets read again")
 	})
-	committer := web.NewCommitter(a.engine(s))
+	committer, heard := web.NewCommitter(a.engine(s)), web.NewHeard()
 	callbacks := &web.Callbacks{
-		Keys: keys, Committer: committer, Log: log,
+		Keys: keys, Committer: committer, Log: log, Heard: heard,
 		Allow: prefixes(c.Callbacks.Allow), Proxies: prefixes(c.Callbacks.TrustedProxies),
 	}
 	public, err := web.Open(ctx, c.Callbacks.Listen, callbacks.Mux(c.Callbacks.Path))
@@ -65,7 +65,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	servers := []*web.Server{public}
 	if c.Admin.Listen != "" {
-		private, err := a.private(ctx, c, s, log)
+		private, err := a.private(ctx, c, s, heard, log)
 		if err != nil {
 			return err
 		}

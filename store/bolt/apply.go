@@ -69,8 +69,12 @@ func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
 	run := w.s.begun()
 	change, err := r.Step(w.s.o.Rules, e, run.Number, w)
-	if err != nil || change.Effect == payout.Ignored {
+	if err != nil {
 		return change, err
+	}
+	w.count(e, &change)
+	if change.Effect == payout.Ignored {
+		return change, nil
 	}
 	if entry, ok := store.EntryOf(*e, change.After); ok {
 		if len(before.Places) > 0 {

@@ -53,6 +53,8 @@ var (
 	bucketExceptions = []byte("exceptions") // payout number -> whether a person has seen it
 	bucketAudit      = []byte("audit")      // sequence -> hash and JSON of an entry
 
+	bucketFlows = []byte("flows") // batch number, minute -> what passed; "all" -> totals
+
 	bucketSightings = []byte("sightings") // batch number, account's mark, payout number -> nothing; of late
 	bucketApprovals = []byte("approvals") // batch number, sequence -> approval, JSON
 	bucketSeries    = []byte("series")    // name -> last number
@@ -65,7 +67,7 @@ var (
 	buckets = [][]byte{
 		bucketMeta, bucketBatches, bucketNames, bucketProgress, bucketLines, bucketPayouts,
 		bucketIDs, bucketDue, bucketClaims, bucketFreed, bucketEarly, bucketHosts, bucketRuns, bucketOwners, bucketGates,
-		bucketExceptions, bucketAudit, bucketSightings, bucketCustomers, bucketSeries, bucketApprovals,
+		bucketExceptions, bucketAudit, bucketSightings, bucketCustomers, bucketSeries, bucketApprovals, bucketFlows,
 	}
 )
 

@@ -75,12 +75,13 @@ func (s *Store) Examine(ctx context.Context) (e store.Examination, err error) {
 // examining is one examination under way.
 type examining struct {
 	*store.Examination
-	s     *Store
-	tx    *bbolt.Tx
-	meta  meta
-	batch map[uint32]*counting // whole batches, by number
-	fresh map[uint32]int       // payouts that came with a batch
-	hosts map[string]int64
+	s      *Store
+	tx     *bbolt.Tx
+	meta   meta
+	batch  map[uint32]*counting // whole batches, by number
+	fresh  map[uint32]int       // payouts that came with a batch
+	hosts  map[string]int64
+	states [payout.StateCancelled + 1]int64 // payouts
 }
 
 // counting is a batch: what is kept of it, and what counting gives.
@@ -97,7 +98,7 @@ func (x *examining) all(ctx context.Context) (err error) {
 		return nil
 	}
 	x.marker()
-	for _, part := range []func(){x.batches, x.lines, x.payouts, x.indexes, x.exceptions, x.sightings, x.rest, x.audit} {
+	for _, part := range []func(){x.batches, x.lines, x.payouts, x.indexes, x.exceptions, x.flows, x.sightings, x.rest, x.audit} {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -216,6 +217,9 @@ func (x *examining) payouts() {
 			return
 		}
 		x.Payouts++
+		if r.State.Valid() {
+			x.states[r.State]++
+		}
 		if r.Number >= x.meta.next {
 			x.Add("payout %s has a number that is not given out yet", r.Key)
 		}

@@ -1,6 +1,8 @@
 package bolt
 
 import (
+	"errors"
+
 	"go.etcd.io/bbolt"
 
 	"masspay/payout"
@@ -10,7 +12,7 @@ import (
 
 // migrate4 brings a store from format 4 to 5, which has four buckets more and nothing
 // changed: exceptions, by what the payouts are, and the accounts of all rows are filled in, and
-// what was not paid is counted by code; the audit log begins with the migration.
+// what was not paid is counted by code, and what passed by minute; the audit log begins with the migration.
 var migrate4 = migration{
 	to: 5, reads: 4,
 	begin: func(tx *bbolt.Tx, m *meta) error {
@@ -29,7 +31,7 @@ var migrate4 = migration{
 		{bucketLines, func(s *Store, tx *bbolt.Tx, key, value []byte) ([]byte, error) { return value, s.sight(tx, key, value) }},
 	},
 	end: func(s *Store, tx *bbolt.Tx, _ *meta) error {
-		if err := countPayouts(tx); err != nil {
+		if err := errors.Join(countPayouts(tx), s.countFlows(tx)); err != nil {
 			return err
 		}
 		return note(tx, store.Entry{At: s.o.now(), Act: store.ActMigrated, Facts: map[string]string{"format": "5"}})

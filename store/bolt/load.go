@@ -341,16 +341,17 @@ func (l *load) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		w := l.s.writer(tx)
+		w.totals.States[payout.StateNew] += int64(len(l.fresh))
 		if l.b.Held != nil {
-			w := l.s.writer(tx)
 			p, err := w.batch(l.b.Number)
 			if err != nil || p == nil {
 				return errors.Join(err, errIf(p == nil, store.ErrNoBatch))
 			}
 			p.hold = l.b.Held
-			if err := w.flush(); err != nil {
-				return err
-			}
+		}
+		if err := w.flush(); err != nil {
+			return err
 		}
 		if err := l.stillCancelled(tx); err != nil {
 			return err

@@ -136,7 +136,7 @@ func (s *Store) image(tx *bbolt.Tx) (*codec.Image, error) {
 	}
 	i := &codec.Image{
 		NextNumber: m.next, NextBatch: m.nextBatch, Generation: m.generation, Claimed: m.claimed,
-		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Sightings: sightingImages(tx), Customers: customerImages(tx), Families: map[payout.Digest][]string{}, Series: map[string]uint64{},
+		Payouts: s.payoutImages(tx), Lines: lineImages(tx), Sightings: sightingImages(tx), Customers: customerImages(tx), Families: map[payout.Digest][]string{}, Series: map[string]uint64{}, Minutes: map[uint32][]store.Minute{},
 	}
 	for _, part := range []func(tx *bbolt.Tx, i *codec.Image) error{batchImages, s.reportImages, restImages} {
 		if err := part(tx, i); err != nil {
@@ -214,7 +214,16 @@ func restImages(tx *bbolt.Tx, i *codec.Image) error {
 			return err
 		}
 	}
-	err := tx.Bucket(bucketGates).ForEach(func(k, _ []byte) error {
+	var err error
+	if i.Totals, err = readTotals(tx); err != nil {
+		return err
+	}
+	for _, b := range i.Batches {
+		if i.Minutes[b.Number], err = minutesOf(tx, b.Number); err != nil {
+			return err
+		}
+	}
+	err = tx.Bucket(bucketGates).ForEach(func(k, _ []byte) error {
 		i.Gates = append(i.Gates, string(k))
 		return nil
 	})

@@ -27,6 +27,8 @@ type writer struct {
 	progress          map[uint32]*progress // loaded so far; nil: the batch is gone
 	hosts             map[string]int64     // changes
 	headers           map[uint32]store.Batch
+	flows             map[flowKey]*store.Flow // passed in this transaction
+	totals            store.Totals            // the same
 	lookedForFamilies bool
 
 	unloaded uint64        // payout number from which on payouts are of a load that is not whole; 0: not looked up
@@ -247,6 +249,9 @@ func (w *writer) flush() error {
 		if err := w.tx.Bucket(bucketProgress).Put(key, p.encode(key)); err != nil {
 			return err
 		}
+	}
+	if err := w.flushFlows(); err != nil {
+		return err
 	}
 	hosts := w.tx.Bucket(bucketHosts)
 	for host, by := range w.hosts {

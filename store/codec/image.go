@@ -24,6 +24,8 @@ type Image struct {
 	Runs       []store.Run
 	Audit      []store.Link
 	Series     map[string]uint64 // last numbers
+	Totals     store.Totals
+	Minutes    map[uint32][]store.Minute // by batch
 	Sightings  iter.Seq2[SightingImage, error]
 	Customers  iter.Seq2[CustomerImage, error]
 

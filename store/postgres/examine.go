@@ -44,6 +44,8 @@ type examining struct {
 	batch map[uint32]*counting
 	fresh map[uint32]int // payouts that came with a batch
 	gates map[string]int64
+
+	states [payout.StateCancelled + 1]int64 // payouts
 }
 
 // counting is a batch: what is kept of it, and what counting gives.
@@ -55,7 +57,7 @@ type counting struct {
 }
 
 func (x *examining) all(ctx context.Context) error {
-	for _, part := range []func(context.Context) error{x.itself, x.batches, x.lines, x.payouts, x.indexes, x.sightings, x.rest, x.audit} {
+	for _, part := range []func(context.Context) error{x.itself, x.batches, x.lines, x.payouts, x.indexes, x.flows, x.sightings, x.rest, x.audit} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -196,6 +198,9 @@ func (x *examining) payouts(ctx context.Context) error {
 		}
 		x.Payouts++
 		p := &rec.Payout
+		if p.State.Valid() {
+			x.states[p.State]++
+		}
 		if rec.Number >= x.meta.nextNumber {
 			x.Add("payout %s has a number that is not given out yet", rec.Key)
 		}

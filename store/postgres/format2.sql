@@ -41,3 +41,17 @@ CREATE TABLE @approvals (
 	approval bytea NOT NULL, -- JSON with a checksum
 	PRIMARY KEY (batch, seq)
 );
+
+-- What passed for a batch within a minute (from the epoch), and over all, in slots as the
+-- counts: numbers are those of store.Flow and store.Totals.
+CREATE TABLE @minutes (
+	batch   bigint NOT NULL,
+	minute  bigint NOT NULL,
+	slot    smallint NOT NULL,
+	numbers bigint[] NOT NULL,
+	PRIMARY KEY (batch, minute, slot)
+) WITH (fillfactor = 50);
+CREATE TABLE @totals (
+	slot    smallint PRIMARY KEY,
+	numbers bigint[] NOT NULL
+) WITH (fillfactor = 50);

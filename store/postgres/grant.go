@@ -24,7 +24,7 @@ func (s *Store) Grant(ctx context.Context, role string) error {
 				`grant select, insert, update on all tables in schema ` + schema + ` to ` + name,
 				`revoke update on @meta from ` + name,  // settings are the owner's
 				`revoke update on @audit from ` + name, // what was done stays
-				`grant update (next_number, next_batch, generation, claimed_at, epoch, copied_at, system, timeline, database) on @meta to ` + name,
+				`grant update (next_number, next_batch, generation, claimed_at, epoch, copied_at, system, timeline, database, keep_for) on @meta to ` + name,
 				`grant delete on @freed, @claims, @early, @sightings to ` + name,
 			} {
 				if _, err := t.Exec(ctx, s.sql(statement)); err != nil {

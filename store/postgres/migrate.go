@@ -103,6 +103,7 @@ func fill2(ctx context.Context, s *Store, t *tx) error {
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}
+	w := t.writer(ctx)
 	from := int64(-1)
 	for {
 		rows, err := t.c.Query(ctx, s.sql(`select l.batch, l.idx, l.sealed, `+payoutColumns+` from @payouts p left join lateral
@@ -117,8 +118,13 @@ func fill2(ctx context.Context, s *Store, t *tx) error {
 		if err := s.fillSome(ctx, t, some); err != nil {
 			return err
 		}
+		for i := range some {
+			w.countFlows(&some[i].history)
+		}
 		if len(some) < burst {
-			return nil
+			b := &pgx.Batch{}
+			w.flushFlows(b)
+			return t.send(ctx, b)
 		}
 		from = some[len(some)-1].number
 	}
@@ -144,6 +150,7 @@ type filled struct {
 	number, batch     int64
 	account, customer store.Mark
 	exception         payout.Exception
+	history           payout.History
 }
 
 func (s *Store) fillOf(row pgx.CollectableRow, headers map[uint32]store.Batch) (f filled, err error) {
@@ -153,6 +160,9 @@ func (s *Store) fillOf(row pgx.CollectableRow, headers map[uint32]store.Batch) (
 	}
 	rec, err := r.decode()
 	f = filled{number: r.number, exception: rec.Exception()}
+	if err == nil {
+		f.history, err = rec.Full(true)
+	}
 	if err != nil || len(rec.Places) == 0 {
 		return f, err
 	}

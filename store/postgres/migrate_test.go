@@ -55,7 +55,7 @@ func TestMigrate(t *testing.T) {
 		 truncate %[1]s.counts; alter table %[1]s.counts drop column code;
 		 insert into %[1]s.counts (batch, state, currency, slot, n, minor, checks, aside, stuck) select * from kept; alter table %[1]s.counts add primary key (batch, state, currency, slot)`,
 		`alter table %s.meta drop column keep_for`,
-		`drop table %s.audit, %[1]s.sightings, %[1]s.customers, %[1]s.series, %[1]s.approvals`, `alter table %s.payouts drop column exception`,
+		`drop table %s.minutes, %[1]s.totals, %[1]s.audit, %[1]s.sightings, %[1]s.customers, %[1]s.series, %[1]s.approvals`, `alter table %s.payouts drop column exception`,
 		`alter table %s.batches drop column loaded_at`, `update %s.meta set format = 1, readable_by = 1`,
 		`revoke all on all tables in schema %s from ` + pgx.Identifier{role}.Sanitize(), `grant insert on %s.lines to ` + pgx.Identifier{role}.Sanitize(),
 	} {

@@ -245,6 +245,14 @@ func (m *mover) rest(ctx context.Context) error {
 	for name, last := range m.i.Series {
 		m.t.putSeries(b, name, last)
 	}
+	w := m.t.writer(ctx)
+	w.totals = m.i.Totals
+	for batch, minutes := range m.i.Minutes {
+		for i := range minutes {
+			w.flow(flowKey{batch, minuteOf(minutes[i].At)}).Plus(&minutes[i].Flow)
+		}
+	}
+	w.flushFlows(b)
 	b.Queue(lockAlone, m.s.lockNumber(lockAudit))
 	b.Queue(m.s.sql(`delete from @audit`)) // the same: the log goes on where the old store's ends
 	for _, l := range m.i.Audit {

@@ -109,7 +109,7 @@ func (w *world) Kill(_ testing.TB, s store.Store) {
 
 // tables are copied and put back in this order.
 var allTables = []string{
-	"meta", "clock", "owners", "claims", "batches", "counts", "payouts", "ids", "lines", "freed", "families", "early", "gates_open", "gates", "probe", "runs", "audit", "sightings", "customers", "series", "approvals",
+	"meta", "clock", "owners", "claims", "batches", "counts", "payouts", "ids", "lines", "freed", "families", "early", "gates_open", "gates", "probe", "runs", "audit", "sightings", "customers", "series", "approvals", "minutes", "totals",
 }
 
 func (w *world) Save(t testing.TB) (put func()) {

@@ -29,6 +29,8 @@ type writer struct {
 	changed map[uint64]bool
 	counts  map[countKey]tally
 	gates   map[string]int64 // changes of open payouts
+	flows   map[flowKey]*store.Flow
+	totals  store.Totals
 	freed   map[payout.Place]bool
 	cells   map[payout.Place][]byte          // sealed, of rows that may be looked at
 	early   map[payout.Digest][]payout.Event // that wait for an id, with those of this transaction
@@ -110,8 +112,12 @@ func (w *writer) keep(r *row) error {
 func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	before := r.Payout
 	change, err := r.Step(w.s.o.Rules, e, w.s.begun().Number, w)
-	if err != nil || change.Effect == payout.Ignored {
+	if err != nil {
 		return change, err
+	}
+	w.passed(e, &change)
+	if change.Effect == payout.Ignored {
+		return change, nil
 	}
 	if entry, ok := store.EntryOf(*e, change.After); ok {
 		if len(before.Places) > 0 {
@@ -241,6 +247,7 @@ func timestamp(t time.Time) pgtype.Timestamptz {
 
 // flushCounts adds the changes of the counts. All processes take the rows in one order.
 func (w *writer) flushCounts(b *pgx.Batch, changedAt *time.Time) {
+	defer w.flushFlows(b)
 	var keys []countKey
 	for k, c := range w.counts {
 		if c != (tally{}) || changedAt != nil {

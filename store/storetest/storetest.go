@@ -248,6 +248,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"a page of rows", testPage},
 		{"the newest batches", testLatest},
 		{"what was not paid is counted by code", testCodes},
+		{"what passes is counted", testFlows},
 		{"runs are recorded", testRuns},
 		{"a retry waits for what it repeats", testRetries},
 		{"what the gate writes is masked", testMasked},

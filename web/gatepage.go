@@ -1,0 +1,154 @@
+package web
+
+import (
+	"net/http"
+	"slices"
+	"time"
+
+	"masspay/payout"
+	"masspay/store"
+)
+
+// callbacksPage is what this process was told by gates.
+type callbacksPage struct {
+	*view
+	None           bool // this process takes no callbacks
+	Since, Last    time.Time
+	Counts         []resultCount
+	Taken, Refused []heard
+	links          func(payout.Key) string
+}
+
+type resultCount struct {
+	Result string
+	N      int
+}
+
+// Link is the page of a payout.
+func (p callbacksPage) Link(h heard) string {
+	return p.links(payout.Key{ProjectID: h.Project, PaymentID: h.ID})
+}
+
+// callbacksShown is how many of those that were taken are shown.
+const callbacksShown = 200
+
+func (p *Pages) callbacks(v *view, _ *http.Request) (string, any, error) {
+	page := callbacksPage{view: v, None: p.Heard == nil, links: p.payoutLink}
+	v.Title, v.Section = v.T("callbacks.title"), "callbacks"
+	v.live(10*time.Second, true)
+	if page.None {
+		return "callbacks", page, nil
+	}
+	counts := p.Heard.Counts()
+	for _, r := range heardResults {
+		if n := counts[r]; n > 0 {
+			page.Counts = append(page.Counts, resultCount{r, int(n)})
+		}
+	}
+	h := p.Heard
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	page.Since, page.Last = h.since, h.last
+	page.Taken, page.Refused = h.taken.newest(), h.refused.newest()
+	page.Taken = page.Taken[:min(len(page.Taken), callbacksShown)]
+	return "callbacks", page, nil
+}
+
+// gatePage is how gates answer.
+type gatePage struct {
+	*view
+	Totals  store.Totals
+	Recent  store.Flow // of the newest files
+	Plots   []*plot
+	States  []stateCount
+	Answers []answerCount
+	Times   []timeRow
+}
+
+type stateCount struct {
+	State string
+	N     int
+}
+
+type answerCount struct {
+	Word        string // id
+	Of          string // class
+	All, Lately int
+}
+
+// timeRow is a histogram in three numbers.
+type timeRow struct {
+	Word          string
+	P50, P95, P99 string
+	N             int
+}
+
+// filesLately are the files whose minutes are what passed of late.
+const filesLately = 10
+
+func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
+	ctx := r.Context()
+	page := gatePage{view: v}
+	totals, at, err := look(ctx, p, "totals", p.Source.Totals)
+	if err != nil {
+		return "", nil, err
+	}
+	page.Totals = totals
+	files, _, err := look(ctx, p, "batches 0", p.latestFiles)
+	if err != nil {
+		return "", nil, err
+	}
+	var minutes []store.Minute
+	since := v.Now.Add(-24 * time.Hour)
+	for _, b := range files[:min(len(files), filesLately)] {
+		some, err := p.minutes(ctx, b.ID)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, m := range some {
+			if m.At.After(since) {
+				minutes = append(minutes, m)
+				page.Recent.Plus(&m.Flow)
+			}
+		}
+	}
+	slices.SortFunc(minutes, func(a, b store.Minute) int { return a.At.Compare(b.At) })
+	page.Plots = plotsOf(minutes)
+	for _, s := range payout.States {
+		if n := totals.States[s]; n > 0 {
+			page.States = append(page.States, stateCount{s.String(), int(n)})
+		}
+	}
+	for _, a := range []struct {
+		figure    store.Figure
+		word, tag string
+	}{
+		{store.Accepted, "answer.accepted", "paid"}, {store.Taken, "answer.taken", "open"}, {store.Refused, "answer.refused", "declined"}, {store.NotSent, "answer.not_sent", "returned"},
+		{store.InDoubt, "answer.in_doubt", "check"}, {store.Told, "answer.told", "open"}, {store.NotSeen, "answer.not_seen", "returned"}, {store.Unchanged, "answer.unchanged", "skipped"},
+	} {
+		page.Answers = append(page.Answers, answerCount{a.word, a.tag, int(totals.Flow[a.figure]), int(page.Recent[a.figure])})
+	}
+	for _, t := range []struct {
+		times store.Times
+		word  string
+	}{{store.AnswerTimes, "plot.answers"}, {store.QuestionTimes, "gate.questions"}, {store.OutcomeTimes, "plot.verdicts"}} {
+		if n := page.Recent.N(t.times); n > 0 {
+			page.Times = append(page.Times, timeRow{t.word, v.within(&page.Recent, t.times, 0.5), v.within(&page.Recent, t.times, 0.95), v.within(&page.Recent, t.times, 0.99), int(n)})
+		}
+	}
+	v.Title, v.Section, v.AsOf = v.T("gate.title"), "gate", at
+	v.live(10*time.Second, true)
+	return "gate", page, nil
+}
+
+// within is the bound below which a share of a histogram is.
+func (v *view) within(f *store.Flow, t store.Times, share float64) string {
+	bound, beyond, ok := f.Quantile(t, share)
+	switch {
+	case !ok:
+		return "–"
+	case beyond:
+		return "> " + inSeconds(v, bound.Seconds())
+	}
+	return "≤ " + inSeconds(v, bound.Seconds())
+}
