@@ -53,8 +53,20 @@ type Collector struct {
 // New makes a registry with the figures of a store.
 func New(s Source, o Options) *prometheus.Registry {
 	r := prometheus.NewRegistry()
-	r.MustRegister(&Collector{source: s, o: o, runs: runs{ended: map[[2]string]int64{}, ends: map[string]runEnds{}}})
+	r.MustRegister(NewCollector(s, o))
 	return r
+}
+
+// NewCollector is what New registers.
+func NewCollector(s Source, o Options) *Collector {
+	return &Collector{source: s, o: o, runs: runs{ended: map[[2]string]int64{}, ends: map[string]runEnds{}}}
+}
+
+// Forget makes the next look read the store again, also within the second.
+func (c *Collector) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = time.Time{}
 }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
