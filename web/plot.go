@@ -69,22 +69,31 @@ type plot struct {
 // The size of a plot's drawing, in its own units.
 const (
 	plotWidth, plotHeight = 1000.0, 220.0
-	plotTop, plotBottom   = 12.0, 26.0
+	plotTop, plotBottom   = 22.0, 26.0
 )
 
-// most is the largest value, at least 1.
+// Short reports whether there is too little to draw: numbers say it better.
+func (p *plot) Short() bool { return len(p.Steps) < 3 }
+
+// most is where the scale ends: a round number, not below any value.
 func (p *plot) most() float64 {
-	most := 1.0
+	most := 0.0
 	for i := range p.Steps {
 		for _, l := range p.Lines {
 			most = max(most, l.Of(&p.Steps[i]))
 		}
 	}
-	return most
+	for scale := 0.01; ; scale *= 10 {
+		for _, round := range []float64{1, 2, 4, 6, 8} {
+			if at := scale * round; at >= most && at > 0 {
+				return at
+			}
+		}
+	}
 }
 
-// SVG draws the plot: lines over the time, areas where there are many steps, a scale on the
-// left and times below.
+// SVG draws a plot that is not short: lines over the time, an area below the first, a scale on
+// the left and times below.
 func (p *plot) SVG(v *view) template.HTML {
 	var b strings.Builder
 	e := template.HTMLEscapeString
@@ -108,19 +117,16 @@ func (p *plot) SVG(v *view) template.HTML {
 			fmt.Fprintf(&b, `<path class="area %s" d="%sL%s %sL%s %sZ"/>`, l.Class, path.String(), num(x(len(p.Steps)-1)), num(y(0)), num(x(0)), num(y(0)))
 		}
 		fmt.Fprintf(&b, `<path class="line %s" d="%s"/>`, l.Class, path.String())
-		if len(p.Steps) == 1 {
-			fmt.Fprintf(&b, `<circle class="dot %s" cx="%s" cy="%s" r="4"/>`, l.Class, num(x(0)), num(y(l.Of(&p.Steps[0]))))
-		}
 	}
-	const marks = 5
+	marks := min(5, len(p.Steps))
 	for i := range marks {
 		n := i * (len(p.Steps) - 1) / (marks - 1)
-		if i > 0 && n == (i-1)*(len(p.Steps)-1)/(marks-1) {
-			continue
-		}
-		anchor := map[int]string{0: "start", marks - 1: "end"}[i]
-		if anchor == "" || len(p.Steps) == 1 {
-			anchor = "middle"
+		anchor := "middle"
+		switch i {
+		case 0:
+			anchor = "start"
+		case marks - 1:
+			anchor = "end"
 		}
 		fmt.Fprintf(&b, `<text class="when" x="%s" y="%g" text-anchor="%s">%s</text>`, num(x(n)), plotHeight-6, anchor, e(p.Steps[n].At.In(v.Zone).Format(p.layout(v))))
 	}
@@ -168,7 +174,12 @@ func count(f func(s *step) int64) func(s *step) float64 {
 	return func(s *step) float64 { return float64(f(s)) }
 }
 
-func inNumbers(v *view, value float64) string { return v.Num(int(value + 0.5)) }
+func inNumbers(v *view, value float64) string {
+	if value > 0 && value < 1 {
+		return v.separate(strconv.FormatFloat(value, 'g', 2, 64))
+	}
+	return v.Num(int(value + 0.5))
+}
 
 func inSeconds(v *view, value float64) string {
 	if value < 1 {
