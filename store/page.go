@@ -16,7 +16,7 @@ type PageQuery struct {
 
 // The most that one look at a batch shows and looks at.
 const (
-	MaxLimit = 500
+	MaxLimit = 5_000
 	MaxScan  = 5_000
 )
 

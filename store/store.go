@@ -175,6 +175,11 @@ type Applier interface {
 
 // Reader shows what is there, and changes nothing.
 type Reader interface {
+	// Together does several things that read with the context that it is given: where readers
+	// take turns, in one turn, so that they see one state and others wait once. It must be
+	// quick, read one thing after the other, and change nothing. Lines are not read so.
+	Together(ctx context.Context, do func(ctx context.Context) error) error
+
 	// Get returns a payout with its events, or ErrNoPayout.
 	Get(ctx context.Context, key payout.Key) (payout.History, error)
 

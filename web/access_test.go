@@ -143,6 +143,11 @@ func TestBasePath(t *testing.T) {
 	}
 }
 
+// free is a source without turns.
+type free struct{ Source }
+
+func (free) Together(ctx context.Context, do func(context.Context) error) error { return do(ctx) }
+
 // broken is a source that fails, or waits.
 type broken struct {
 	Source
@@ -186,7 +191,7 @@ func TestStoreThatFails(t *testing.T) {
 func TestLooks(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		p := &Pages{}
+		p := &Pages{Source: free{}}
 		n := 0
 		var err error
 		var wait time.Duration

@@ -40,42 +40,46 @@ func (p *Pages) lookBatch(ctx context.Context, id string) (store.Batch, time.Tim
 	return look(ctx, p, "batch "+id, func(ctx context.Context) (store.Batch, error) { return p.Source.Batch(ctx, id) })
 }
 
+// seenFile is a file as one look finds it.
+type seenFile struct {
+	file
+	before []store.Batch // the one before it
+}
+
 func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
-	ctx := r.Context()
-	b, at, err := p.lookBatch(ctx, r.PathValue("id"))
+	ctx, id := r.Context(), r.PathValue("id")
+	seen, at, err := look(ctx, p, "file "+id, func(ctx context.Context) (s seenFile, err error) {
+		if s.Batch, err = p.Source.Batch(ctx, id); err != nil {
+			return s, err
+		}
+		if s.minutes, err = p.Source.Minutes(ctx, s.ID); err != nil || s.Number <= 1 {
+			return s, err
+		}
+		s.before, err = p.Source.Latest(ctx, s.Number, 1)
+		return s, err
+	})
 	if err != nil {
 		return "", nil, err
 	}
-	runs, err := p.latestRuns(ctx)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	wanting, err := p.wanting(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	page := batchPage{view: v, summary: summarize(b, wanting), Reasons: reasons(b), Report: "masspay report " + b.Short() + " -o result.csv"}
-	page.say(runs, v.Now)
+	b := seen.Batch
+	page := batchPage{view: v, summary: summarize(b, all.wanting), Reasons: reasons(b), Report: "masspay report " + b.Short() + " -o result.csv"}
+	page.say(all.runs, v.Now)
 	page.Tell = v.tell(&page.summary)
-	for _, run := range runs {
+	for _, run := range all.runs {
 		if run.Batch == b.ID {
 			page.Runs = append(page.Runs, run)
 		}
 	}
-	minutes, err := p.minutes(ctx, b.ID)
-	if err != nil {
-		return "", nil, err
-	}
-	page.Plots = plotsOf(minutes)
+	page.Plots = plotsOf(seen.minutes)
 	if page.Say.ID == "say.sending" {
-		page.Tell = append(page.Tell, v.pace(minutes, page.Unsent.Rows)...)
+		page.Tell = append(page.Tell, v.pace(seen.minutes, page.Unsent.Rows)...)
 	}
-	before, _, err := look(ctx, p, "before "+b.ID, func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, b.Number, 1) })
-	if err != nil {
-		return "", nil, err
-	}
-	if len(before) > 0 && b.Number > 1 {
-		page.Before = &before[0]
+	if len(seen.before) > 0 {
+		page.Before = &seen.before[0]
 	}
 	v.Title, v.Section, v.AsOf, v.Footer = b.Name, "batches", at, b.Name+", SHA-256 "+b.ID
 	v.live(2*time.Second, page.Open.Rows > 0)

@@ -182,15 +182,58 @@ func (s *summary) say(runs []store.Run, now time.Time) {
 	}
 }
 
-// latestFiles are the newest files, one more than a page lists.
-func (p *Pages) latestFiles(ctx context.Context) ([]store.Batch, error) {
-	return p.Source.Latest(ctx, 0, filesAPage+1)
+// common is what most pages show something of. It is read in one look, for all viewers.
+type common struct {
+	files    []file
+	runs     []store.Run
+	names    map[uint32]string // short ids of files
+	wanting  wanting
+	restored bool
+	marker   error // it is not known whether the store is a copy
 }
 
-// latestRuns are the newest runs.
-func (p *Pages) latestRuns(ctx context.Context) ([]store.Run, error) {
-	runs, _, err := look(ctx, p, "runs", func(ctx context.Context) ([]store.Run, error) { return p.Source.LatestRuns(ctx, 0, runsLooked) })
-	return runs, err
+// file is a batch with what passed for it.
+type file struct {
+	store.Batch
+	minutes []store.Minute
+}
+
+// namesKept are the newest files that rows may be said to be sent by.
+const namesKept = 300
+
+func (p *Pages) common(ctx context.Context) (common, time.Time, error) {
+	return look(ctx, p, "common", func(ctx context.Context) (c common, err error) {
+		if c.runs, err = p.Source.LatestRuns(ctx, 0, runsLooked); err != nil {
+			return c, err
+		}
+		newest, err := p.Source.Latest(ctx, 0, namesKept)
+		if err != nil {
+			return c, err
+		}
+		c.names = map[uint32]string{}
+		for _, b := range newest {
+			c.names[b.Number] = b.Short()
+		}
+		if c.files, err = p.withMinutes(ctx, newest[:min(len(newest), filesAPage+1)]); err != nil {
+			return c, err
+		}
+		if p.Restored != nil {
+			c.restored, c.marker = p.Restored(ctx)
+		}
+		c.wanting, err = p.countWanting(ctx)
+		return c, err
+	})
+}
+
+func (p *Pages) withMinutes(ctx context.Context, list []store.Batch) (files []file, err error) {
+	for _, b := range list {
+		minutes, err := p.Source.Minutes(ctx, b.ID)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{b, minutes})
+	}
+	return files, nil
 }
 
 // batchesPage lists the files, the newest first.
@@ -211,17 +254,20 @@ type want struct {
 func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 	ctx := r.Context()
 	before, _ := strconv.ParseUint(r.URL.Query().Get("before"), 10, 32)
-	runs, err := p.latestRuns(ctx)
+	all, at, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	list, at, err := look(ctx, p, "batches "+strconv.FormatUint(before, 10), func(ctx context.Context) ([]store.Batch, error) {
-		return p.Source.Latest(ctx, uint32(before), filesAPage+1)
-	})
-	if err != nil {
-		return "", nil, err
+	list := all.files
+	if before > 0 {
+		list, at, err = look(ctx, p, "files "+strconv.FormatUint(before, 10), func(ctx context.Context) ([]file, error) {
+			some, err := p.Source.Latest(ctx, uint32(before), filesAPage+1)
+			if err != nil {
+				return nil, err
+			}
+			return p.withMinutes(ctx, some)
+		})
 	}
-	wanting, err := p.wanting(ctx)
 	if err != nil {
 		return "", nil, err
 	}
@@ -233,41 +279,31 @@ func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 			page.Next = list[i-1].Number
 			break
 		}
-		s := summarize(b, wanting)
-		s.say(runs, v.Now)
-		minutes, err := p.minutes(ctx, b.ID)
-		if err != nil {
-			return "", nil, err
-		}
-		s.Spark = spark(v, minutes)
+		s := summarize(b.Batch, all.wanting)
+		s.say(all.runs, v.Now)
+		s.Spark = spark(v, b.minutes)
 		changes = changes || s.Open.Rows > 0
 		page.Files = append(page.Files, s)
 	}
 	v.live(10*time.Second, changes)
 	if page.First {
-		page.Wants = p.wants(ctx, v, page.Files, wanting)
+		page.Wants = p.wants(v, page.Files, &all)
 	}
 	return "batches", page, nil
 }
 
 // wants gathers what wants a person.
-func (p *Pages) wants(ctx context.Context, v *view, files []summary, wanting wanting) (all []want) {
-	restored, _, err := look(ctx, p, "restored", func(ctx context.Context) (bool, error) {
-		if p.Restored == nil {
-			return false, nil
-		}
-		return p.Restored(ctx)
-	})
-	if err != nil {
+func (p *Pages) wants(v *view, files []summary, c *common) (all []want) {
+	if c.marker != nil {
 		all = append(all, want{Text: v.T("want.marker"), Paste: "masspay doctor"})
-	} else if restored {
+	} else if c.restored {
 		all = append(all, want{Text: v.T("want.restored"), Paste: "masspay doctor"})
 	}
 	switch {
-	case wanting.more:
+	case c.wanting.more:
 		all = append(all, want{Text: v.T("want.many", "Most", v.Num(exceptionsMost)), Link: p.link("/exceptions"), Paste: "masspay exceptions"})
-	case wanting.n > 0:
-		all = append(all, want{Text: v.T("want.exceptions", "N", wanting.n), Link: p.link("/exceptions"), Paste: "masspay exceptions"})
+	case c.wanting.n > 0:
+		all = append(all, want{Text: v.T("want.exceptions", "N", c.wanting.n), Link: p.link("/exceptions"), Paste: "masspay exceptions"})
 	}
 	for i := range files {
 		f := &files[i]
@@ -291,25 +327,22 @@ type wanting struct {
 	more bool // than are counted one by one: of knows some of them only
 }
 
-// wanting counts them.
-func (p *Pages) wanting(ctx context.Context) (wanting, error) {
-	w, _, err := look(ctx, p, "wanting", func(ctx context.Context) (wanting, error) {
-		w := wanting{of: map[uint32]result.Sum{}}
-		for h, err := range p.Source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost + 1}) {
-			if err != nil {
-				return w, err
-			}
-			w.n++
-			for _, at := range h.Places {
-				sum := w.of[at.Batch]
-				sum.Add(1, h.Amount)
-				w.of[at.Batch] = sum
-			}
+// countWanting counts them.
+func (p *Pages) countWanting(ctx context.Context) (wanting, error) {
+	w := wanting{of: map[uint32]result.Sum{}}
+	for h, err := range p.Source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost + 1}) {
+		if err != nil {
+			return w, err
 		}
-		if w.more = w.n > exceptionsMost; w.more {
-			clear(w.of)
+		w.n++
+		for _, at := range h.Places {
+			sum := w.of[at.Batch]
+			sum.Add(1, h.Amount)
+			w.of[at.Batch] = sum
 		}
-		return w, nil
-	})
-	return w, err
+	}
+	if w.more = w.n > exceptionsMost; w.more {
+		clear(w.of)
+	}
+	return w, nil
 }

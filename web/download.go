@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/csv"
 	"errors"
 	"mime"
@@ -76,26 +77,38 @@ func (p *Pages) resultTo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	names, err := p.names(ctx)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return err
 	}
-	notes := result.Notes{Batch: b.Number, Names: names, Rules: p.Rules}
+	notes := result.Notes{Batch: b.Number, Names: all.names, Rules: p.Rules}
 	d := newDownload(w, strings.TrimSuffix(b.Name, ".csv")+".masked.csv")
 	if err := d.row(append(append([]string{}, maskedColumns...), result.Columns()...)); err != nil {
 		return err
 	}
+	const burst = 1000 // rows in one turn
 	for from := 0; from >= 0; {
-		page, err := p.Source.Page(ctx, store.PageQuery{Batch: b.ID, From: from, Wants: wants})
+		var page store.Page
+		var rows [][]string
+		err := p.Source.Together(ctx, func(ctx context.Context) (err error) {
+			rows = rows[:0]
+			if page, err = p.Source.Page(ctx, store.PageQuery{Batch: b.ID, From: from, Limit: burst, Wants: wants}); err != nil {
+				return err
+			}
+			for i := range page.Rows {
+				cells, err := p.maskedRow(ctx, notes, &page.Rows[i])
+				if err != nil {
+					return err
+				}
+				rows = append(rows, cells)
+			}
+			return nil
+		})
 		if err != nil {
 			return err
 		}
-		for _, l := range page.Rows {
-			cells, err := p.maskedRow(r, notes, &l)
-			if err == nil {
-				err = d.row(cells)
-			}
-			if err != nil {
+		for _, cells := range rows {
+			if err := d.row(cells); err != nil {
 				return err
 			}
 		}
@@ -105,12 +118,12 @@ func (p *Pages) resultTo(w http.ResponseWriter, r *http.Request) error {
 	return d.Error()
 }
 
-func (p *Pages) maskedRow(r *http.Request, notes result.Notes, l *store.Line) ([]string, error) {
+func (p *Pages) maskedRow(ctx context.Context, notes result.Notes, l *store.Line) ([]string, error) {
 	out := result.Line{Line: *l, Action: result.ActionOfLine(l), Note: notes.Of(*l)}
 	cells := []string{strconv.Itoa(l.Line), "", "", "", "", ""}
 	if l.Skip == "" {
 		q := &l.Payout
-		act, note, err := result.PaidAgain(r.Context(), p.Source, q)
+		act, note, err := result.PaidAgain(ctx, p.Source, q)
 		if err != nil {
 			return nil, err
 		}
@@ -147,12 +160,12 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	var files map[uint32]store.Batch
 	for h, err := range p.Source.List(ctx, f) {
 		if err != nil {
 			return err
 		}
-		files, err := p.files(ctx, []payout.History{h})
-		if err != nil {
+		if files, err = p.files(ctx, []payout.History{h}, files); err != nil {
 			return err
 		}
 		e := result.ExceptionOf(&h, files, p.Rules)

@@ -36,52 +36,58 @@ func (p *Pages) exceptions(v *view, r *http.Request) (string, any, error) {
 		f.Exception = payout.ClosedException
 	}
 	f.After, _ = strconv.ParseUint(q.Get("after"), 10, 63)
-	if id := q.Get("batch"); id != "" {
-		b, _, err := p.lookBatch(ctx, id)
-		if err != nil {
-			return "", nil, err
+	id := q.Get("batch")
+	seen, at, err := look(ctx, p, "exceptions "+q.Get("closed")+" "+id+" "+q.Get("after"), func(ctx context.Context) (s seenExceptions, err error) {
+		if id != "" {
+			b, err := p.Source.Batch(ctx, id)
+			if err != nil {
+				return s, err
+			}
+			s.file, f.Batch = &b, b.ID
 		}
-		page.File, f.Batch = &b, b.ID
-	}
-	list, at, err := look(ctx, p, "exceptions "+q.Get("closed")+" "+f.Batch+" "+q.Get("after"), func(ctx context.Context) ([]payout.History, error) { return p.exceptional(ctx, f) })
+		for h, err := range p.Source.List(ctx, f) {
+			if err != nil {
+				return s, err
+			}
+			s.list = append(s.list, h)
+		}
+		s.files, err = p.files(ctx, s.list, nil)
+		return s, err
+	})
 	if err != nil {
 		return "", nil, err
 	}
-	files, err := p.files(ctx, list)
-	if err != nil {
-		return "", nil, err
-	}
-	for i := range list {
+	page.File = seen.file
+	for i := range seen.list {
 		if i == rowsAPage {
-			page.Next = list[i-1].Number
+			page.Next = seen.list[i-1].Number
 			break
 		}
-		page.List = append(page.List, p.oddity(&list[i], files))
+		page.List = append(page.List, p.oddity(&seen.list[i], seen.files))
 	}
 	v.Title, v.Section, v.AsOf = v.T("exceptions.title"), "exceptions", at
 	v.live(10*time.Second, !page.Closed)
 	return "exceptions", page, nil
 }
 
-func (p *Pages) exceptional(ctx context.Context, f store.Filter) (list []payout.History, err error) {
-	for h, err := range p.Source.List(ctx, f) {
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, h)
-	}
-	return list, nil
+// seenExceptions are exceptions as one look finds them.
+type seenExceptions struct {
+	file  *store.Batch
+	list  []payout.History
+	files map[uint32]store.Batch // that they stand in
 }
 
 // files are those that payouts stand in first.
-func (p *Pages) files(ctx context.Context, list []payout.History) (map[uint32]store.Batch, error) {
-	files := map[uint32]store.Batch{}
+func (p *Pages) files(ctx context.Context, list []payout.History, known map[uint32]store.Batch) (files map[uint32]store.Batch, err error) {
+	if files = known; files == nil {
+		files = map[uint32]store.Batch{}
+	}
 	for i := range list {
 		for _, n := range []uint32{placeOf(&list[i].Payout), list[i].SentBy} {
 			if _, there := files[n]; there || n == 0 {
 				continue
 			}
-			some, _, err := look(ctx, p, "file "+strconv.FormatUint(uint64(n), 10), func(ctx context.Context) ([]store.Batch, error) { return p.Source.Latest(ctx, n+1, 1) })
+			some, err := p.Source.Latest(ctx, n+1, 1)
 			if err != nil {
 				return nil, err
 			}

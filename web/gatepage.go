@@ -94,18 +94,14 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 		return "", nil, err
 	}
 	page.Totals = totals
-	files, _, err := look(ctx, p, "batches 0", p.latestFiles)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 	var minutes []store.Minute
 	since := v.Now.Add(-24 * time.Hour)
-	for _, b := range files[:min(len(files), filesLately)] {
-		some, err := p.minutes(ctx, b.ID)
-		if err != nil {
-			return "", nil, err
-		}
-		for _, m := range some {
+	for _, f := range all.files[:min(len(all.files), filesLately)] {
+		for _, m := range f.minutes {
 			if m.At.After(since) {
 				minutes = append(minutes, m)
 				page.Recent.Plus(&m.Flow)

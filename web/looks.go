@@ -52,7 +52,11 @@ func look[T any](ctx context.Context, p *Pages, key string, read func(ctx contex
 		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookLimit) // others may wait for it
 		defer cancel()
 		at := p.now()
-		v, err := read(reading)
+		var v T
+		err := p.Source.Together(reading, func(ctx context.Context) (err error) {
+			v, err = read(ctx)
+			return err
+		})
 		if err == nil {
 			l.keep(key, kept{v, at})
 		}

@@ -56,69 +56,72 @@ func (p *Pages) payout(v *view, r *http.Request) (string, any, error) {
 		return "", nil, store.ErrNoPayout
 	}
 	key := payout.Key{ProjectID: uint32(project), PaymentID: q.Get("id")}
-	h, at, err := look(ctx, p, "payout "+key.String(), func(ctx context.Context) (payout.History, error) { return p.Source.Get(ctx, key) })
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
+	seen, at, err := look(ctx, p, "payout "+key.String(), func(ctx context.Context) (seenPayout, error) { return p.seePayout(ctx, key, all.names) })
+	if err != nil {
+		return "", nil, err
+	}
+	h := seen.History
 	page := payoutPage{
-		view: v, P: h.Payout, Do: result.Action(h.Payout), links: p.payoutLink,
-		Show: "masspay show " + result.ShellWord(key.PaymentID),
+		view: v, P: h.Payout, Do: result.Action(h.Payout), Why: seen.why, Rows: seen.rows, Family: seen.family, Life: lifeOf(h.Events, all.runs), links: p.payoutLink,
+		Show: "masspay show " + result.ShellWord(key.PaymentID), Closing: result.ClosingOf(&h.Payout),
+	}
+	if seen.act != "" {
+		page.Do = seen.act
 	}
 	if h.State.Open() {
 		page.NextPoll = h.PollAt
 	}
-	if page.Closing = result.ClosingOf(&h.Payout); page.Do == result.ActionCheck && page.Closing.As != "" {
+	if page.Do == result.ActionCheck && page.Closing.As != "" {
 		page.Close = "masspay resolve " + result.ShellWord(key.PaymentID) + " --as " + page.Closing.As + " --reason 'WHY'"
 	}
-	if err := p.placesOf(ctx, &page); err != nil {
-		return "", nil, err
-	}
-	family, err := p.Source.Family(ctx, key)
-	if err != nil {
-		return "", nil, err
-	}
-	page.Family = slices.DeleteFunc(slices.Clone(family), func(q payout.Payout) bool { return q.Key == key })
-	act, note, err := result.PaidAgain(ctx, p.Source, &h.Payout)
-	if err != nil {
-		return "", nil, err
-	}
-	if act != "" {
-		page.Do, page.Why = act, note
-	}
-	runs, err := p.latestRuns(ctx)
-	if err != nil {
-		return "", nil, err
-	}
-	page.Life = lifeOf(h.Events, runs)
 	v.Title, v.AsOf, v.Section = key.PaymentID, at, "batches"
 	v.live(2*time.Second, h.State.Open())
 	return "payout", page, nil
 }
 
-// placesOf finds the rows that ask for the payout, and why it is what it is.
-func (p *Pages) placesOf(ctx context.Context, page *payoutPage) error {
-	names, err := p.names(ctx)
-	if err != nil {
-		return err
+// seenPayout is a payout as one look finds it.
+type seenPayout struct {
+	payout.History
+	rows     []placed
+	family   []payout.Payout // other payouts of its row
+	act, why string          // what is to be done where another one pays its row; why it is what it is
+}
+
+func (p *Pages) seePayout(ctx context.Context, key payout.Key, names map[uint32]string) (s seenPayout, err error) {
+	if s.History, err = p.Source.Get(ctx, key); err != nil {
+		return s, err
 	}
-	for i, at := range page.P.Places {
+	for i, at := range s.Places {
 		some, err := p.Source.Latest(ctx, at.Batch+1, 1)
 		if err != nil {
-			return err
+			return s, err
 		}
 		if len(some) == 0 || some[0].Number != at.Batch {
 			continue
 		}
 		rows, err := p.Source.Page(ctx, store.PageQuery{Batch: some[0].ID, From: int(at.Index), Limit: 1})
 		if err != nil || len(rows.Rows) == 0 {
-			return errors.Join(err, store.ErrNoPayout)
+			return s, errors.Join(err, store.ErrNoPayout)
 		}
 		if i == 0 {
-			page.Why = (result.Notes{Batch: at.Batch, Names: names, Rules: p.Rules}).Of(store.Line{Payout: page.P})
+			s.why = (result.Notes{Batch: at.Batch, Names: names, Rules: p.Rules}).Of(store.Line{Payout: s.Payout})
 		}
-		page.Rows = append(page.Rows, placed{some[0], rows.Rows[0].Line})
+		s.rows = append(s.rows, placed{some[0], rows.Rows[0].Line})
 	}
-	return nil
+	family, err := p.Source.Family(ctx, key)
+	if err != nil {
+		return s, err
+	}
+	s.family = slices.DeleteFunc(slices.Clone(family), func(q payout.Payout) bool { return q.Key == key })
+	act, note, err := result.PaidAgain(ctx, p.Source, &s.Payout)
+	if act != "" {
+		s.act, s.why = act, note
+	}
+	return s, err
 }
 
 // lifeOf is what happened, the newest first.
@@ -160,7 +163,7 @@ func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
 	}
 	for _, project := range p.Projects {
 		key := payout.Key{ProjectID: project, PaymentID: id}
-		h, _, err := look(ctx, p, "payout "+key.String(), func(ctx context.Context) (payout.History, error) { return p.Source.Get(ctx, key) })
+		h, _, err := look(ctx, p, "id "+key.String(), func(ctx context.Context) (payout.History, error) { return p.Source.Get(ctx, key) })
 		if errors.Is(err, store.ErrNoPayout) {
 			continue
 		}
@@ -169,10 +172,12 @@ func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
 		}
 		page.Found = append(page.Found, h.Payout)
 	}
-	files, _, err := look(ctx, p, "batches 0", p.latestFiles)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	page.Files = files[:min(len(files), filesAPage)]
+	for _, f := range all.files {
+		page.Files = append(page.Files, f.Batch)
+	}
 	return "find", page, nil
 }

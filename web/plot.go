@@ -84,7 +84,7 @@ func (p *plot) most() float64 {
 		}
 	}
 	for scale := 0.01; ; scale *= 10 {
-		for _, round := range []float64{1, 2, 4, 6, 8} {
+		for _, round := range []float64{1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8} {
 			if at := scale * round; at >= most && at > 0 {
 				return at
 			}

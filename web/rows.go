@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,25 +41,15 @@ type row struct {
 
 const rowsAPage = 50
 
-// names are the short ids of the batches that rows of one page name.
-func (p *Pages) names(ctx context.Context) (map[uint32]string, error) {
-	names, _, err := look(ctx, p, "names", func(ctx context.Context) (map[uint32]string, error) {
-		some, err := p.Source.Latest(ctx, 0, 1000)
-		names := map[uint32]string{}
-		for _, b := range some {
-			names[b.Number] = b.Short()
-		}
-		return names, err
-	})
-	return names, err
+// seenRows are rows as one look finds them.
+type seenRows struct {
+	file store.Batch
+	page store.Page
+	rows []row
 }
 
 func (p *Pages) rows(v *view, r *http.Request) (string, any, error) {
-	ctx, q := r.Context(), r.URL.Query()
-	b, _, err := p.lookBatch(ctx, r.PathValue("id"))
-	if err != nil {
-		return "", nil, err
-	}
+	ctx, q, id := r.Context(), r.URL.Query(), r.PathValue("id")
 	wants, err := wanted(q)
 	if err != nil {
 		return "", nil, err
@@ -67,29 +58,37 @@ func (p *Pages) rows(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		from = 0
 	}
-	names, err := p.names(ctx)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
 	key := r.URL.Query()
 	key.Del("live")
-	found, at, err := look(ctx, p, "rows "+b.ID+" "+key.Encode(), func(ctx context.Context) (store.Page, error) {
-		return p.Source.Page(ctx, store.PageQuery{Batch: b.ID, From: from, Limit: rowsAPage, Wants: wants})
+	seen, at, err := look(ctx, p, "rows "+id+" "+key.Encode(), func(ctx context.Context) (s seenRows, err error) {
+		if s.file, err = p.Source.Batch(ctx, id); err != nil {
+			return s, err
+		}
+		if s.page, err = p.Source.Page(ctx, store.PageQuery{Batch: s.file.ID, From: from, Limit: rowsAPage, Wants: wants}); err != nil {
+			return s, err
+		}
+		notes := result.Notes{Batch: s.file.Number, Names: all.names, Rules: p.Rules}
+		for i := range s.page.Rows {
+			one, err := p.row(ctx, notes, &s.page.Rows[i])
+			if err != nil {
+				return s, err
+			}
+			s.rows = append(s.rows, one)
+		}
+		return s, nil
 	})
 	if err != nil {
 		return "", nil, err
 	}
-	page := rowsPage{view: v, File: b, Query: q, Next: found.Next, Looked: from + found.Looked, Early: found.Next >= 0 && len(found.Rows) < rowsAPage}
-	notes := result.Notes{Batch: b.Number, Names: names, Rules: p.Rules}
-	changes := false
-	for _, l := range found.Rows {
-		one, err := p.row(ctx, notes, &l)
-		if err != nil {
-			return "", nil, err
-		}
-		changes = changes || l.Skip == "" && l.Payout.State.Open()
-		page.Rows = append(page.Rows, one)
+	b, found := seen.file, seen.page
+	page := rowsPage{
+		view: v, File: b, Rows: seen.rows, Query: q, Next: found.Next, Looked: max(from, 0) + found.Looked, Early: found.Next >= 0 && len(found.Rows) < rowsAPage,
 	}
+	changes := slices.ContainsFunc(found.Rows, func(l store.Line) bool { return l.Skip == "" && l.Payout.State.Open() })
 	if len(b.Totals) == 1 {
 		page.Same = b.Totals[0].Currency
 	}

@@ -57,7 +57,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 	rows := fl.Int("rows", 60_000, "rows of the run that is held against vegeta")
 	many := fl.Int("many", 1_000_000, "rows of the large file")
 	over := fl.Duration("over", time.Minute, "how long pacing and waiting are looked at")
-	only := fl.String("only", "", "one measurement: vegeta, callbacks, pacing, waiting, killed, controls, machines (needs PostgreSQL) or large")
+	only := fl.String("only", "", "one measurement: vegeta, callbacks, pacing, waiting, killed, controls, pages, machines (needs PostgreSQL) or large")
 	if err := fl.Parse(args); err != nil {
 		return err
 	}
@@ -94,6 +94,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		{"waiting", func(ctx context.Context) error { return b.waiting(ctx, *many/10, *over) }},
 		{"killed", func(ctx context.Context) error { return b.killed(ctx, *many) }},
 		{"controls", func(ctx context.Context) error { return b.controls(ctx, *many/10, *many) }},
+		{"pages", func(ctx context.Context) error { return b.pages(ctx, *rows, *many) }},
 		{"machines", func(ctx context.Context) error { return b.machines(ctx, *rows, *many, *over) }},
 		{"large", func(ctx context.Context) error { return b.large(ctx, *many) }},
 	} {

@@ -25,8 +25,24 @@ import (
 // mostly.
 func (s *Store) Between(do func()) { s.turn.between(do) }
 
+// together is a turn that a context has.
+type together struct {
+	s  *Store
+	tx *bbolt.Tx
+}
+
+type togetherKey struct{}
+
+// Together reads several things in one turn; see store.Reader.
+func (s *Store) Together(ctx context.Context, do func(ctx context.Context) error) error {
+	return s.view(ctx, func(tx *bbolt.Tx) error { return do(context.WithValue(ctx, togetherKey{}, together{s, tx})) })
+}
+
 // view runs a read burst.
 func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	if t, has := ctx.Value(togetherKey{}).(together); has && t.s == s {
+		return fn(t.tx)
+	}
 	return s.burst(ctx, func(db *bbolt.DB) error { return db.View(fn) })
 }
 

@@ -333,6 +333,11 @@ func (s *Store) eachLine(ctx context.Context, c *pgxpool.Conn, header store.Batc
 	return nil
 }
 
+// Together reads several things; see store.Reader. Nobody waits for a reader here.
+func (s *Store) Together(ctx context.Context, do func(ctx context.Context) error) error {
+	return do(ctx)
+}
+
 // Page shows some rows; see store.Store.
 func (s *Store) Page(ctx context.Context, q store.PageQuery) (page store.Page, err error) {
 	q = q.Bounded()

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -56,6 +57,18 @@ func testPage(t *testing.T, _ World, s store.Store) {
 	}
 	_, err := s.Page(t.Context(), store.PageQuery{Batch: "ffff"})
 	require.ErrorIs(t, err, store.ErrNoBatch)
+	// Several things are read together, also one within the other.
+	require.NoError(t, s.Together(t.Context(), func(ctx context.Context) error {
+		page, err := s.Page(ctx, store.PageQuery{Batch: b.ID, Limit: 1})
+		require.NoError(t, err)
+		return s.Together(ctx, func(ctx context.Context) error {
+			h, err := s.Get(ctx, page.Rows[0].Payout.Key)
+			require.NoError(t, err)
+			require.Equal(t, page.Rows[0].Payout.Number, h.Number)
+			return nil
+		})
+	}))
+	require.ErrorIs(t, s.Together(t.Context(), func(context.Context) error { return store.ErrNoPayout }), store.ErrNoPayout)
 }
 
 func testLatest(t *testing.T, _ World, s store.Store) {
