@@ -23,6 +23,7 @@ type batchPage struct {
 	Report  string // command
 	Tell    []string
 	Plots   []*plot
+	Todo    []todo // of what was not paid
 }
 
 // reason is a code with which rows were not paid.
@@ -74,7 +75,7 @@ func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
 			page.Runs = append(page.Runs, run)
 		}
 	}
-	page.Plots = plotsOf(seen.minutes)
+	page.Plots, page.Todo = plotsOf(seen.minutes), todoOf(page.Reasons)
 	if page.Say.ID == "say.sending" {
 		page.Tell = append(page.Tell, v.pace(seen.minutes, page.Unsent.Rows)...)
 	}
@@ -84,6 +85,26 @@ func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
 	v.Title, v.Section, v.AsOf, v.Footer = b.Name, "batches", at, b.Name+", SHA-256 "+b.ID
 	v.live(2*time.Second, page.Open.Rows > 0)
 	return "batch", page, nil
+}
+
+// todo is how many rows that were not paid want the same.
+type todo struct {
+	Action string
+	Rows   int
+}
+
+// todoOf adds up what reasons want, in the order of the actions.
+func todoOf(all []reason) (list []todo) {
+	rows := map[string]int{}
+	for _, r := range all {
+		rows[r.Action] += r.Rows
+	}
+	for _, action := range result.Actions {
+		if rows[action] > 0 {
+			list = append(list, todo{action, rows[action]})
+		}
+	}
+	return list
 }
 
 // reasons are the codes with which rows of a batch were not paid, the most rows first.
@@ -96,7 +117,7 @@ func reasons(b store.Batch) (all []reason) {
 				State: result.StateName(c.State), Code: c.Code, Message: gate.MessageOf(c.Code), Action: result.Action(is), Rows: n,
 				Amount: payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency},
 			}
-			if c.State == payout.StateReturned || c.Code == store.OtherCodes {
+			if c.Code == store.OtherCodes {
 				r.Action = "" // each row says it
 			}
 			all = append(all, r)
@@ -155,3 +176,6 @@ func (v *view) pace(minutes []store.Minute, unsent int) []string {
 	left := time.Duration(float64(unsent) / float64(sent) * float64(span))
 	return []string{v.T("pace", "Rate", v.Num(int(float64(sent)/span.Minutes())), "Left", v.Span(left), "Until", v.Now.Add(left).In(v.Zone).Format(timeLayouts[v.Lang].minute))}
 }
+
+// Sum256 is the command that shows whether a file is the one that was loaded.
+func (p batchPage) Sum256() string { return "sha256sum " + result.ShellWord(p.Name) }

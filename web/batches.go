@@ -30,7 +30,8 @@ type summary struct {
 	NotPaid result.Sum // settled, and nothing arrived, or it came back
 	Open    result.Sum
 	Unsent  result.Sum // of Open: not sent yet
-	Check   result.Sum // wants a person
+	Aside   result.Sum // to be checked, or of which a part arrived: with the others all rows, each once
+	Check   result.Sum // wants a person, of whatever result
 	ByState []stateSum
 	Say     statement
 	Begun   time.Time // of its first run, as far as that is known
@@ -63,6 +64,7 @@ func summarize(b store.Batch, wants wanting) summary {
 		rest := payout.Amount{Minor: c.Amount.Minor - c.Minor, Currency: c.Amount.Currency}
 		aside := payout.Amount{Minor: c.Minor, Currency: c.Amount.Currency}
 		s.Total.Add(c.N, c.Amount)
+		s.Aside.Add(c.Check, aside)
 		if wants.more {
 			s.Check.Add(c.Check+c.Stuck, aside)
 		}
@@ -73,6 +75,7 @@ func summarize(b store.Batch, wants wanting) summary {
 			s.Paid.Add(c.N-c.Check, rest)
 		case c.State == payout.StatePartial:
 			s.Partly.Add(c.N-c.Check, rest)
+			s.Aside.Add(c.N-c.Check, rest)
 		case c.State.Open():
 			s.Open.Add(c.N-c.Check, rest)
 			if c.State == payout.StateNew {
@@ -308,6 +311,9 @@ func (p *Pages) wants(v *view, files []summary, c *common) (all []want) {
 	for i := range files {
 		f := &files[i]
 		link := p.link("/batches/" + f.Short())
+		if open := f.Open.Rows - f.Unsent.Rows; open > 0 && f.Say.ID != "say.sending" {
+			all = append(all, want{Text: v.T("want.open", "File", f.Name, "N", open), Link: link + "/rows?result=open", Paste: "masspay reconcile " + f.Short()})
+		}
 		switch f.Say.ID {
 		case "say.held":
 			all = append(all, want{Text: v.T("want.held", "File", f.Name, "Reason", f.Say.Reason), Link: link, Paste: "masspay resume " + f.Short()})

@@ -63,6 +63,22 @@ type gatePage struct {
 	States  []stateCount
 	Answers []answerCount
 	Times   []timeRow
+	Verdict string // id of its words
+}
+
+// verdict is how a gate does, in a word: whether it answers, and how fast.
+func verdict(f *store.Flow) string {
+	const slow = 5 * time.Second
+	p95, _, answered := f.Quantile(store.AnswerTimes, 0.95)
+	switch {
+	case f.Answers() == 0:
+		return "gate.quiet"
+	case (f[store.InDoubt]+f[store.NotSent])*10 > f.Answers():
+		return "gate.failing"
+	case answered && p95 >= slow:
+		return "gate.slow"
+	}
+	return "gate.normal"
 }
 
 type stateCount struct {
@@ -109,7 +125,7 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 		}
 	}
 	slices.SortFunc(minutes, func(a, b store.Minute) int { return a.At.Compare(b.At) })
-	page.Plots = plotsOf(minutes)
+	page.Plots, page.Verdict = plotsOf(minutes), verdict(&page.Recent)
 	for _, s := range payout.States {
 		if n := totals.States[s]; n > 0 {
 			page.States = append(page.States, stateCount{s.String(), int(n)})

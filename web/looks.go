@@ -17,6 +17,7 @@ type looks struct {
 	mu     sync.Mutex
 	kept   map[string]kept
 	flight singleflight.Group
+	turns  turns
 }
 
 type kept struct {
@@ -25,12 +26,14 @@ type kept struct {
 }
 
 // How long a look is fresh, how long it serves where the store is busy, for how long a page
-// waits for its turn when it has an older one, how long one may take, and how many are kept.
+// waits for its turn when it has an older one, how long one may take, after how long no other
+// begins in the same turn, and how many are kept.
 const (
 	freshFor  = time.Second
 	staleFor  = 10 * time.Minute
 	patience  = 2 * time.Second
 	lookLimit = 20 * time.Second
+	turnLimit = 10 * time.Millisecond
 	mostLooks = 500
 )
 
@@ -49,11 +52,9 @@ func look[T any](ctx context.Context, p *Pages, key string, read func(ctx contex
 		return old, had.at, nil
 	}
 	result := l.flight.DoChan(key, func() (any, error) {
-		reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookLimit) // others may wait for it
-		defer cancel()
 		at := p.now()
 		var v T
-		err := p.Source.Together(reading, func(ctx context.Context) (err error) {
+		err := l.turns.take(p.Source, func(ctx context.Context) (err error) {
 			v, err = read(ctx)
 			return err
 		})
@@ -101,4 +102,77 @@ func (l *looks) keep(key string, is kept) {
 		}
 	}
 	delete(l.kept, oldest)
+}
+
+// turns let many looks share a turn at the store: whoever sends waits for each turn, and
+// whoever looks waits for those who send.
+type turns struct {
+	mu      sync.Mutex
+	waiting []waitingLook
+	going   bool
+}
+
+type waitingLook struct {
+	do   func(ctx context.Context) error
+	done chan<- error
+}
+
+// take does a look in the next turn, with those that wait for it as well.
+func (t *turns) take(s Source, do func(ctx context.Context) error) error {
+	done := make(chan error, 1)
+	t.mu.Lock()
+	t.waiting = append(t.waiting, waitingLook{do, done})
+	if !t.going {
+		t.going = true
+		go t.serve(s)
+	}
+	t.mu.Unlock()
+	return <-done
+}
+
+// serve takes turns until nobody waits any more.
+func (t *turns) serve(s Source) {
+	for {
+		t.mu.Lock()
+		t.going = len(t.waiting) > 0
+		t.mu.Unlock()
+		if !t.going {
+			return
+		}
+		t.turn(s)
+	}
+}
+
+func (t *turns) turn(s Source) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)
+	defer cancel()
+	err := s.Together(ctx, func(ctx context.Context) error {
+		for begun := time.Now(); time.Since(begun) < turnLimit; {
+			look, there := t.next()
+			if !there {
+				return nil
+			}
+			look.done <- look.do(ctx)
+		}
+		return nil
+	})
+	for err != nil { // there was no turn: nobody of those who wait has one
+		look, there := t.next()
+		if !there {
+			return
+		}
+		look.done <- err
+	}
+}
+
+// next is the look that has waited longest.
+func (t *turns) next() (look waitingLook, there bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.waiting) == 0 {
+		return look, false
+	}
+	look = t.waiting[0]
+	t.waiting = t.waiting[1:]
+	return look, true
 }

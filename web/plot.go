@@ -233,8 +233,8 @@ func plotsOf(minutes []store.Minute) (plots []*plot) {
 func spark(v *view, minutes []store.Minute) template.HTML {
 	const bars, width, height = 40, 120.0, 28.0
 	all, _ := stepsOf(minutes, bars)
-	if len(all) == 0 {
-		return ""
+	if len(all) < 3 {
+		return "" // too little to draw
 	}
 	most := 1.0
 	for i := range all {
@@ -249,10 +249,6 @@ func spark(v *view, minutes []store.Minute) template.HTML {
 	}
 	sent := path(func(s *step) int64 { return s.Answers() })
 	first, last := width/float64(len(all))/2, width-width/float64(len(all))/2
-	if len(all) == 1 { // a bar, where there is no way
-		at := num(height - 2 - float64(all[0].Answers())/most*(height-4))
-		sent, first, last = "M40.0 "+at+"L80.0 "+at, 40, 80
-	}
 	label := v.T("plot.spark", "From", all[0].At.In(v.Zone).Format(timeLayouts[v.Lang].minute), "To", all[len(all)-1].To.In(v.Zone).Format(timeLayouts[v.Lang].minute))
 	return template.HTML(fmt.Sprintf(`<svg class="spark" viewBox="0 0 %g %g" role="img" aria-label="%s"><path class="area p-sent" d="%sL%s %gL%s %gZ"/><path class="line p-paid" d="%s"/></svg>`, //nolint:gosec // numbers, and escaped words
 		width, height, template.HTMLEscapeString(label), sent, num(last), height-2, num(first), height-2, path(func(s *step) int64 { return s.Outcomes() })))

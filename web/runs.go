@@ -53,7 +53,9 @@ func ranOf(r store.Run) ranRun {
 	out := ranRun{Run: r, Said: "exit." + strconv.Itoa(r.End.ExitCode), Class: "check", Took: r.End.At.Sub(r.At)}
 	switch r.End.ExitCode {
 	case 0:
-		out.Class = "paid"
+		if out.Class = "paid"; !r.Sends() {
+			out.Said, out.Class = "exit.done", "skipped"
+		}
 	case 3, 4:
 		out.Class = "open"
 	case 1, 10, 11, 12, 13, 130:

@@ -224,3 +224,8 @@ func (v *view) ExitOf(r store.Run) string { return v.T(ranOf(r).Said) }
 
 // FileOf is the file of a run, without the folders that it was in.
 func (v *view) FileOf(r store.Run) string { return r.File[strings.LastIndexAny(r.File, `/\`)+1:] }
+
+// ActionHow says what an action means.
+func (v *view) ActionHow(action string) string {
+	return v.T("how." + strings.ReplaceAll(action, " ", "_"))
+}

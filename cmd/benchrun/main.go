@@ -94,7 +94,7 @@ func run(ctx context.Context, args []string, out, log io.Writer) error {
 		{"waiting", func(ctx context.Context) error { return b.waiting(ctx, *many/10, *over) }},
 		{"killed", func(ctx context.Context) error { return b.killed(ctx, *many) }},
 		{"controls", func(ctx context.Context) error { return b.controls(ctx, *many/10, *many) }},
-		{"pages", func(ctx context.Context) error { return b.pages(ctx, *rows, *many) }},
+		{"pages", func(ctx context.Context) error { return b.pages(ctx, 4*(*rows), *many) }},
 		{"machines", func(ctx context.Context) error { return b.machines(ctx, *rows, *many, *over) }},
 		{"large", func(ctx context.Context) error { return b.large(ctx, *many) }},
 	} {

@@ -66,8 +66,8 @@ func (b *bench) watched(ctx context.Context, folder string, look *looking, rows,
 			return err
 		}
 	}
-	b.add(fmt.Sprintf("a page of a store of %s rows, p99 ms", payout.FormatNumber(many)), "%.0f", []float64{look.p99()})
-	var ratio, tail []float64
+	b.add(fmt.Sprintf("a page of a store of %s rows, p99 ms", payout.FormatNumber(many)), "%.0f", []float64{look.quantile(99)})
+	var ratio, half, tail []float64
 	for n := range b.runs {
 		var took [2]time.Duration
 		for _, side := range []int{n % 2, 1 - n%2} {
@@ -91,9 +91,11 @@ func (b *bench) watched(ctx context.Context, folder string, look *looking, rows,
 			}
 			took[side] = p.took
 		}
-		ratio, tail = append(ratio, took[1].Seconds()/took[0].Seconds()), append(tail, look.p99())
+		half = append(half, look.quantile(50))
+		ratio, tail = append(ratio, took[1].Seconds()/took[0].Seconds()), append(tail, look.quantile(99))
 	}
 	b.add(fmt.Sprintf("run of %s rows that %d people watch, over one alone", payout.FormatNumber(rows), viewers), "%.2f", ratio)
+	b.add("a page meanwhile, median ms", "%.0f", half)
 	b.add("a page meanwhile, p99 ms", "%.0f", tail)
 	b.tell("download of %s rows", payout.FormatNumber(many))
 	begun := time.Now()
@@ -184,13 +186,13 @@ type reading []byte
 
 func (b *reading) Write(p []byte) (int, error) { *b = append(*b, p...); return len(p), nil }
 
-// p99 is within what 99 of 100 looks took, in milliseconds.
-func (l *looking) p99() float64 {
+// quantile is within what so many of 100 looks took, in milliseconds.
+func (l *looking) quantile(percent int) float64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.took) == 0 {
 		return 0
 	}
 	slices.Sort(l.took)
-	return l.took[(len(l.took)-1)*99/100].Seconds() * 1e3
+	return l.took[(len(l.took)-1)*percent/100].Seconds() * 1e3
 }
