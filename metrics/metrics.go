@@ -139,10 +139,10 @@ func (r *reading) histogram(d *prometheus.Desc, f *store.Flow, t store.Times, la
 	counts, sum := f.Histogram(t)
 	buckets, n := map[float64]uint64{}, uint64(0)
 	for i, bound := range t.Bounds() {
-		n += uint64(counts[i]) //nolint:gosec // never below 0
+		n += uint64(counts[i])
 		buckets[bound.Seconds()] = n
 	}
-	r.got = append(r.got, prometheus.MustNewConstHistogram(d, uint64(f.N(t)), sum.Seconds(), buckets, labels...)) //nolint:gosec // the same
+	r.got = append(r.got, prometheus.MustNewConstHistogram(d, uint64(f.N(t)), sum.Seconds(), buckets, labels...))
 }
 
 func (r *reading) all(ctx context.Context) error {

@@ -120,8 +120,10 @@ func (f *Flow) Plus(g *Flow) {
 	}
 }
 
-// Answers and Outcomes add up what they are called.
-func (f *Flow) Answers() int64  { return f[Accepted] + f[Taken] + f[Refused] + f[NotSent] + f[InDoubt] }
+// Answers are all payout requests that were answered, or came to an end without an answer.
+func (f *Flow) Answers() int64 { return f[Accepted] + f[Taken] + f[Refused] + f[NotSent] + f[InDoubt] }
+
+// Outcomes are all payouts that got an outcome.
 func (f *Flow) Outcomes() int64 { return f[Paid] + f[Partly] + f[Declined] + f[Rejected] + f[Returned] }
 
 var outcomeFigures = map[payout.State]Figure{

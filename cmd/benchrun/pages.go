@@ -147,24 +147,24 @@ func (l *looking) one(ctx context.Context) error {
 }
 
 func (l *looking) get(ctx context.Context, path string) error {
-	_, err := l.read(ctx, path, io.Discard)
-	return err
+	return l.read(ctx, path, io.Discard)
 }
 
-func (l *looking) read(ctx context.Context, path string, to io.Writer) (n int64, err error) {
+func (l *looking) read(ctx context.Context, path string, to io.Writer) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://socket"+path, nil)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	resp, err := l.client.Do(r)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s: %s", path, resp.Status)
+		return fmt.Errorf("%s: %s", path, resp.Status)
 	}
-	return io.Copy(to, resp.Body)
+	_, err = io.Copy(to, resp.Body)
+	return err
 }
 
 var residentPattern = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S+)$`)
@@ -172,7 +172,7 @@ var residentPattern = regexp.MustCompile(`(?m)^process_resident_memory_bytes (\S
 // memory is what serve has now, in bytes.
 func (l *looking) memory(ctx context.Context) (bytes float64, err error) {
 	var text reading
-	if _, err := l.read(ctx, "/metrics", &text); err != nil {
+	if err := l.read(ctx, "/metrics", &text); err != nil {
 		return 0, err
 	}
 	m := residentPattern.FindSubmatch(text)
