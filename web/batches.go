@@ -191,6 +191,7 @@ type common struct {
 	runs     []store.Run
 	names    map[uint32]string // short ids of files
 	wanting  wanting
+	accepted int64 // payouts that the gate has not decided
 	restored bool
 	marker   error // it is not known whether the store is a copy
 }
@@ -220,6 +221,11 @@ func (p *Pages) common(ctx context.Context) (common, time.Time, error) {
 		if c.files, err = p.withMinutes(ctx, newest[:min(len(newest), filesAPage+1)]); err != nil {
 			return c, err
 		}
+		totals, err := p.Source.Totals(ctx)
+		if err != nil {
+			return c, err
+		}
+		c.accepted = totals.States[payout.StateAccepted]
 		if p.Restored != nil {
 			c.restored, c.marker = p.Restored(ctx)
 		}
@@ -301,6 +307,9 @@ func (p *Pages) wants(v *view, files []summary, c *common) (all []want) {
 		all = append(all, want{Text: v.T("want.marker"), Paste: "masspay doctor"})
 	} else if c.restored {
 		all = append(all, want{Text: v.T("want.restored"), Paste: "masspay doctor"})
+	}
+	if p.Heard.silent(v.Now) && c.accepted > 0 {
+		all = append(all, want{Text: v.T("want.silent", "N", int(c.accepted)), Link: p.link("/callbacks")})
 	}
 	switch {
 	case c.wanting.more:

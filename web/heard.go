@@ -129,3 +129,20 @@ func resultOf(c store.Change) string {
 	}
 	return heardContradicts
 }
+
+// silence is how long no callback must have come before that is told.
+const silence = time.Hour
+
+// silent reports whether no callback has come for an hour, of this process.
+func (h *Heard) silent(now time.Time) bool {
+	if h == nil {
+		return false
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	last := h.last
+	if last.IsZero() {
+		last = h.since
+	}
+	return now.Sub(last) > silence
+}

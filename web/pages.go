@@ -26,6 +26,11 @@ type Pages struct {
 	Source   Source
 	Restored func(ctx context.Context) (bool, error) // see store.Keeper
 	Heard    *Heard                                  // callbacks of this process; nil: it takes none
+
+	// Processes are those of all machines of the store; nil: it is one machine's, and does not
+	// know them.
+	Processes func(ctx context.Context) ([]store.Process, error)
+
 	Rules    payout.Rules
 	Projects []uint32       // whose ids are found
 	Base     string         // path before all others, as /masspay; empty: none

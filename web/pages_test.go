@@ -308,6 +308,21 @@ func TestWords(t *testing.T) {
 	require.Equal(t, "en", wordsFor("en", "ru").Lang)
 }
 
+// Machines that share a store are seen with when they were last heard of.
+func TestProcesses(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	w := show(t, func(p *Pages, _ *Access) {
+		p.Processes = func(context.Context) ([]store.Process, error) {
+			return []store.Process{{Host: "one", PID: 7, Seen: now.Add(-3 * time.Second), Since: now, Held: 1234}, {Host: "two", PID: 8, Seen: now.Add(-time.Hour), Since: now, Fenced: true}}, nil
+		}
+	})
+	_, body := w.get(t, "/runs", "en")
+	text := plain(body)
+	require.Contains(t, text, "one, 7 lives 1,234 3 s ago")
+	require.Contains(t, text, "two, 8 taken for dead: sends nothing any more 0 1 h 0 min ago")
+}
+
 // What a batch page says of the money is what is in the store.
 func TestBatchPage(t *testing.T) {
 	t.Parallel()

@@ -12,8 +12,15 @@ import (
 // runsPage lists who ran what.
 type runsPage struct {
 	*view
-	Runs []ranRun
-	Next uint64
+	Runs      []ranRun
+	Next      uint64
+	Processes []beat
+}
+
+// beat is a process with how long ago it was last heard of.
+type beat struct {
+	store.Process
+	Ago time.Duration
 }
 
 // ranRun is a run with how it ended.
@@ -33,6 +40,15 @@ func (p *Pages) runs(v *view, r *http.Request) (string, any, error) {
 		return "", nil, err
 	}
 	page := runsPage{view: v}
+	if p.Processes != nil && before == 0 {
+		all, _, err := look(r.Context(), p, "processes", p.Processes)
+		if err != nil {
+			return "", nil, err
+		}
+		for _, process := range all {
+			page.Processes = append(page.Processes, beat{process, max(v.Now.Sub(process.Seen), 0)})
+		}
+	}
 	for i, run := range list {
 		if i == rowsAPage {
 			page.Next = list[i-1].Number

@@ -398,6 +398,12 @@ func (k *checking) ofSeries() error {
 	if err != nil {
 		return err
 	}
+	for name := range all {
+		if name != is.Name && strings.EqualFold(name, is.Name) {
+			k.problems.add(Problem{structure: true, Text: fmt.Sprintf("series %s is not known, and %s is: they would be two, and neither would show a gap of the other (%s)", is.Name, name, k.Expect.Sidecar.Name)})
+			return nil
+		}
+	}
 	if err := is.Follows(all[is.Name]); err != nil {
 		k.problems.add(seriesProblem(err, k.Expect.Sidecar.Name))
 	}

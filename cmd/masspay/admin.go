@@ -103,6 +103,9 @@ func (a *app) admin(c *config, s store.Store, heard *web.Heard, log *slog.Logger
 		access.Tokens = tokens
 	}
 	pages.Heard = heard
+	if peopled, ok := s.(store.Peopled); ok {
+		pages.Processes = peopled.Processes
+	}
 	figures := metrics.New(s, metrics.Options{Version: version, Size: c.Store.size(), Callbacks: heard.Counts})
 	figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &web.Admin{

@@ -139,7 +139,7 @@ func (a *app) writeApproval(path string, f approveFlags, s *payout.Statement, wi
 		folder = f.folder
 	}
 	name := filepath.Join(folder, filepath.Base(path)+"."+s.Person+approvalSuffix)
-	const twice = "it stays; remove it and its .sig first, if the file was changed since"
+	const twice = "it stays; remove it and its .sig first, if the file was changed since or it has expired"
 	for _, part := range []struct {
 		name string
 		text []byte

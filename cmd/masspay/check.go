@@ -212,7 +212,11 @@ func (a *app) checked(ctx context.Context, c *config, s payfile.Known, path stri
 
 // found says what is in a good file.
 func (a *app) found(d *checkBasis, k *payfile.Checked) {
-	a.say("%s: %s, %s; no problems, nothing was sent", printable(k.Name), count(k.Rows, "payout"), amounts(k.Totals))
+	how := "no problems"
+	if k.Skipped > 0 {
+		how = count(k.Skipped, "row") + " left out, which had problems"
+	}
+	a.say("%s: %s, %s; %s, nothing was sent", printable(k.Name), count(k.Rows-k.Skipped, "payout"), amounts(k.Totals), how)
 	a.within(d, k)
 	a.wouldSend(k)
 	if n := k.ToSend.Rows; n > 0 && d.config.file != "" {
