@@ -47,9 +47,8 @@ type seenFile struct {
 	before []store.Batch // the one before it
 }
 
-func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
-	ctx, id := r.Context(), r.PathValue("id")
-	seen, at, err := look(ctx, p, "file "+id, func(ctx context.Context) (s seenFile, err error) {
+func (p *Pages) seeFile(ctx context.Context, id string) (seenFile, time.Time, error) {
+	return look(ctx, p, "file "+id, func(ctx context.Context) (s seenFile, err error) {
 		if s.Batch, err = p.Source.Batch(ctx, id); err != nil {
 			return s, err
 		}
@@ -59,6 +58,11 @@ func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
 		s.before, err = p.Source.Latest(ctx, s.Number, 1)
 		return s, err
 	})
+}
+
+func (p *Pages) batch(v *view, r *http.Request) (string, any, error) {
+	ctx := r.Context()
+	seen, at, err := p.seeFile(ctx, r.PathValue("id"))
 	if err != nil {
 		return "", nil, err
 	}

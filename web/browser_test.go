@@ -138,7 +138,7 @@ func TestBrowser(t *testing.T) {
 	batch := "/batches/" + w.mixed.Short()
 	pages := map[string]string{
 		"files": "/", "file": batch, "rows": batch + "/rows", "payout": "/payout?project=1234&id=mixed-000007", "exceptions": "/exceptions", "closed": "/exceptions?closed=1",
-		"runs": "/runs", "find": "/find?id=mixed", "settings": "/settings", "missing": "/nowhere",
+		"runs": "/runs", "gate": "/gate", "callbacks": "/callbacks", "store": "/store", "compare": "/compare?a=" + w.mixed.Short() + "&b=" + w.held.Short(), "find": "/find?id=mixed", "settings": "/settings", "missing": "/nowhere",
 	}
 	for _, look := range []struct {
 		name, set     string

@@ -27,6 +27,9 @@ type Pages struct {
 	Restored func(ctx context.Context) (bool, error) // see store.Keeper
 	Heard    *Heard                                  // callbacks of this process; nil: it takes none
 
+	// Size is how large the store is and what its disk has left; nil: not known.
+	Size func() (bytes, free uint64, err error)
+
 	// Processes are those of all machines of the store; nil: it is one machine's, and does not
 	// know them.
 	Processes func(ctx context.Context) ([]store.Process, error)
@@ -64,6 +67,8 @@ func (p *Pages) register(mux *http.ServeMux) {
 		"/runs":               p.runs,
 		"/callbacks":          p.callbacks,
 		"/gate":               p.gate,
+		"/compare":            p.compare,
+		"/store":              p.storePage,
 		"/settings":           p.settings,
 		"/":                   func(*view, *http.Request) (string, any, error) { return "", nil, errNoPage },
 		"/batches/{id}/{any}": func(*view, *http.Request) (string, any, error) { return "", nil, errNoPage },

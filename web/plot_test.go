@@ -118,7 +118,7 @@ func TestGoldenPages(t *testing.T) {
 		var b strings.Builder
 		for _, path := range []string{
 			"/", "/batches/" + w.mixed.Short(), "/batches/" + w.held.Short(), "/batches/" + w.mixed.Short() + "/rows", "/payout?project=1234&id=mixed-000007", "/exceptions", "/exceptions?closed=1",
-			"/runs", "/gate", "/callbacks", "/find?id=x", "/settings", "/nowhere",
+			"/runs", "/gate", "/callbacks", "/compare?a=" + w.mixed.Short() + "&b=" + w.held.Short(), "/find?id=x", "/settings", "/nowhere",
 		} {
 			_, body := w.get(t, path, lang)
 			b.WriteString("== " + path + "\n" + momentPattern.ReplaceAllString(lines(body), "@") + "\n\n")

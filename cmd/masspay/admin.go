@@ -102,7 +102,7 @@ func (a *app) admin(c *config, s store.Store, heard *web.Heard, log *slog.Logger
 		}
 		access.Tokens = tokens
 	}
-	pages.Heard = heard
+	pages.Heard, pages.Size = heard, c.Store.size()
 	if peopled, ok := s.(store.Peopled); ok {
 		pages.Processes = peopled.Processes
 	}
