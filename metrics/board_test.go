@@ -34,7 +34,8 @@ func TestBoard(t *testing.T) {
 	}
 	require.Equal(t, "masspay", *board.Title)
 	old := strings.Replace(string(raw), `"title": "masspay"`, `"title": "masspay", "rows": []`, 1)
-	require.Error(t, new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(old)), "an old form is not taken")
+	require.ErrorAs(t, new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(old)), &wrong)
+	require.NotEmpty(t, wrong, "an old form is not taken")
 	var loose struct {
 		Panels []struct {
 			Title   string
