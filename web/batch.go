@@ -19,8 +19,7 @@ type batchPage struct {
 	Reasons []reason
 	Runs    []store.Run
 	Before  *store.Batch // the file before it
-	Rules   payout.Rules
-	Report  string // command
+	Report  string       // command
 	Tell    []string
 	Plots   []*plot
 	Todo    []todo // of what was not paid

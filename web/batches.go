@@ -43,7 +43,6 @@ type stateSum struct {
 	State  string
 	Rows   int
 	Amount payout.Amount
-	First  bool // of its state
 }
 
 // statement is what a batch is at, in words: the id of the words, and what they are about.
@@ -87,32 +86,24 @@ func summarize(b store.Batch, wants wanting) summary {
 	}
 	all.Add(result.StateSkipped, b.Skipped, payout.Amount{})
 	for _, state := range result.States {
-		sum, first := all.ByState[state], true
+		sum := all.ByState[state]
 		if sum.Rows == 0 {
 			continue
 		}
 		rest := sum.Rows
-		for _, a := range (&view{}).Sums(sum) {
+		for _, a := range sums(sum) {
 			n := sum.Money[a.Currency].Rows
-			s.ByState = append(s.ByState, stateSum{state, n, a, first})
-			rest, first = rest-n, false
+			s.ByState = append(s.ByState, stateSum{state, n, a})
+			rest -= n
 		}
 		if rest > 0 {
-			s.ByState = append(s.ByState, stateSum{state, rest, payout.Amount{}, first})
+			s.ByState = append(s.ByState, stateSum{state, rest, payout.Amount{}})
 		}
 	}
 	return s
 }
 
-// Currency is that of the batch, empty where it has several.
-func (s summary) Currency() string {
-	if len(s.Totals) == 1 {
-		return s.Totals[0].Currency
-	}
-	return ""
-}
-
-// strip is how wide the states of a batch are, in thousandths; what is there is seen.
+// Strip is how wide the states of a batch are, in thousandths; what is there is seen.
 func (s summary) Strip() (parts []stripPart) {
 	all := s.Rows
 	rows := map[string]int{}
@@ -248,11 +239,10 @@ func (p *Pages) withMinutes(ctx context.Context, list []store.Batch) (files []fi
 // batchesPage lists the files, the newest first.
 type batchesPage struct {
 	*view
-	Files  []summary
-	Next   uint32 // to go on with; 0: there are no more
-	First  bool
-	Wants  []want
-	Closed bool // nothing wants a person
+	Files []summary
+	Next  uint32 // to go on with; 0: there are no more
+	First bool
+	Wants []want
 }
 
 // want is something that wants a person.

@@ -193,7 +193,9 @@ func (v *view) Actions() []string { return result.Actions }
 func (v *view) ShortID(id string) string { return id[:min(12, len(id))] }
 
 // Sums are the sums of several currencies, each once.
-func (v *view) Sums(s result.Sum) []payout.Amount {
+func (v *view) Sums(s result.Sum) []payout.Amount { return sums(s) }
+
+func sums(s result.Sum) []payout.Amount {
 	all := make([]payout.Amount, 0, len(s.Money))
 	for currency, part := range s.Money {
 		all = append(all, payout.Amount{Minor: part.Minor, Currency: currency})
