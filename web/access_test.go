@@ -239,6 +239,8 @@ func TestLooks(t *testing.T) {
 		require.Len(t, p.looks.kept, mostLooks)
 		var viewers sync.WaitGroup
 		<-time.After(time.Minute)
+		_, _, got = look(t.Context(), p, "broken", func(context.Context) (int, error) { panic("no such row") })
+		require.ErrorContains(t, got, "no such row", "a fault in a page ends nothing else")
 		n, wait = 0, time.Second
 		for range 20 {
 			viewers.Go(func() { _, _, _ = look(t.Context(), p, "shared", read) })

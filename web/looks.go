@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -34,7 +36,7 @@ const (
 	patience  = 2 * time.Second
 	lookLimit = 20 * time.Second
 	turnLimit = 10 * time.Millisecond
-	mostLooks = 500
+	mostLooks = 200
 )
 
 // look reads a thing from the store, or gives what was read within the last second. Where the
@@ -117,6 +119,16 @@ type waitingLook struct {
 	done chan<- error
 }
 
+// safely does a look. A fault in a page must not end the process that takes callbacks.
+func (l waitingLook) safely(ctx context.Context) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("a page cannot be made: %v\n%s", fault, debug.Stack())
+		}
+	}()
+	return l.do(ctx)
+}
+
 // take does a look in the next turn, with those that wait for it as well.
 func (t *turns) take(s Source, do func(ctx context.Context) error) error {
 	done := make(chan error, 1)
@@ -153,7 +165,7 @@ func (t *turns) turn(s Source) {
 			if !there {
 				return nil
 			}
-			look.done <- look.do(ctx)
+			look.done <- look.safely(ctx)
 		}
 		return nil
 	})
