@@ -27,14 +27,14 @@ func TestBoard(t *testing.T) {
 	raw, err := os.ReadFile("../samples/grafana/masspay.json")
 	require.NoError(t, err)
 	plugins.RegisterDefaultPlugins()
-	var board dashboard.Dashboard
-	var wrong cog.BuildErrors // an empty list where nothing is, and never nil
+	var board dashboard.Dashboard //nolint:staticcheck // the form that every Grafana imports
+	var wrong cog.BuildErrors     // an empty list where nothing is, and never nil
 	if err := board.UnmarshalJSONStrict(raw); !errors.As(err, &wrong) || len(wrong) > 0 {
 		t.Fatal(err)
 	}
 	require.Equal(t, "masspay", *board.Title)
 	old := strings.Replace(string(raw), `"title": "masspay"`, `"title": "masspay", "rows": []`, 1)
-	require.ErrorAs(t, new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(old)), &wrong)
+	require.ErrorAs(t, new(dashboard.Dashboard).UnmarshalJSONStrict([]byte(old)), &wrong) //nolint:staticcheck // the same
 	require.NotEmpty(t, wrong, "an old form is not taken")
 	var loose struct {
 		Panels []struct {

@@ -177,7 +177,6 @@ type storePage struct {
 
 // seenStore is a store as one look finds it.
 type seenStore struct {
-	files  int
 	totals store.Totals
 	head   store.Link
 }
@@ -207,7 +206,7 @@ func (p *Pages) storePage(v *view, r *http.Request) (string, any, error) {
 	}
 	if p.Size != nil {
 		if bytes, free, err := p.Size(); err == nil {
-			page.Bytes, page.Free = int64(bytes), int64(free) //nolint:gosec // no disk is so large
+			page.Bytes, page.Free = int64(bytes), int64(free)
 		}
 	}
 	v.Title, v.Section, v.AsOf = v.T("store.title"), "store", at
@@ -221,4 +220,4 @@ func (v *view) Mebibytes(bytes int64) string { return v.Num(int(bytes>>20)) + "\
 func (v *view) N64(n int64) string { return v.separate(payout.FormatNumber(n)) }
 
 // HeadSeq is the number of the log's last entry.
-func (p storePage) HeadSeq() int64 { return int64(p.Head.Seq) } //nolint:gosec // a log is not so long
+func (p storePage) HeadSeq() int64 { return int64(p.Head.Seq) }
