@@ -194,7 +194,7 @@ type file struct {
 }
 
 // namesKept are the newest files that rows may be said to be sent by.
-const namesKept = 300
+const namesKept = 100
 
 func (p *Pages) common(ctx context.Context) (common, time.Time, error) {
 	return look(ctx, p, "common", func(ctx context.Context) (c common, err error) {
