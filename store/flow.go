@@ -175,9 +175,59 @@ func (f *Flow) Add(e *payout.Event, c *Change) (counted bool) {
 	return counted
 }
 
-// CountKept gives what is known of a payout by the events that were kept of it, for stores that
+// FlowKey is a batch, by its number, and a minute, counted from 1970.
+type FlowKey struct{ Batch, Minute uint32 }
+
+// At is when the minute begins.
+func (k FlowKey) At() time.Time { return time.Unix(int64(k.Minute)*60, 0).UTC() }
+
+// Counting is what a commit adds to the totals and to the minutes of batches.
+type Counting struct {
+	Totals Totals
+	Flows  map[FlowKey]*Flow
+}
+
+// Count counts what an event was and did: for all, and for the batch that sent the payout.
+func (c *Counting) Count(e *payout.Event, change *Change) {
+	c.Totals.States[change.Was]--
+	c.Totals.States[change.After.State]++
+	if batch := change.After.SentBy; c.Totals.Add(e, change) && batch != 0 {
+		c.Flow(batch, e.At).Add(e, change)
+	}
+}
+
+// CountKept counts what is known of a payout by the events that were kept of it, for stores that
 // have not counted as it went: how long requests took is not known.
-func CountKept(h *payout.History, count func(at time.Time, add func(*Flow))) {
+func (c *Counting) CountKept(h *payout.History) {
+	c.Totals.States[h.State]++
+	countKept(h, func(at time.Time, add func(*Flow)) {
+		add(&c.Totals.Flow)
+		if h.SentBy != 0 {
+			add(c.Flow(h.SentBy, at))
+		}
+	})
+}
+
+// Flow is what the commit adds for a batch, in the minute of a moment.
+func (c *Counting) Flow(batch uint32, at time.Time) *Flow {
+	key := FlowKey{batch, uint32(max(at.Unix()/60, 0))}
+	if c.Flows == nil {
+		c.Flows = map[FlowKey]*Flow{}
+	}
+	if c.Flows[key] == nil {
+		c.Flows[key] = &Flow{}
+	}
+	return c.Flows[key]
+}
+
+// FlowOf reads a flow's numbers; what a newer masspay has counted more is left out.
+func FlowOf(numbers []int64) (f Flow) {
+	copy(f[:], numbers)
+	return f
+}
+
+// countKept gives what events tell, each with when it was.
+func countKept(h *payout.History, count func(at time.Time, add func(*Flow))) {
 	same := Change{Was: h.State, After: h.Payout}
 	for i := range h.Events {
 		e, c := &h.Events[i], same

@@ -1,5 +1,7 @@
 package store
 
+import "context"
+
 // PageQuery asks for some rows of a batch that one look finds: cells stay sealed.
 type PageQuery struct {
 	Batch string // id
@@ -46,4 +48,15 @@ func (p *Page) Add(q *PageQuery, l *Line) (more bool) {
 		p.Rows = append(p.Rows, *l)
 	}
 	return p.Looked < q.Scan && len(p.Rows) < q.Limit
+}
+
+// BatchNumbered finds a batch by its number.
+func BatchNumbered(ctx context.Context, s interface {
+	Latest(ctx context.Context, before uint32, limit int) ([]Batch, error)
+}, n uint32) (b Batch, there bool, err error) {
+	some, err := s.Latest(ctx, n+1, 1)
+	if err != nil || len(some) == 0 || some[0].Number != n {
+		return Batch{}, false, err
+	}
+	return some[0], true, nil
 }

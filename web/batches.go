@@ -178,7 +178,7 @@ func (s *summary) say(runs []store.Run, now time.Time) {
 
 // common is what most pages show something of. It is read in one look, for all viewers.
 type common struct {
-	files    []file
+	files    []store.Batch // the newest, one more than a page lists
 	runs     []store.Run
 	names    map[uint32]string // short ids of files
 	wanting  wanting
@@ -209,9 +209,7 @@ func (p *Pages) common(ctx context.Context) (common, time.Time, error) {
 		for _, b := range newest {
 			c.names[b.Number] = b.Short()
 		}
-		if c.files, err = p.withMinutes(ctx, newest[:min(len(newest), filesAPage+1)]); err != nil {
-			return c, err
-		}
+		c.files = newest[:min(len(newest), filesAPage+1)]
 		totals, err := p.Source.Totals(ctx)
 		if err != nil {
 			return c, err
@@ -222,6 +220,17 @@ func (p *Pages) common(ctx context.Context) (common, time.Time, error) {
 		}
 		c.wanting, err = p.countWanting(ctx)
 		return c, err
+	})
+}
+
+// filesBefore are files with what passed for them, the newest first, one more than a page lists.
+func (p *Pages) filesBefore(ctx context.Context, before uint32) ([]file, time.Time, error) {
+	return look(ctx, p, "files "+strconv.FormatUint(uint64(before), 10), func(ctx context.Context) ([]file, error) {
+		some, err := p.Source.Latest(ctx, before, filesAPage+1)
+		if err != nil {
+			return nil, err
+		}
+		return p.withMinutes(ctx, some)
 	})
 }
 
@@ -253,20 +262,11 @@ type want struct {
 func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 	ctx := r.Context()
 	before, _ := strconv.ParseUint(r.URL.Query().Get("before"), 10, 32)
-	all, at, err := p.common(ctx)
+	all, _, err := p.common(ctx)
 	if err != nil {
 		return "", nil, err
 	}
-	list := all.files
-	if before > 0 {
-		list, at, err = look(ctx, p, "files "+strconv.FormatUint(before, 10), func(ctx context.Context) ([]file, error) {
-			some, err := p.Source.Latest(ctx, uint32(before), filesAPage+1)
-			if err != nil {
-				return nil, err
-			}
-			return p.withMinutes(ctx, some)
-		})
-	}
+	list, at, err := p.filesBefore(ctx, uint32(before))
 	if err != nil {
 		return "", nil, err
 	}

@@ -196,13 +196,9 @@ func (p *Pages) storePage(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	page := storePage{view: v, Files: len(all.names), FilesMore: len(all.names) >= namesKept, Restored: all.restored, Unknown: all.marker != nil, Head: seen.head}
+	page := storePage{view: v, Files: len(all.names), FilesMore: len(all.names) >= namesKept, Restored: all.restored, Unknown: all.marker != nil, Head: seen.head, States: inStates(&seen.totals)}
 	for _, s := range payout.States {
-		n := seen.totals.States[s]
-		page.Payouts += n
-		if n > 0 {
-			page.States = append(page.States, stateCount{s.String(), int(n)})
-		}
+		page.Payouts += seen.totals.States[s]
 	}
 	if p.Size != nil {
 		if bytes, free, err := p.Size(); err == nil {

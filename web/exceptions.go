@@ -23,9 +23,9 @@ type exceptionsPage struct {
 // oddity is an exception with what to do about it.
 type oddity struct {
 	result.Exception
+	Key       payout.Key
 	Amount    payout.Amount
 	Do, Paste string
-	Link      string
 }
 
 func (p *Pages) exceptions(v *view, r *http.Request) (string, any, error) {
@@ -87,12 +87,12 @@ func (p *Pages) files(ctx context.Context, list []payout.History, known map[uint
 			if _, there := files[n]; there || n == 0 {
 				continue
 			}
-			some, err := p.Source.Latest(ctx, n+1, 1)
+			b, there, err := store.BatchNumbered(ctx, p.Source, n)
 			if err != nil {
 				return nil, err
 			}
-			if len(some) > 0 && some[0].Number == n {
-				files[n] = some[0]
+			if there {
+				files[n] = b
 			}
 		}
 	}
@@ -107,19 +107,12 @@ func placeOf(p *payout.Payout) uint32 {
 }
 
 func (p *Pages) oddity(h *payout.History, files map[uint32]store.Batch) oddity {
-	o := oddity{Exception: result.ExceptionOf(h, files, p.Rules), Amount: h.Amount, Link: p.payoutLink(h.Key)}
+	o := oddity{Exception: result.ExceptionOf(h, files, p.Rules), Amount: h.Amount, Key: h.Key}
 	if h.Exception() == payout.OpenException {
-		if c := result.ClosingOf(&h.Payout); c.As != "" {
-			o.Do, o.Paste = c.When, "masspay resolve "+result.ShellWord(h.Key.PaymentID)+" --as "+c.As+" --reason 'WHY'"
-		}
+		o.Do, o.Paste = o.Closing.When, o.Closing.ToPaste(h.Key.PaymentID)
 	}
 	return o
 }
 
 // Download is this list as a file.
-func (p exceptionsPage) Download() string {
-	q := p.URL.Query()
-	q.Del("after")
-	q.Del("live")
-	return p.Base + "/exceptions.csv?" + q.Encode()
-}
+func (p exceptionsPage) Download() string { return p.download("/exceptions.csv") }

@@ -16,7 +16,6 @@ type callbacksPage struct {
 	Since, Last    time.Time
 	Counts         []resultCount
 	Taken, Refused []heard
-	links          func(payout.Key) string
 }
 
 type resultCount struct {
@@ -24,16 +23,11 @@ type resultCount struct {
 	N      int
 }
 
-// Link is the page of a payout.
-func (p callbacksPage) Link(h heard) string {
-	return p.links(payout.Key{ProjectID: h.Project, PaymentID: h.ID})
-}
-
 // callbacksShown is how many of those that were taken are shown.
 const callbacksShown = 200
 
 func (p *Pages) callbacks(v *view, _ *http.Request) (string, any, error) {
-	page := callbacksPage{view: v, None: p.Heard == nil, links: p.payoutLink}
+	page := callbacksPage{view: v, None: p.Heard == nil}
 	v.Title, v.Section = v.T("callbacks.title"), "callbacks"
 	v.live(10*time.Second, true)
 	if page.None {
@@ -57,7 +51,6 @@ func (p *Pages) callbacks(v *view, _ *http.Request) (string, any, error) {
 // gatePage is how gates answer.
 type gatePage struct {
 	*view
-	Totals  store.Totals
 	Recent  store.Flow // of the newest files
 	Plots   []*plot
 	States  []stateCount
@@ -86,6 +79,16 @@ type stateCount struct {
 	N     int
 }
 
+// inStates are how many payouts are in which state now.
+func inStates(t *store.Totals) (all []stateCount) {
+	for _, s := range payout.States {
+		if n := t.States[s]; n > 0 {
+			all = append(all, stateCount{s.String(), int(n)})
+		}
+	}
+	return all
+}
+
 type answerCount struct {
 	Word        string // id
 	Of          string // class
@@ -109,14 +112,13 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	page.Totals = totals
-	all, _, err := p.common(ctx)
+	files, _, err := p.filesBefore(ctx, 0)
 	if err != nil {
 		return "", nil, err
 	}
 	var minutes []store.Minute
 	since := v.Now.Add(-24 * time.Hour)
-	for _, f := range all.files[:min(len(all.files), filesLately)] {
+	for _, f := range files[:min(len(files), filesLately)] {
 		for _, m := range f.minutes {
 			if m.At.After(since) {
 				minutes = append(minutes, m)
@@ -125,12 +127,7 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 		}
 	}
 	slices.SortFunc(minutes, func(a, b store.Minute) int { return a.At.Compare(b.At) })
-	page.Plots, page.Verdict = plotsOf(minutes), verdict(&page.Recent)
-	for _, s := range payout.States {
-		if n := totals.States[s]; n > 0 {
-			page.States = append(page.States, stateCount{s.String(), int(n)})
-		}
-	}
+	page.Plots, page.Verdict, page.States = plotsOf(minutes), verdict(&page.Recent), inStates(&totals)
 	for _, a := range []struct {
 		figure    store.Figure
 		word, tag string

@@ -4,6 +4,7 @@ import (
 	"sync"
 	"time"
 
+	"masspay/payout"
 	"masspay/store"
 )
 
@@ -57,6 +58,9 @@ type heard struct {
 	Result       string
 	Reason       string // why it was refused
 }
+
+// Key is the payout that it is about.
+func (h heard) Key() payout.Key { return payout.Key{ProjectID: h.Project, PaymentID: h.ID} }
 
 // ring keeps the newest of many.
 type ring struct {

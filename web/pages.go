@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"time"
 
 	"masspay/batch/result"
@@ -138,16 +137,5 @@ func (p *Pages) failed(v *view, err error) (name string, data any, status int) {
 	return "failure", f, status
 }
 
-// link is a path of these pages with a query.
-func (p *Pages) link(path string, query ...string) string {
-	q := url.Values{}
-	for i := 0; i+1 < len(query); i += 2 {
-		if query[i+1] != "" {
-			q.Set(query[i], query[i+1])
-		}
-	}
-	if len(q) == 0 {
-		return p.Base + path
-	}
-	return p.Base + path + "?" + q.Encode()
-}
+// link is a path of these pages.
+func (p *Pages) link(path string) string { return p.Base + path }

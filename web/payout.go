@@ -24,7 +24,6 @@ type payoutPage struct {
 	NextPoll    time.Time
 	Closing     result.Closing
 	Close, Show string // commands
-	links       func(payout.Key) string
 }
 
 // placed is a row that asks for the payout.
@@ -40,13 +39,6 @@ type lived struct {
 	After time.Duration // since the one before; 0: it is the first
 	First bool
 	Run   *store.Run // nil: not known
-}
-
-// Link is the page of a payout.
-func (p payoutPage) Link(k payout.Key) string { return p.links(k) }
-
-func (p *Pages) payoutLink(k payout.Key) string {
-	return p.link("/payout", "project", strconv.FormatUint(uint64(k.ProjectID), 10), "id", k.PaymentID)
 }
 
 func (p *Pages) payout(v *view, r *http.Request) (string, any, error) {
@@ -66,7 +58,7 @@ func (p *Pages) payout(v *view, r *http.Request) (string, any, error) {
 	}
 	h := seen.History
 	page := payoutPage{
-		view: v, P: h.Payout, Do: result.Action(h.Payout), Why: seen.why, Rows: seen.rows, Family: seen.family, Life: lifeOf(h.Events, all.runs), links: p.payoutLink,
+		view: v, P: h.Payout, Do: result.Action(h.Payout), Why: seen.why, Rows: seen.rows, Family: seen.family, Life: lifeOf(h.Events, all.runs),
 		Show: "masspay show " + result.ShellWord(key.PaymentID), Closing: result.ClosingOf(&h.Payout),
 	}
 	if seen.act != "" {
@@ -75,8 +67,8 @@ func (p *Pages) payout(v *view, r *http.Request) (string, any, error) {
 	if h.State.Open() {
 		page.NextPoll = h.PollAt
 	}
-	if page.Do == result.ActionCheck && page.Closing.As != "" {
-		page.Close = "masspay resolve " + result.ShellWord(key.PaymentID) + " --as " + page.Closing.As + " --reason 'WHY'"
+	if page.Do == result.ActionCheck {
+		page.Close = page.Closing.ToPaste(key.PaymentID)
 	}
 	v.Title, v.AsOf, v.Section = key.PaymentID, at, "batches"
 	v.live(2*time.Second, h.State.Open())
@@ -96,21 +88,21 @@ func (p *Pages) seePayout(ctx context.Context, key payout.Key, names map[uint32]
 		return s, err
 	}
 	for i, at := range s.Places {
-		some, err := p.Source.Latest(ctx, at.Batch+1, 1)
+		b, there, err := store.BatchNumbered(ctx, p.Source, at.Batch)
 		if err != nil {
 			return s, err
 		}
-		if len(some) == 0 || some[0].Number != at.Batch {
+		if !there {
 			continue
 		}
-		rows, err := p.Source.Page(ctx, store.PageQuery{Batch: some[0].ID, From: int(at.Index), Limit: 1})
+		rows, err := p.Source.Page(ctx, store.PageQuery{Batch: b.ID, From: int(at.Index), Limit: 1})
 		if err != nil || len(rows.Rows) == 0 {
 			return s, errors.Join(err, store.ErrNoPayout)
 		}
 		if i == 0 {
 			s.why = (result.Notes{Batch: at.Batch, Names: names, Rules: p.Rules}).Of(store.Line{Payout: s.Payout})
 		}
-		s.rows = append(s.rows, placed{some[0], rows.Rows[0].Line})
+		s.rows = append(s.rows, placed{b, rows.Rows[0].Line})
 	}
 	family, err := p.Source.Family(ctx, key)
 	if err != nil {
@@ -148,15 +140,11 @@ type findPage struct {
 	ID    string
 	Found []payout.Payout
 	Files []store.Batch
-	links func(payout.Key) string
 }
-
-// Link is the page of a payout.
-func (p findPage) Link(k payout.Key) string { return p.links(k) }
 
 func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
 	ctx, id := r.Context(), r.URL.Query().Get("id")
-	page := findPage{view: v, ID: id, links: p.payoutLink}
+	page := findPage{view: v, ID: id}
 	v.Title, v.Section = v.T("find.title"), "find"
 	if id == "" {
 		return "find", page, nil
@@ -176,8 +164,6 @@ func (p *Pages) find(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	for _, f := range all.files {
-		page.Files = append(page.Files, f.Batch)
-	}
+	page.Files = all.files
 	return "find", page, nil
 }

@@ -29,14 +29,14 @@ type rowsPage struct {
 
 // row is a row of a file, without its cells.
 type row struct {
-	Line                int
-	Skipped             bool
-	Key                 payout.Key
-	To, Method          string
-	Amount              payout.Amount
-	State, Action, Why  string
-	Code, Message, Link string
-	Sent, Settled       time.Time
+	Line               int
+	Skipped            bool
+	Key                payout.Key
+	To, Method         string
+	Amount             payout.Amount
+	State, Action, Why string
+	Code, Message      string
+	Sent, Settled      time.Time
 }
 
 const rowsAPage = 50
@@ -110,7 +110,6 @@ func (p *Pages) row(ctx context.Context, notes result.Notes, l *store.Line) (row
 	if out.Skipped {
 		return out, nil
 	}
-	out.Link = p.link("/payout", "project", strconv.FormatUint(uint64(q.Key.ProjectID), 10), "id", q.Key.PaymentID)
 	act, note, err := result.PaidAgain(ctx, p.Source, q)
 	if act != "" {
 		out.Action, out.Why = act, note
@@ -196,8 +195,5 @@ func inMajor(s, currency string) (minor int64, ok bool) {
 
 // Download is these rows as a file.
 func (p rowsPage) Download() string {
-	q := p.URL.Query()
-	q.Del("after")
-	q.Del("live")
-	return p.Base + "/batches/" + p.File.Short() + "/result.csv?" + q.Encode()
+	return p.download("/batches/" + p.File.Short() + "/result.csv")
 }

@@ -72,6 +72,20 @@ func (v *view) With(name, value string) string {
 	return v.Base + v.URL.Path + "?" + q.Encode()
 }
 
+// Payout is the page of a payout.
+func (v *view) Payout(k payout.Key) string {
+	q := url.Values{"project": {strconv.FormatUint(uint64(k.ProjectID), 10)}, "id": {k.PaymentID}}
+	return v.Base + "/payout?" + q.Encode()
+}
+
+// download is a list of this page, as a file at a path.
+func (v *view) download(path string) string {
+	q := v.URL.Query()
+	q.Del("after")
+	q.Del("live")
+	return v.Base + path + "?" + q.Encode()
+}
+
 // Here is this page.
 func (v *view) Here() string { return v.With("", "") }
 

@@ -362,14 +362,13 @@ func (k *checking) result(counted func() error) (*Checked, error) {
 // be sent past the hold.
 func (k *checking) ofHeld() error {
 	for _, n := range slices.Sorted(maps.Keys(k.unsentOf)) {
-		some, err := k.Store.Latest(k.ctx, n+1, 1)
+		b, there, err := store.BatchNumbered(k.ctx, k.Store, n)
 		if err != nil {
 			return err
 		}
-		if len(some) == 0 || some[0].Number != n || some[0].ID == k.id || !some[0].Held.Lasting() {
+		if !there || b.ID == k.id || !b.Held.Lasting() {
 			continue
 		}
-		b := some[0]
 		k.problems.add(Problem{structure: true, Text: fmt.Sprintf("%s of it also of batch %s (%s), which is held by %s since %s: %s; masspay resume %s lets them be sent",
 			payout.FormatQuantity(k.unsentOf[n], "row"), b.Short(), b.Name, b.Held.By, b.Held.At.UTC().Format("2006-01-02 15:04:05"), b.Held.Reason, b.Short())})
 	}

@@ -56,6 +56,14 @@ func ExceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.R
 // zero value: it closes nothing.
 type Closing struct{ As, When string }
 
+// ToPaste is the command that closes it, for the payout of an id; empty where it closes nothing.
+func (c Closing) ToPaste(id string) string {
+	if c.As == "" {
+		return ""
+	}
+	return "masspay resolve " + ShellWord(id) + " --as " + c.As + " --reason 'WHY'"
+}
+
 // ClosingOf is that of a payout.
 func ClosingOf(p *payout.Payout) Closing {
 	switch {

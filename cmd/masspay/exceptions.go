@@ -119,8 +119,8 @@ func (a *app) exceptionsText(list []result.Exception, closed bool) {
 		a.say("%s %s a person", count(len(list), "payout"), map[bool]string{true: "wants", false: "want"}[len(list) == 1])
 		first := list[0]
 		a.say("hint: what happened to the first: masspay show %s", shellWord(first.PaymentID))
-		if first.Closing.As != "" {
-			a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", first.Closing.When, shellWord(first.PaymentID), first.Closing.As)
+		if do := first.Closing.ToPaste(first.PaymentID); do != "" {
+			a.say("hint: %s: %s", first.Closing.When, do)
 		}
 	}
 }

@@ -75,8 +75,8 @@ func (a *app) show(ctx context.Context, f showFlags) error {
 	if len(found) == 1 || f.search.ID != "" && len(found) <= len(c.Projects) {
 		for _, p := range found {
 			v.print(p)
-			if p.Action == result.ActionCheck && p.closes.As != "" {
-				a.say("hint: %s: masspay resolve %s --as %s --reason TEXT", p.closes.When, shellWord(p.PaymentID), p.closes.As)
+			if do := p.closes.ToPaste(p.PaymentID); p.Action == result.ActionCheck && do != "" {
+				a.say("hint: %s: %s", p.closes.When, do)
 			}
 		}
 		return nil

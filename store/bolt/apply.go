@@ -72,7 +72,7 @@ func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	if err != nil {
 		return change, err
 	}
-	w.count(e, &change)
+	w.counting.Count(e, &change)
 	if change.Effect == payout.Ignored {
 		return change, nil
 	}

@@ -3,78 +3,49 @@ package bolt
 import (
 	"context"
 	"encoding/binary"
-	"time"
 
 	"go.etcd.io/bbolt"
 
-	"masspay/payout"
 	"masspay/store"
 	"masspay/store/codec"
 )
 
-// flowKey is a batch and a minute, counted from the epoch.
-type flowKey struct{ batch, minute uint32 }
-
-func (k flowKey) bytes() []byte { return append32(nil, k.batch, k.minute) }
-
-func minuteOf(t time.Time) uint32 { return uint32(max(t.Unix()/60, 0)) }
+func flowKey(k store.FlowKey) []byte { return append32(nil, k.Batch, k.Minute) }
 
 // allKey is that of what is counted over all batches.
 var allKey = []byte("all")
 
-// count counts what an event was and did.
-func (w *writer) count(e *payout.Event, c *store.Change) {
-	if w.flows == nil {
-		w.flows = map[flowKey]*store.Flow{}
-	}
-	w.totals.States[c.Was]--
-	w.totals.States[c.After.State]++
-	if !w.totals.Add(e, c) || c.After.SentBy == 0 {
-		return
-	}
-	key := flowKey{c.After.SentBy, minuteOf(e.At)}
-	if w.flows[key] == nil {
-		w.flows[key] = &store.Flow{}
-	}
-	w.flows[key].Add(e, c)
-}
-
 // flushFlows writes what was counted.
 func (w *writer) flushFlows() error {
 	b := w.tx.Bucket(bucketFlows)
-	for key, more := range w.flows {
-		k := key.bytes()
+	for key, more := range w.counting.Flows {
+		k := flowKey(key)
 		numbers, err := decodeNumbers(k, b.Get(k))
 		if err != nil {
 			return err
 		}
-		flow := flowOf(numbers)
+		flow := store.FlowOf(numbers)
 		flow.Plus(more)
 		if err := b.Put(k, encodeNumbers(k, flow[:])); err != nil {
 			return err
 		}
 	}
-	w.flows = nil
-	if w.totals == (store.Totals{}) {
+	w.counting.Flows = nil
+	if w.counting.Totals == (store.Totals{}) {
 		return nil
 	}
 	totals, err := readTotals(w.tx)
 	if err != nil {
 		return err
 	}
-	totals.Plus(&w.totals)
-	w.totals = store.Totals{}
+	totals.Plus(&w.counting.Totals)
+	w.counting.Totals = store.Totals{}
 	return b.Put(allKey, encodeNumbers(allKey, totals.Numbers()))
 }
 
 func readTotals(tx *bbolt.Tx) (totals store.Totals, err error) {
 	numbers, err := decodeNumbers(allKey, tx.Bucket(bucketFlows).Get(allKey))
 	return store.TotalsOf(numbers), err
-}
-
-func flowOf(numbers []int64) (f store.Flow) {
-	copy(f[:], numbers)
-	return f
 }
 
 func encodeNumbers(key []byte, numbers []int64) []byte {
@@ -125,7 +96,8 @@ func minutesOf(tx *bbolt.Tx, batch uint32) (all []store.Minute, err error) {
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, store.Minute{At: time.Unix(int64(binary.BigEndian.Uint32(k[4:]))*60, 0).UTC(), Flow: flowOf(numbers)})
+		key := store.FlowKey{Batch: batch, Minute: binary.BigEndian.Uint32(k[4:])}
+		all = append(all, store.Minute{At: key.At(), Flow: store.FlowOf(numbers)})
 	}
 	return all, nil
 }
@@ -133,7 +105,6 @@ func minutesOf(tx *bbolt.Tx, batch uint32) (all []store.Minute, err error) {
 // countFlows counts what is kept of payouts that an older masspay has not counted as it went.
 func (s *Store) countFlows(tx *bbolt.Tx) error {
 	w := s.writer(tx)
-	w.flows = map[flowKey]*store.Flow{}
 	c := tx.Bucket(bucketPayouts).Cursor()
 	for k, v := c.First(); k != nil; k, v = c.Next() {
 		r, err := recordOf(tx, k, v)
@@ -144,18 +115,7 @@ func (s *Store) countFlows(tx *bbolt.Tx) error {
 		if err != nil {
 			return err
 		}
-		w.totals.States[r.State]++
-		store.CountKept(&full, func(at time.Time, add func(*store.Flow)) {
-			add(&w.totals.Flow)
-			if r.SentBy == 0 {
-				return
-			}
-			key := flowKey{r.SentBy, minuteOf(at)}
-			if w.flows[key] == nil {
-				w.flows[key] = &store.Flow{}
-			}
-			add(w.flows[key])
-		})
+		w.counting.CountKept(&full)
 	}
 	return w.flushFlows()
 }
@@ -180,7 +140,7 @@ func (x *examining) flows() {
 			x.Add("%v", err)
 			return
 		}
-		flow := flowOf(numbers)
+		flow := store.FlowOf(numbers)
 		sum.Plus(&flow)
 	})
 	if what := totals.Lacks(&sum); what != "" {

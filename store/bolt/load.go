@@ -342,7 +342,7 @@ func (l *load) finish(ctx context.Context) error {
 			return err
 		}
 		w := l.s.writer(tx)
-		w.totals.States[payout.StateNew] += int64(len(l.fresh))
+		w.counting.Totals.States[payout.StateNew] += int64(len(l.fresh))
 		if l.b.Held != nil {
 			p, err := w.batch(l.b.Number)
 			if err != nil || p == nil {

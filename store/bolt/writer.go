@@ -27,8 +27,7 @@ type writer struct {
 	progress          map[uint32]*progress // loaded so far; nil: the batch is gone
 	hosts             map[string]int64     // changes
 	headers           map[uint32]store.Batch
-	flows             map[flowKey]*store.Flow // passed in this transaction
-	totals            store.Totals            // the same
+	counting          store.Counting // what passed in this transaction
 	lookedForFamilies bool
 
 	unloaded uint64        // payout number from which on payouts are of a load that is not whole; 0: not looked up

@@ -232,7 +232,7 @@ func (l *load) finish(ctx context.Context, t *tx, w *writer) error {
 	if _, err := t.note(ctx, b, store.LoadedEntry(l.b, l.fresh)); err != nil {
 		return err
 	}
-	w.totals.States[payout.StateNew] += int64(l.fresh)
+	w.counting.Totals.States[payout.StateNew] += int64(l.fresh)
 	w.flushCounts(b, nil)
 	clear(w.counts)
 	clear(w.gates)

@@ -119,7 +119,7 @@ func fill2(ctx context.Context, s *Store, t *tx) error {
 			return err
 		}
 		for i := range some {
-			w.countFlows(&some[i].history)
+			w.counting.CountKept(&some[i].history)
 		}
 		if len(some) < burst {
 			b := &pgx.Batch{}

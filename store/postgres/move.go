@@ -246,10 +246,10 @@ func (m *mover) rest(ctx context.Context) error {
 		m.t.putSeries(b, name, last)
 	}
 	w := m.t.writer(ctx)
-	w.totals = m.i.Totals
+	w.counting.Totals = m.i.Totals
 	for batch, minutes := range m.i.Minutes {
 		for i := range minutes {
-			w.flow(flowKey{batch, minuteOf(minutes[i].At)}).Plus(&minutes[i].Flow)
+			w.counting.Flow(batch, minutes[i].At).Plus(&minutes[i].Flow)
 		}
 	}
 	w.flushFlows(b)

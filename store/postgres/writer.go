@@ -19,21 +19,20 @@ import (
 // writer changes payouts within one transaction and keeps their counts in step. It holds
 // the rows that it has read, under their locks, and writes them together at the end.
 type writer struct {
-	s       *Store
-	t       *tx
-	ctx     context.Context // of the transaction
-	meta    *meta           // as of the transaction; nil: not read yet
-	is      identity        // with meta
-	seen    marker          // the witness of before them
-	records map[uint64]*codec.Record
-	changed map[uint64]bool
-	counts  map[countKey]tally
-	gates   map[string]int64 // changes of open payouts
-	flows   map[flowKey]*store.Flow
-	totals  store.Totals
-	freed   map[payout.Place]bool
-	cells   map[payout.Place][]byte          // sealed, of rows that may be looked at
-	early   map[payout.Digest][]payout.Event // that wait for an id, with those of this transaction
+	s        *Store
+	t        *tx
+	ctx      context.Context // of the transaction
+	meta     *meta           // as of the transaction; nil: not read yet
+	is       identity        // with meta
+	seen     marker          // the witness of before them
+	records  map[uint64]*codec.Record
+	changed  map[uint64]bool
+	counts   map[countKey]tally
+	gates    map[string]int64 // changes of open payouts
+	counting store.Counting   // what passed in this transaction
+	freed    map[payout.Place]bool
+	cells    map[payout.Place][]byte          // sealed, of rows that may be looked at
+	early    map[payout.Digest][]payout.Event // that wait for an id, with those of this transaction
 
 	earlySeq map[payout.Digest]uint32 // of the next one of an id
 
@@ -115,7 +114,7 @@ func (w *writer) apply(r *codec.Record, e *payout.Event) (store.Change, error) {
 	if err != nil {
 		return change, err
 	}
-	w.passed(e, &change)
+	w.counting.Count(e, &change)
 	if change.Effect == payout.Ignored {
 		return change, nil
 	}
