@@ -79,6 +79,12 @@ func Next(r Rules, p Payout, e Event) (Payout, Effect) {
 	if e.fromGate() {
 		after.ReportedAt = e.At
 	}
+	switch {
+	case !after.State.Open() || !after.Reported.AwaitsClarification():
+		after.ClarifySince = time.Time{}
+	case after.ClarifySince.IsZero():
+		after.ClarifySince = e.At
+	}
 	if effect == Noted && (after.Flags != before.Flags || after.Closed != before.Closed || after.Reported.Amount != before.Reported.Amount || len(after.Paid) != len(before.Paid) || after.Outcomes != before.Outcomes ||
 		!after.NotSeenAt.Equal(before.NotSeenAt)) {
 		effect = Changed // what leads to something later is kept

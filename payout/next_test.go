@@ -584,3 +584,32 @@ func FuzzNext(f *testing.F) {
 		}
 	})
 }
+
+// The platform's question is known from when it was first heard of until it waits no more.
+func TestAQuestionOfThePlatform(t *testing.T) {
+	t.Parallel()
+	says := func(p Payout, status string, at time.Duration) Payout {
+		e := event(Progress, at)
+		e.Status = status
+		p, _ = Next(rules, p, e)
+		return p
+	}
+	p := in(StateAccepted)
+	require.Zero(t, p.ClarifyBy())
+	for _, word := range []string{"awaiting clarification", "awaiting_clarification"} {
+		p = says(p, "processing", time.Minute)
+		require.Equal(t, NoException, p.Exception())
+		p = says(p, word, 2*time.Minute)
+		require.Equal(t, t0.Add(2*time.Minute+ClarifyWithin), p.ClarifyBy())
+		p = says(p, word, 9*time.Minute)
+		require.Equal(t, t0.Add(2*time.Minute+ClarifyWithin), p.ClarifyBy(), "a repeat does not put it off")
+		require.Equal(t, OpenException, p.Exception())
+		require.False(t, p.NeedsCheck(), "nothing that is known of it is wrong")
+		p, _ = Next(rules, p, event(Silent, 10*time.Minute))
+		require.Equal(t, t0.Add(2*time.Minute+ClarifyWithin), p.ClarifyBy())
+	}
+	p, _ = Next(rules, p, verdictOf(StateDeclined, time.Hour))
+	require.Zero(t, p.ClarifyBy())
+	require.Zero(t, p.ClarifySince)
+	require.Equal(t, NoException, p.Exception())
+}

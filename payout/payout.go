@@ -86,6 +86,7 @@ type Payout struct {
 	Field           string      // with NotOurs and Unproved: the field that differs or is missing
 	PolledSoonAt    time.Time   // when a body that could be read in two ways last brought a poll forward
 	ReportedAt      time.Time   // when a gate last said anything about it that was not ignored
+	ClarifySince    time.Time   // since when the gate is known to wait for a clarification of it; zero: it does not
 	Resolution      Resolution
 }
 
@@ -151,14 +152,27 @@ type Exception uint8
 // What a payout can be. The zero value is none.
 const (
 	NoException     Exception = iota
-	OpenException             // a person must look: a check, money that came in part or came back, or a row that the gate ended without an outcome
+	OpenException             // a person must look: a check, money that came in part or came back, a row that the gate ended without an outcome, or one that it waits for a clarification of
 	ClosedException           // a person has looked at all of that
 )
+
+// ClarifyWithin is for how long the platform waits for a clarification of a payout before it
+// declines it, as its documentation has it for payouts that come by its API.
+const ClarifyWithin = 30 * time.Minute
+
+// ClarifyBy is when the platform declines the payout at the latest if nobody answers its
+// question; it may have waited before masspay heard of it. Zero: it waits for no answer.
+func (p *Payout) ClarifyBy() time.Time {
+	if p.ClarifySince.IsZero() || !p.State.Open() {
+		return time.Time{}
+	}
+	return p.ClarifySince.Add(ClarifyWithin)
+}
 
 // Exception is what the payout is.
 func (p *Payout) Exception() Exception {
 	switch {
-	case p.NeedsCheck() || p.Reviewable() || p.State.Open() && p.Flags&Ended != 0:
+	case p.NeedsCheck() || p.Reviewable() || p.State.Open() && (p.Flags&Ended != 0 || !p.ClarifySince.IsZero()):
 		return OpenException
 	case p.Closed != 0 || p.Flags&Reviewed != 0 || p.Resolution.As != 0:
 		return ClosedException

@@ -31,6 +31,12 @@ func NewReported(r Reported) Reported {
 	}
 }
 
+// AwaitsClarification reports whether the platform waits for an answer of its merchant.
+func (r *Reported) AwaitsClarification() bool {
+	const words = len("awaiting clarification") // most statuses are told apart by their length
+	return len(r.Status) == words && strings.ReplaceAll(r.Status, "_", " ") == "awaiting clarification"
+}
+
 // merge takes over what a later report says: what it leaves out stays, a code and its
 // message go together, and of requests the first one that was accepted counts.
 func (r *Reported) merge(later Reported) {

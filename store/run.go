@@ -21,13 +21,32 @@ type Run struct {
 
 	Number uint64  `json:"-"`             // in the store, from 1
 	End    *RunEnd `json:"end,omitempty"` // nil: it goes on, or it was killed
+
+	Process uint64 `json:"process,omitempty"` // by which the store finds it again; 0: it does not
+	Life    Life   `json:"life,omitempty"`    // of the process, as of now
 }
 
+// Life says whether the process of a run that has not ended is there. It is for people: no
+// payout depends on it.
+type Life string
+
+// The lives. The zero value: it is not known, or the run has ended.
+const (
+	LifeGoesOn Life = "goes on"
+	LifeGone   Life = "gone" // it was killed, or its machine was: it will not record how it ended
+)
+
 // Sends reports whether the run is one that pays a batch, masspay run.
-func (r Run) Sends() bool {
-	command, _, _ := strings.Cut(r.Command, " ")
-	return command == "run"
+func (r Run) Sends() bool { return r.Does("run") }
+
+// Does reports whether a command of masspay is what was run.
+func (r Run) Does(command string) bool {
+	first, _, _ := strings.Cut(r.Command, " ")
+	return first == command
 }
+
+// Line is what was typed, but for flags.
+func (r Run) Line() string { return "masspay " + r.Command }
 
 // RunEnd is how a run ended.
 type RunEnd struct {

@@ -34,6 +34,7 @@ type summary struct {
 	Check   result.Sum // wants a person, of whatever result
 	ByState []stateSum
 	Say     statement
+	Mile    string    // id of what it has come to, without numbers, which change all the time
 	Begun   time.Time // of its first run, as far as that is known
 	Spark   template.HTML
 }
@@ -133,7 +134,7 @@ type stripPart struct {
 func (s stripPart) Class() string { return strings.ReplaceAll(s.State, " ", "-") }
 func (s stripPart) Word() string  { return strings.ReplaceAll(s.State, " ", "_") }
 
-// recently is for how long a run that says nothing more is taken for one that goes on.
+// recently is for how long a run of which nothing is known is taken for one that goes on.
 const recently = 2 * time.Minute
 
 // say finds what a batch is at. Its runs are the newest first.
@@ -144,9 +145,21 @@ func (s *summary) say(runs []store.Run, now time.Time) {
 			continue
 		}
 		s.Begun = r.At
-		running = running || r.End == nil && (now.Sub(r.At) < recently || now.Sub(s.ChangedAt) < recently)
+		running = running || goesOn(&r, &s.Batch, now)
 	}
 	open, unsent := s.Open.Rows, s.Unsent.Rows
+	switch {
+	case unsent > 0 && running:
+		s.Mile = "mile.sending"
+	case s.Held != nil, unsent > 0 && unsent < s.Total.Rows:
+		s.Mile = "mile.held"
+	case unsent > 0:
+		s.Mile = "mile.new"
+	case open > 0:
+		s.Mile = "mile.waiting"
+	default:
+		s.Mile = "mile.settled"
+	}
 	held := func(id string) statement {
 		return statement{ID: id, Reason: s.Held.Reason, By: s.Held.By, At: s.Held.At, Kind: "check"}
 	}
@@ -270,6 +283,12 @@ func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
+	var copied backup
+	if p.Copies && before == 0 {
+		if copied, err = p.backup(ctx); err != nil {
+			return "", nil, err
+		}
+	}
 	page := batchesPage{view: v, First: before == 0}
 	v.Title, v.Section, v.AsOf = v.T("batches.title"), "batches", at
 	changes := false
@@ -286,17 +305,20 @@ func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 	}
 	v.live(10*time.Second, changes)
 	if page.First {
-		page.Wants = p.wants(v, page.Files, &all)
+		page.Wants = p.wants(v, page.Files, &all, copied)
 	}
 	return "batches", page, nil
 }
 
 // wants gathers what wants a person.
-func (p *Pages) wants(v *view, files []summary, c *common) (all []want) {
+func (p *Pages) wants(v *view, files []summary, c *common, copied backup) (all []want) {
 	if c.marker != nil {
 		all = append(all, want{Text: v.T("want.marker"), Paste: "masspay doctor"})
 	} else if c.restored {
 		all = append(all, want{Text: v.T("want.restored"), Paste: "masspay doctor"})
+	}
+	if w := c.wanting; w.questions > 0 {
+		all = append(all, want{Text: v.T("want.clarify", "N", w.questions, "By", v.Moment(w.answerBy)), Link: p.link("/exceptions")})
 	}
 	if p.Heard.silent(v.Now) && c.accepted > 0 {
 		all = append(all, want{Text: v.T("want.silent", "N", int(c.accepted)), Link: p.link("/callbacks")})
@@ -322,6 +344,12 @@ func (p *Pages) wants(v *view, files []summary, c *common) (all []want) {
 			all = append(all, want{Text: v.T("want.interrupted", "File", f.Name, "N", f.Say.N), Link: link, Paste: "masspay run " + result.ShellWord(f.Name)})
 		}
 	}
+	for _, r := range wordless(c.runs, v.Now) {
+		all = append(all, want{Text: v.T("want.gone", "Command", r.Line(), "At", v.Moment(r.At)), Link: p.link("/runs"), Paste: "masspay log"})
+	}
+	if p.Copies && len(files) > 0 && copied.overdue(v.Now, files[len(files)-1].LoadedAt) {
+		all = append(all, want{Text: v.T("want.backup"), Link: p.link("/store"), Paste: "masspay backup FILE"})
+	}
 	return all
 }
 
@@ -330,6 +358,9 @@ type wanting struct {
 	n    int
 	of   map[uint32]result.Sum
 	more bool // than are counted one by one: of knows some of them only
+
+	questions int       // of the platform, about them
+	answerBy  time.Time // the first of them
 }
 
 // countWanting counts them.
@@ -340,6 +371,12 @@ func (p *Pages) countWanting(ctx context.Context) (wanting, error) {
 			return w, err
 		}
 		w.n++
+		if by := h.ClarifyBy(); !by.IsZero() {
+			w.questions++
+			if w.answerBy.IsZero() || by.Before(w.answerBy) {
+				w.answerBy = by
+			}
+		}
 		for _, at := range h.Places {
 			sum := w.of[at.Batch]
 			sum.Add(1, h.Amount)

@@ -173,6 +173,8 @@ type storePage struct {
 	Restored    bool
 	Unknown     bool // whether it is a copy
 	Head        store.Link
+	Copies      bool
+	Copied      time.Time // zero: not of late
 }
 
 // seenStore is a store as one look finds it.
@@ -199,6 +201,13 @@ func (p *Pages) storePage(v *view, r *http.Request) (string, any, error) {
 	page := storePage{view: v, Files: len(all.names), FilesMore: len(all.names) >= namesKept, Restored: all.restored, Unknown: all.marker != nil, Head: seen.head, States: inStates(&seen.totals)}
 	for _, s := range payout.States {
 		page.Payouts += seen.totals.States[s]
+	}
+	if page.Copies = p.Copies; p.Copies {
+		copied, err := p.backup(ctx)
+		if err != nil {
+			return "", nil, err
+		}
+		page.Copied = copied.last
 	}
 	if p.Size != nil {
 		if bytes, free, err := p.Size(); err == nil {

@@ -156,7 +156,7 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 		f.Batch = b.ID
 	}
 	d := newDownload(w, "exceptions.masked.csv")
-	err := d.row([]string{"project_id", "payment_id", "file", "batch", "amount", "currency", "to", "state", "why", "since", "person", "closed_at", "reason"})
+	err := d.row([]string{"project_id", "payment_id", "file", "batch", "amount", "currency", "to", "state", "why", "since", "person", "closed_at", "reason", "answer_by"})
 	if err != nil {
 		return err
 	}
@@ -169,13 +169,9 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		e := result.ExceptionOf(&h, files, p.Rules)
-		closed := ""
-		if e.ClosedAt != nil {
-			closed = e.ClosedAt.UTC().Format(time.RFC3339)
-		}
 		err = d.row([]string{
 			strconv.FormatUint(uint64(e.Project), 10), e.PaymentID, e.File, e.Batch, strconv.FormatInt(e.Minor, 10), e.Currency, e.Account, e.State, e.Why,
-			e.Since.UTC().Format(time.RFC3339), e.Person, closed, e.Reason,
+			e.Since.UTC().Format(time.RFC3339), e.Person, timeOrNone(e.ClosedAt), e.Reason, timeOrNone(e.AnswerBy),
 		})
 		if err != nil {
 			return err
@@ -183,6 +179,14 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 	}
 	d.Flush()
 	return d.Error()
+}
+
+// timeOrNone is a time for machines; empty for none.
+func timeOrNone(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // unfinished ends a download that failed: with a page that says so as long as nothing was

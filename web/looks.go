@@ -27,7 +27,7 @@ type kept struct {
 	at    time.Time
 }
 
-// How long a look is fresh, how long it serves where the store is busy, for how long a page
+// How long a look is fresh unless it says otherwise, how long it serves where the store is busy, for how long a page
 // waits for its turn when it has an older one, how long one may take, after how long no other
 // begins in the same turn, and how many are kept.
 const (
@@ -42,6 +42,11 @@ const (
 // look reads a thing from the store, or gives what was read within the last second. Where the
 // store is busy it gives an older one, if there is one; at says of when it is.
 func look[T any](ctx context.Context, p *Pages, key string, read func(ctx context.Context) (T, error)) (value T, at time.Time, err error) {
+	return lookFor(ctx, p, freshFor, key, read)
+}
+
+// lookFor is look, for what is fresh for longer.
+func lookFor[T any](ctx context.Context, p *Pages, fresh time.Duration, key string, read func(ctx context.Context) (T, error)) (value T, at time.Time, err error) {
 	l := &p.looks
 	l.mu.Lock()
 	had, there := l.kept[key]
@@ -50,7 +55,7 @@ func look[T any](ctx context.Context, p *Pages, key string, read func(ctx contex
 	age := now.Sub(had.at)
 	there = there && age >= 0 && age < staleFor
 	old, _ := had.value.(T)
-	if there && age < freshFor {
+	if there && age < fresh {
 		return old, had.at, nil
 	}
 	result := l.flight.DoChan(key, func() (any, error) {

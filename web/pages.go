@@ -29,6 +29,8 @@ type Pages struct {
 	// Size is how large the store is and what its disk has left; nil: not known.
 	Size func() (bytes, free uint64, err error)
 
+	Copies bool // the store has no copies but those that masspay backup makes
+
 	// Processes are those of all machines of the store; nil: it is one machine's, and does not
 	// know them.
 	Processes func(ctx context.Context) ([]store.Process, error)

@@ -349,6 +349,69 @@ func TestBatchPage(t *testing.T) {
 	require.Less(t, strings.Index(text, w.held.Short()+" held"), strings.Index(text, w.mixed.Short()+" 2 want a person"), "the newest first")
 }
 
+// killed is a store in which every run without an end was killed.
+type killed struct{ *bolt.Store }
+
+func (k killed) LatestRuns(ctx context.Context, before uint64, limit int) ([]store.Run, error) {
+	runs, err := k.Store.LatestRuns(ctx, before, limit)
+	for i := range runs {
+		if runs[i].End == nil {
+			runs[i].Life = store.LifeGone
+		}
+	}
+	return runs, err
+}
+
+// What wants a person is said first, and not before it does.
+func TestWhatWantsAPerson(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC()
+	later := time.Duration(0)
+	var dead bool
+	text := func(path string, change func(t *testing.T, w *shown)) string {
+		w := show(t, func(p *Pages, _ *Access) {
+			p.Copies, p.Now = true, func() time.Time { return now.Add(later) }
+			if dead {
+				p.Source = killed{p.Source.(*bolt.Store)}
+			}
+		})
+		if change != nil {
+			change(t, w)
+		}
+		_, body := w.get(t, path, "en")
+		return plain(body)
+	}
+	all := text("/", nil)
+	for _, not := range []string{"question", "without a word", "backed up"} {
+		require.NotContains(t, all, not)
+	}
+	question := func(t *testing.T, w *shown) {
+		for i, id := range []string{"mixed-000009", "mixed-000008"} {
+			storetest.Apply(t, w.s, payout.Event{Key: payout.Key{ProjectID: 1234, PaymentID: id}, Kind: payout.Progress, Source: payout.FromCallback, At: now.Add(-time.Duration(i) * time.Minute), Reported: payout.Reported{Status: "awaiting clarification"}})
+		}
+	}
+	by := now.Add(29 * time.Minute).Format("2 Jan 2006, 15:04")
+	require.Contains(t, text("/", question), "The platform has questions about 2 payouts: answer in its Dashboard, the first before "+by)
+	require.Contains(t, text("/exceptions", question), "answer before "+now.Add(30*time.Minute).Format("2 Jan 2006, 15:04"))
+	require.Contains(t, text("/exceptions", question), "answer the platform's question in its Dashboard: that closes it")
+	dead = true
+	require.Contains(t, text("/", nil), "masspay serve, begun")
+	require.Contains(t, text("/runs", nil), "ended without a word: killed, or its machine was")
+	dead = false
+	require.Contains(t, text("/store", nil), "Last backup none that is known of")
+	copied := func(t *testing.T, w *shown) {
+		n, err := w.s.BeginRun(t.Context(), store.Run{Command: "backup", At: time.Now()})
+		require.NoError(t, err)
+		require.NoError(t, w.s.EndRun(t.Context(), n, store.RunEnd{At: time.Now()}))
+	}
+	later = 49 * time.Hour
+	require.Contains(t, text("/", nil), "The store was not backed up for two days. To do it: masspay backup FILE")
+	require.Contains(t, text("/", copied), "The store was not backed up")
+	require.NotContains(t, text("/store", copied), "none that is known of")
+	later = 47 * time.Hour
+	require.NotContains(t, text("/", nil), "backed up")
+}
+
 var tagPattern = regexp.MustCompile(`<[^>]*>|\s+`)
 
 // plain is the text of a page.

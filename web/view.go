@@ -158,6 +158,9 @@ func (v *view) Time(t time.Time) template.HTML   { return v.time(t, timeLayouts[
 func (v *view) Second(t time.Time) template.HTML { return v.time(t, timeLayouts[v.Lang].second) }
 func (v *view) Clock(t time.Time) template.HTML  { return v.time(t, timeLayouts[v.Lang].clock) }
 
+// Moment is a moment to the minute, within a sentence.
+func (v *view) Moment(t time.Time) string { return t.In(v.Zone).Format(timeLayouts[v.Lang].minute) }
+
 // Span is a duration in two units at the most. A negative one means that a clock was set.
 func (v *view) Span(d time.Duration) string {
 	n := func(id string, n int) string { return strconv.Itoa(n) + "\u00a0" + v.T("unit."+id) }

@@ -1,8 +1,6 @@
 package result
 
 import (
-	"strings"
-
 	"masspay/gate"
 	"masspay/payout"
 )
@@ -42,7 +40,7 @@ func Action(p payout.Payout) string {
 	case payout.StateDeclined, payout.StateRejected:
 		return afterRefusal(gate.GroupOf(p.Reported.Code))
 	}
-	if strings.ReplaceAll(p.Reported.Status, "_", " ") == "awaiting clarification" || p.State != payout.StateNew && gate.GroupOf(p.Reported.Code) == gate.GroupCheck && p.Reported.Code != gate.CodeNotFound {
+	if p.Reported.AwaitsClarification() || p.State != payout.StateNew && gate.GroupOf(p.Reported.Code) == gate.GroupCheck && p.Reported.Code != gate.CodeNotFound {
 		return ActionCheck
 	}
 	return ActionWait

@@ -19,6 +19,7 @@ type Exception struct {
 	State     string     `json:"state"`
 	Why       string     `json:"why"`
 	Since     time.Time  `json:"since"`
+	AnswerBy  *time.Time `json:"answer_by,omitempty"` // the platform's question, or it declines the payout
 	Person    string     `json:"person,omitempty"`
 	ClosedAt  *time.Time `json:"closed_at,omitempty"`
 	Reason    string     `json:"reason,omitempty"`
@@ -46,14 +47,17 @@ func ExceptionOf(h *payout.History, files map[uint32]store.Batch, rules payout.R
 			e.Person, e.Reason, e.ClosedAt = ev.Person, ev.Reason, &at
 		}
 	}
+	if by := p.ClarifyBy(); !by.IsZero() {
+		e.Since, e.AnswerBy = p.ClarifySince, &by
+	}
 	if e.Since.IsZero() && len(h.Events) > 0 {
 		e.Since = h.Events[len(h.Events)-1].At
 	}
 	return e
 }
 
-// Closing is how masspay resolve closes what must be checked, and when that is right. The
-// zero value: it closes nothing.
+// Closing is how masspay resolve closes what must be checked, and when that is right. Without
+// As it closes nothing, and When says what does.
 type Closing struct{ As, When string }
 
 // ToPaste is the command that closes it, for the payout of an id; empty where it closes nothing.
@@ -67,6 +71,8 @@ func (c Closing) ToPaste(id string) string {
 // ClosingOf is that of a payout.
 func ClosingOf(p *payout.Payout) Closing {
 	switch {
+	case !p.ClarifyBy().IsZero() && !p.NeedsCheck():
+		return Closing{When: "answer the platform's question in its Dashboard: that closes it"}
 	case p.State.Open() && (p.OfAnother() || !p.NeedsCheck()):
 		return Closing{"not-paid", "when the platform has confirmed that this row was not paid"}
 	case !p.State.Open() && !p.NeedsCheck() && !p.Reviewable():

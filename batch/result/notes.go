@@ -84,7 +84,11 @@ func (n Notes) Of(l store.Line) string {
 		}
 	}
 	if act == ActionCheck && p.State.Open() && !p.NeedsCheck() && !p.Stuck() {
-		add(true, "the platform waits for a person, or does not say what it does: ask it")
+		if by := p.ClarifyBy(); !by.IsZero() {
+			add(true, "the platform has a question about it: answer in its Dashboard before "+stamp(by)+", or it declines the payout")
+		} else {
+			add(true, "the platform waits for a person, or does not say what it does: ask it")
+		}
 	}
 	if p.State == payout.StateAccepted && !p.NotSeenAt.IsZero() {
 		add(true, "when it was polled on "+stamp(p.NotSeenAt)+" the gate did not know it, as may happen just after sending: if that lasts, ask the platform, then masspay resolve")

@@ -103,6 +103,7 @@ func (a *app) admin(c *config, s store.Store, heard *web.Heard, log *slog.Logger
 		access.Tokens = tokens
 	}
 	pages.Heard, pages.Size = heard, c.Store.size()
+	_, pages.Copies = s.(store.Backuper)
 	if peopled, ok := s.(store.Peopled); ok {
 		pages.Processes = peopled.Processes
 	}

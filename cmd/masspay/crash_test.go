@@ -204,6 +204,9 @@ func TestKilledInTheMiddle(t *testing.T) {
 		_ = cmd.Wait()
 	}
 	require.Less(t, n.sim.Stats().Payouts, 150, "it was killed in the middle")
+	logged, err := n.command("log").Output()
+	require.NoError(t, err)
+	require.Equal(t, 5, strings.Count(string(logged), "ended without a word: its process is gone"), "%s", logged)
 	require.Equal(t, 0, n.masspay("run", "payouts.csv", "-o", "result.csv"))
 	n.check("payouts.csv", "result.csv")
 }

@@ -25,8 +25,9 @@ func (a *app) exceptionsCommand() *cobra.Command {
 		Use:   "exceptions [BATCH]",
 		Short: "List the payouts that a person must look at, and those that one has looked at",
 		Long: `List the payouts that a person must look at: contradictions, other amounts, payments of
-others, statuses that masspay does not know, money that came in part or came back, and rows
-that the gate ended without an outcome. The store keeps the list; it is never counted.
+others, statuses that masspay does not know, money that came in part or came back, rows that
+the gate ended without an outcome, and rows that the platform asks a question about, which
+must be answered in its Dashboard within half an hour or so. The store keeps the list; it is never counted.
 masspay resolve PAYMENT_ID --as seen --reason TEXT closes one, and keeps who, when and why;
 a new fact opens it again. Exit code 4 while any is open.`,
 		Args: args(0, 1, "at most one batch"),
@@ -128,16 +129,20 @@ func (a *app) exceptionsText(list []result.Exception, closed bool) {
 func (a *app) exceptionsCSV(list []result.Exception) error {
 	w := csv.NewWriter(a.w.stdout)
 	w.Comma = ';'
-	rows := [][]string{{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason"}}
+	rows := [][]string{{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason", "answer_by"}}
 	for _, e := range list {
-		closedAt := ""
-		if e.ClosedAt != nil {
-			closedAt = e.ClosedAt.UTC().Format(time.RFC3339)
-		}
 		rows = append(rows, []string{
 			fmt.Sprint(e.Project), e.PaymentID, result.Harmless(e.File), e.Batch, fmt.Sprint(e.Minor), e.Currency, e.Account, e.State, result.Harmless(e.Why),
-			e.Since.UTC().Format(time.RFC3339), result.Harmless(e.Person), closedAt, result.Harmless(e.Reason),
+			e.Since.UTC().Format(time.RFC3339), result.Harmless(e.Person), rfc3339(e.ClosedAt), result.Harmless(e.Reason), rfc3339(e.AnswerBy),
 		})
 	}
 	return w.WriteAll(rows)
+}
+
+// rfc3339 is a time for machines; empty for none.
+func rfc3339(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }

@@ -91,6 +91,12 @@ func short(batchID string) string { return batchID[:min(12, len(batchID))] }
 // howItEnded says how a run ended, in a line.
 func howItEnded(r store.Run) string {
 	if r.End == nil {
+		switch r.Life {
+		case store.LifeGoesOn:
+			return "goes on"
+		case store.LifeGone:
+			return "ended without a word: its process is gone, killed or with its machine"
+		}
 		return "goes on, or was killed"
 	}
 	text := fmt.Sprintf("ended %s, exit code %d", r.End.At.UTC().Format(time.RFC3339), r.End.ExitCode)

@@ -350,6 +350,42 @@ func TestOwnersLeaveNothingBehind(t *testing.T) {
 	require.Empty(t, files())
 }
 
+// Whether a run goes on is told by a lock that its process holds, also when its store is closed.
+func TestLifeOfRuns(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	s, other := w.Open(t).(*Store), w.Open(t)
+	one, err := s.BeginRun(t.Context(), store.Run{Command: "run"})
+	require.NoError(t, err)
+	two, err := s.BeginRun(t.Context(), store.Run{Command: "reconcile"})
+	require.NoError(t, err)
+	lives := func() (all []store.Life) {
+		latest, err := other.LatestRuns(t.Context(), 0, 9)
+		require.NoError(t, err)
+		i := len(latest)
+		for r, err := range other.Runs(t.Context()) {
+			require.NoError(t, err)
+			i--
+			require.Equal(t, latest[i], r)
+			require.Zero(t, r.Process)
+			all = append(all, r.Life)
+		}
+		return all
+	}
+	require.Equal(t, []store.Life{store.LifeGoesOn, store.LifeGoesOn}, lives())
+	require.NoError(t, s.Close())
+	require.Equal(t, []store.Life{store.LifeGoesOn, store.LifeGoesOn}, lives())
+	require.NoError(t, s.letRunGo(one)) // as its end does
+	require.Equal(t, []store.Life{store.LifeGone, store.LifeGoesOn}, lives())
+	require.NoError(t, other.EndRun(t.Context(), two, store.RunEnd{}))
+	require.Equal(t, []store.Life{store.LifeGone, ""}, lives())
+	three, err := other.BeginRun(t.Context(), store.Run{Command: "run"})
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(w.o.Path+".runs"))
+	require.Equal(t, []store.Life{"", "", ""}, lives(), "a file that is missing proves nothing")
+	require.NoError(t, other.EndRun(t.Context(), three, store.RunEnd{}))
+}
+
 // A missing lock file proves nothing: what its owner was sending is polled, and not
 // freed, until the machine was restarted, or a person says so.
 func TestAMissingLockFileProvesNothing(t *testing.T) {

@@ -232,6 +232,7 @@ func restImages(tx *bbolt.Tx, i *codec.Image) error {
 	}
 	err = tx.Bucket(bucketRuns).ForEach(func(k, v []byte) error {
 		r, err := readRun(k, v)
+		r.Process = 0 // which another store does not know
 		i.Runs = append(i.Runs, r)
 		return err
 	})

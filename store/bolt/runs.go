@@ -16,9 +16,7 @@ import (
 
 // Runs streams the runs; see store.Store.
 func (s *Store) Runs(ctx context.Context) iter.Seq2[store.Run, error] {
-	return stream(ctx, s, bucketRuns, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) {
-		return readRun(k, v)
-	})
+	return stream(ctx, s, bucketRuns, s.lookAtRun)
 }
 
 // LatestRuns are the newest runs; see store.Store.
@@ -27,7 +25,17 @@ func (s *Store) LatestRuns(ctx context.Context, before uint64, limit int) ([]sto
 	if before != 0 {
 		from = be64(before)
 	}
-	return backward(ctx, s, bucketRuns, from, limit, func(_ *bbolt.Tx, k, v []byte) (store.Run, error) { return readRun(k, v) })
+	return backward(ctx, s, bucketRuns, from, limit, s.lookAtRun)
+}
+
+// lookAtRun reads a run, and looks whether its process is there.
+func (s *Store) lookAtRun(_ *bbolt.Tx, k, v []byte) (store.Run, error) {
+	r, err := readRun(k, v)
+	if r.End == nil && r.Process != 0 {
+		r.Life = s.lifeOf(r.Number)
+	}
+	r.Process = 0 // it says nothing to others
+	return r, err
 }
 
 func readRun(k, v []byte) (r store.Run, err error) {
@@ -55,10 +63,13 @@ func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err e
 		if r.Number, err = b.NextSequence(); err != nil {
 			return err
 		}
+		if s.holdRun(r.Number) == nil { // where that fails people hear less of it, and that is all
+			r.Process = r.Number
+		}
 		return errors.Join(putRun(b, r), note(tx, store.BeganEntry(r)))
 	})
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(err, s.letRunGo(r.Number))
 	}
 	s.run.Store(&r)
 	return r.Number, nil
@@ -80,7 +91,7 @@ func (s *Store) begun() store.Run {
 
 // EndRun keeps how a run ended; see store.Store.
 func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) error {
-	return s.update(ctx, func(tx *bbolt.Tx) error {
+	err := s.update(ctx, func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketRuns)
 		v := b.Get(be64(number))
 		if v == nil {
@@ -93,4 +104,8 @@ func (s *Store) EndRun(ctx context.Context, number uint64, end store.RunEnd) err
 		r.End = &end
 		return errors.Join(putRun(b, r), note(tx, store.EndedEntry(r, end)))
 	})
+	if err != nil {
+		return err
+	}
+	return s.letRunGo(number)
 }

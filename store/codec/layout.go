@@ -119,6 +119,7 @@ func life(v *Fields, p *payout.Payout) {
 	v.text("reason", &p.Resolution.Reason)
 	Count(v, "dropped", &p.Dropped)
 	v.time("heard", &p.ReportedAt, p.FirstSent)
+	v.time("clarify", &p.ClarifySince, p.FirstSent)
 }
 
 // eventFields is an event of a payout without its key: the payout's gate and amount

@@ -361,6 +361,35 @@ func TestAFencedProcessClaimsNothing(t *testing.T) {
 	require.Equal(t, 2, is.Unsent())
 }
 
+// A run whose process was taken for dead, or left long ago, is gone.
+func TestLifeOfRuns(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	o := w.options()
+	o.every = time.Hour
+	s, err := Open(t.Context(), o)
+	require.NoError(t, err)
+	n, err := s.BeginRun(t.Context(), store.Run{Command: "run"})
+	require.NoError(t, err)
+	other := w.Open(t)
+	life := func() store.Life {
+		latest, err := other.LatestRuns(t.Context(), 0, 1)
+		require.NoError(t, err)
+		require.Equal(t, n, latest[0].Number)
+		return latest[0].Life
+	}
+	require.Equal(t, store.LifeGoesOn, life())
+	w.sql(t, fmt.Sprintf(`update %s.owners set fenced_at = now()`, w.o.Schema))
+	require.Equal(t, store.LifeGone, life())
+	w.sql(t, fmt.Sprintf(`update %s.owners set fenced_at = null`, w.o.Schema))
+	require.NoError(t, s.Close())
+	require.Equal(t, store.LifeGoesOn, life(), "it has a moment to record its end")
+	w.sql(t, fmt.Sprintf(`update %s.owners set closed_at = now() - interval '1 minute'`, w.o.Schema))
+	require.Equal(t, store.LifeGone, life())
+	w.sql(t, fmt.Sprintf(`delete from %s.owners`, w.o.Schema))
+	require.Empty(t, life(), "nothing is known of it")
+}
+
 // A column that was changed by hand is damage, and not a second payment.
 func TestColumnsAreHeldAgainstTheRecord(t *testing.T) {
 	t.Parallel()

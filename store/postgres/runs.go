@@ -58,9 +58,48 @@ func (s *Store) readRuns(ctx context.Context, where string, args ...any) (some [
 			}
 			return decodeRun(number, value)
 		})
-		return err
+		if err != nil {
+			return err
+		}
+		return s.lookAtRuns(ctx, c, some)
 	})
 	return some, err
+}
+
+// lookAtRuns looks whether the processes of runs are there.
+func (s *Store) lookAtRuns(ctx context.Context, c *pgxpool.Conn, runs []store.Run) error {
+	var ids []int64
+	for i := range runs {
+		if r := &runs[i]; r.End == nil && r.Process != 0 {
+			ids = append(ids, int64(r.Process))
+		}
+	}
+	lives := map[int64]store.Life{}
+	if len(ids) > 0 {
+		// Whoever left has a moment to record how its run ended.
+		rows, err := c.Query(ctx, s.sql(`select id, fenced_at is not null or coalesce(closed_at < now() - interval '10 seconds', false) from @owners where id = any($1)`), ids)
+		if err != nil {
+			return err
+		}
+		var id int64
+		var gone bool
+		_, err = pgx.ForEachRow(rows, []any{&id, &gone}, func() error {
+			if lives[id] = store.LifeGoesOn; gone {
+				lives[id] = store.LifeGone
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for i := range runs {
+		if r := &runs[i]; r.End == nil {
+			r.Life = lives[int64(r.Process)]
+		}
+		runs[i].Process = 0 // it says nothing to others
+	}
+	return nil
 }
 
 func decodeRun(number int64, value []byte) (r store.Run, err error) {
@@ -76,6 +115,9 @@ func encodeRun(r store.Run) ([]byte, error) {
 
 // BeginRun keeps who runs what; see store.Store.
 func (s *Store) BeginRun(ctx context.Context, r store.Run) (number uint64, err error) {
+	if owner, err := s.becomeOwner(ctx); err == nil { // where that fails people hear less of it, and that is all
+		r.Process = uint64(owner)
+	}
 	err = s.write(ctx, nil, func(ctx context.Context, t *tx) error {
 		if _, err := t.c.Exec(ctx, lockAlone, s.lockNumber(lockRuns)); err != nil {
 			return err

@@ -28,7 +28,7 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 	r := store.Run{Command: "run", User: "u", Host: "h", PID: 7, Version: "v", Config: "c", File: "f", Batch: "b", At: time.Now().UTC().Truncate(time.Second)}
 	n, err := s.BeginRun(t.Context(), r)
 	require.NoError(t, err)
-	r.Number = n
+	r.Number, r.Life = n, store.LifeGoesOn
 	require.Equal(t, []store.Run{r}, collect(t, s.Runs(t.Context())), "it has not ended")
 	b := Load(t, s, "a", Rows("a", 1))
 	c := Claim(t, s, b, 1)
@@ -38,8 +38,8 @@ func testRuns(t *testing.T, _ World, s store.Store) {
 	require.NoError(t, err)
 	require.Greater(t, next, n)
 	Apply(t, s, answer(c[0], payout.Accepted))
-	r.End = &end
-	both := []store.Run{r, {Command: "status", At: r.At, Number: next}}
+	r.End, r.Life = &end, ""
+	both := []store.Run{r, {Command: "status", At: r.At, Number: next, Life: store.LifeGoesOn}}
 	require.Equal(t, both, collect(t, s.Runs(t.Context())))
 	for before, want := range map[uint64][]store.Run{0: {both[1], both[0]}, next: {both[0]}, n: nil, next + 9: {both[1], both[0]}} {
 		latest, err := s.LatestRuns(t.Context(), before, 2)

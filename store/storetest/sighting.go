@@ -191,6 +191,16 @@ func testExceptions(t *testing.T, w World, s store.Store) {
 	e := outcomeOf(h.Key, payout.StateDeclined)
 	Apply(t, s, e)
 	require.Equal(t, []string{"a-000001", "a-000002", "a-000003"}, list(payout.OpenException, b.ID), "a new fact opens it again")
+	c := Claim(t, s, Load(t, s, "c", Rows("c", 1)), 1)[0]
+	Apply(t, s, answer(c, payout.Accepted))
+	asked := time.Now().UTC().Truncate(time.Microsecond)
+	Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Progress, Source: payout.FromCallback, At: asked, Reported: payout.Reported{Status: "awaiting clarification"}})
+	require.Contains(t, list(payout.OpenException, ""), "c-000000", "the platform has a question")
+	q, err := w.Open(t).Get(t.Context(), c.Key)
+	require.NoError(t, err)
+	require.True(t, q.ClarifyBy().Equal(asked.Add(payout.ClarifyWithin)))
+	Apply(t, s, outcomeOf(c.Key, payout.StateDeclined))
+	require.NotContains(t, list(payout.OpenException, ""), "c-000000", "it is answered, or declined")
 }
 
 // Sightings of a large batch come each once, though they are read in bursts.
