@@ -43,7 +43,7 @@ func TestBoard(t *testing.T) {
 		}
 	}
 	require.NoError(t, json.Unmarshal(raw, &loose))
-	require.Len(t, loose.Panels, 14)
+	require.Len(t, loose.Panels, 18)
 	var rules strings.Builder
 	rules.WriteString("groups:\n- name: board\n  rules:\n")
 	var expressions []string
@@ -61,7 +61,10 @@ func TestBoard(t *testing.T) {
 	expressions = append(expressions, string(alerts))
 	s, _ := open(t)
 	there := map[string]bool{}
-	families, err := metrics.New(s, options).Gather()
+	o := options
+	o.Process = metrics.NewProcess()
+	o.Process.Asked("/", 200)
+	families, err := metrics.New(s, o).Gather()
 	require.NoError(t, err)
 	for _, f := range families {
 		for _, end := range []string{"", "_bucket", "_sum", "_count"} {
@@ -69,7 +72,7 @@ func TestBoard(t *testing.T) {
 		}
 	}
 	// Of an empty store some are left out.
-	for _, name := range []string{"masspay_last_success_timestamp_seconds", "masspay_last_exit_code", "masspay_oldest_open_batch_timestamp_seconds", "masspay_runs_total"} {
+	for _, name := range []string{"masspay_last_success_timestamp_seconds", "masspay_last_exit_code", "masspay_oldest_open_batch_timestamp_seconds", "masspay_runs_total", "masspay_last_backup_timestamp_seconds", "masspay_clarification_deadline_timestamp_seconds"} {
 		there[name] = true
 	}
 	for _, e := range expressions {

@@ -25,6 +25,7 @@ type Source interface {
 	Latest(ctx context.Context, before uint32, limit int) ([]store.Batch, error)
 	LatestRuns(ctx context.Context, before uint64, limit int) ([]store.Run, error)
 	List(ctx context.Context, f store.Filter) iter.Seq2[payout.History, error]
+	PausedUntil(ctx context.Context) (time.Time, error)
 }
 
 // Options are what a store does not know.
@@ -34,6 +35,8 @@ type Options struct {
 	// Size is how large the store is and how much its disk has left, in bytes; nil: not known,
 	// as of a database.
 	Size func() (bytes, free uint64, err error)
+
+	Process *Process // what this process counts itself; nil: nothing
 
 	// Callbacks are how many callbacks of each result this process has had; nil: it takes none.
 	Callbacks func() map[string]int64
@@ -54,6 +57,9 @@ type Collector struct {
 func New(s Source, o Options) *prometheus.Registry {
 	r := prometheus.NewRegistry()
 	r.MustRegister(NewCollector(s, o))
+	if o.Process != nil {
+		r.MustRegister(o.Process)
+	}
 	return r
 }
 
@@ -77,6 +83,10 @@ var (
 	descUp         = desc("store_readable", "1: the store could be read for these figures.")
 	descPayouts    = desc("payouts", "Payouts by state, each once.", "state")
 	descExceptions = desc("exceptions_open", "Payouts that a person must look at.")
+	descQuestions  = desc("clarifications_open", "Payouts that the platform has a question about, which a person must answer; among the first 1,000 that one must look at.")
+	descAnswerBy   = desc("clarification_deadline_timestamp_seconds", "Until when the first of these questions must be answered, or the platform declines the payout.")
+	descPaused     = desc("gate_paused_until_timestamp_seconds", "Until when nothing is sent, because a gate asked for a pause; left out when there is none.")
+	descBackup     = desc("last_backup_timestamp_seconds", "When the store was last copied.")
 	descHeld       = desc("batches_held", "Files, of the newest, that are held by a person, a breaker or a canary.")
 	descOldest     = desc("oldest_open_batch_timestamp_seconds", "When the oldest of the newest files was loaded that has open payouts.")
 	descAnswers    = desc("gate_answers_total", "What requests to the gate brought.", "request", "answer")
@@ -179,6 +189,13 @@ func (r *reading) all(ctx context.Context) error {
 	if err := r.batches(ctx); err != nil {
 		return err
 	}
+	until, err := r.source.PausedUntil(ctx)
+	if err != nil {
+		return err
+	}
+	if !until.IsZero() {
+		r.gauge(descPaused, seconds(until))
+	}
 	if err := r.runs.read(ctx, r.source); err != nil {
 		return err
 	}
@@ -201,14 +218,25 @@ func (r *reading) all(ctx context.Context) error {
 const exceptionsMost = 1000
 
 func (r *reading) exceptions(ctx context.Context) error {
-	n := 0
-	for _, err := range r.source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost}) {
+	n, questions := 0, 0
+	var first time.Time
+	for h, err := range r.source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost}) {
 		if err != nil {
 			return err
 		}
 		n++
+		if by := h.ClarifyBy(); !by.IsZero() {
+			questions++
+			if first.IsZero() || by.Before(first) {
+				first = by
+			}
+		}
 	}
 	r.gauge(descExceptions, float64(n))
+	r.gauge(descQuestions, float64(questions))
+	if !first.IsZero() {
+		r.gauge(descAnswerBy, seconds(first))
+	}
 	return nil
 }
 
@@ -327,6 +355,9 @@ func (a *runs) tell(r *reading) {
 		if !is.ended.IsZero() {
 			r.gauge(descEnd, seconds(is.ended), command)
 			r.gauge(descExit, float64(is.exit), command)
+		}
+		if command == "backup" && !is.success.IsZero() {
+			r.gauge(descBackup, seconds(is.success))
 		}
 		if !is.success.IsZero() {
 			r.gauge(descSuccess, seconds(is.success), command)

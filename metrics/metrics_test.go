@@ -80,12 +80,21 @@ func TestFigures(t *testing.T) {
 	run("run", 10, at.Add(time.Hour))
 	run("resolve --as seen payment_47", 0, at)
 	run("serve", -1, at)
+	c := storetest.Claim(t, s, storetest.Load(t, s, "q", storetest.Rows("q", 1)), 1)[0]
+	storetest.Apply(t, s, payout.Event{Key: c.Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example", At: at, Took: 200 * time.Millisecond, Reported: payout.Reported{Status: "awaiting clarification"}})
+	l, err := s.Limiter(5, 1)
+	require.NoError(t, err)
+	until := time.Now().Add(time.Minute).Round(time.Second)
+	require.NoError(t, l.Pause(t.Context(), until))
+	require.NoError(t, l.Close())
+	run("backup", 0, at)
 	got := text(t, s)
+	require.Regexp(t, `masspay_gate_paused_until_timestamp_seconds 1\.[0-9]+e\+09\n`, got)
 	for _, want := range []string{
-		`masspay_payouts{state="new"} 1`, `masspay_payouts{state="accepted"} 1`, `masspay_payouts{state="unknown"} 1`, `masspay_payouts{state="returned"} 1`, `masspay_payouts{state="paid"} 0`,
-		`masspay_gate_answers_total{answer="accepted",request="payout"} 2`, `masspay_gate_answers_total{answer="in_doubt",request="payout"} 1`,
-		`masspay_gate_answer_seconds_bucket{request="payout",le="0.1"} 0`, `masspay_gate_answer_seconds_bucket{request="payout",le="0.25"} 3`, `masspay_gate_answer_seconds_sum{request="payout"} 0.6`,
-		`masspay_outcomes_total{result="returned"} 1`, `masspay_exceptions_open 1`, `masspay_batches_held 1`,
+		`masspay_payouts{state="new"} 1`, `masspay_payouts{state="accepted"} 2`, `masspay_payouts{state="unknown"} 1`, `masspay_payouts{state="returned"} 1`, `masspay_payouts{state="paid"} 0`,
+		`masspay_gate_answers_total{answer="accepted",request="payout"} 3`, `masspay_gate_answers_total{answer="in_doubt",request="payout"} 1`,
+		`masspay_gate_answer_seconds_bucket{request="payout",le="0.1"} 0`, `masspay_gate_answer_seconds_bucket{request="payout",le="0.25"} 4`, `masspay_gate_answer_seconds_sum{request="payout"} 0.8`,
+		`masspay_outcomes_total{result="returned"} 1`, `masspay_exceptions_open 2`, `masspay_clarifications_open 1`, `masspay_clarification_deadline_timestamp_seconds 1.8000018e+09`, `masspay_last_backup_timestamp_seconds 1.80000006e+09`, `masspay_batches_held 1`,
 		`masspay_runs_total{command="run",exit_code="4"} 1`, `masspay_runs_total{command="run",exit_code="10"} 1`, `masspay_runs_total{command="resolve",exit_code="0"} 1`,
 		`masspay_last_exit_code{command="run"} 10`, `masspay_last_success_timestamp_seconds{command="run"} 1.80000006e+09`, `masspay_last_end_timestamp_seconds{command="run"} 1.80000366e+09`,
 		`masspay_store_bytes 4096`, `masspay_callbacks_total{result="bad_signature"} 1`, `masspay_build_info{version="1.2.3"} 1`, `masspay_store_readable 1`,
@@ -166,5 +175,32 @@ func TestAlerts(t *testing.T) {
 			require.Contains(t, string(tests), "alertname: "+name+", exp_alerts: []", "%s is not held against silence", name)
 			require.Contains(t, string(tests), "alertname: "+name+"\n        exp_alerts:", "%s is not seen to fire", name)
 		}
+	}
+}
+
+// What one process counts itself is there with the rest, and well named.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	s, _ := open(t)
+	p := metrics.NewProcess()
+	p.CallbackTook(20 * time.Millisecond)
+	p.Waited(time.Millisecond, false)
+	p.Waited(11*time.Second, true)
+	p.Asked("/batches/{id}", 200)
+	o := options
+	o.Process = p
+	g := metrics.New(s, o)
+	problems, err := testutil.GatherAndLint(g)
+	require.NoError(t, err)
+	require.Empty(t, problems)
+	path := filepath.Join(t.TempDir(), "masspay.prom")
+	require.NoError(t, metrics.WriteFile(path, g))
+	b, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, want := range []string{
+		`masspay_callback_seconds_bucket{le="0.025"} 1`, `masspay_callback_seconds_bucket{le="0.01"} 0`, `masspay_store_wait_seconds_count 2`, `masspay_store_wait_seconds_bucket{le="10"} 1`,
+		`masspay_store_busy_total 1`, `masspay_http_requests_total{code="200",page="/batches/{id}"} 1`,
+	} {
+		require.Contains(t, string(b), want+"\n")
 	}
 }

@@ -123,6 +123,9 @@ func (f *Flow) Plus(g *Flow) {
 // Answers are all payout requests that were answered, or came to an end without an answer.
 func (f *Flow) Answers() int64 { return f[Accepted] + f[Taken] + f[Refused] + f[NotSent] + f[InDoubt] }
 
+// Questions are all status requests.
+func (f *Flow) Questions() int64 { return f[Told] + f[NotSeen] + f[Unchanged] }
+
 // Outcomes are all payouts that got an outcome.
 func (f *Flow) Outcomes() int64 { return f[Paid] + f[Partly] + f[Declined] + f[Rejected] + f[Returned] }
 

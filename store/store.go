@@ -219,6 +219,10 @@ type Reader interface {
 	// sent to, and how many each.
 	OpenGates(ctx context.Context) (map[string]int, error)
 
+	// PausedUntil is until when no process of this store sends, because a gate asked for a
+	// pause; zero: they send. It is for people, and takes no slot.
+	PausedUntil(ctx context.Context) (time.Time, error)
+
 	// Minutes are what passed for payouts that were sent for a batch, minute by minute, the
 	// oldest first; minutes without anything are left out. Totals are the same over all time
 	// and all batches. Both are kept as it goes.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -21,6 +22,10 @@ type Admin struct {
 	// Metrics are figures for a monitoring system; nil: none. MetricsOpen: they need no token.
 	Metrics     http.Handler
 	MetricsOpen bool
+
+	// Asked is told of each request: the pattern of its path, and how it was answered; nil:
+	// nobody is told.
+	Asked func(page string, code int)
 
 	Log *slog.Logger
 }
@@ -53,7 +58,7 @@ func (a *Admin) Handler() http.Handler {
 		pages := http.NewServeMux()
 		a.Pages.register(pages)
 		base := a.Pages.Base
-		guarded := a.logged(a.Access.guard(http.StripPrefix(base, pages), a.Log))
+		guarded := a.logged(a.Access.guard(http.StripPrefix(base, named(pages)), a.Log))
 		mux.Handle(base+"/", guarded)
 		if base != "" {
 			mux.Handle("/", guarded)
@@ -91,6 +96,9 @@ func (a *Admin) logged(next http.Handler) http.Handler {
 		begun := time.Now()
 		s := &statusWriter{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(s, r)
+		if a.Asked != nil {
+			a.Asked(cmp.Or(s.page, "refused"), s.status)
+		}
 		if r.Header.Get("HX-Request") != "" && s.status < 500 || strings.Contains(r.URL.Path, "/assets/") {
 			return
 		}
@@ -98,11 +106,22 @@ func (a *Admin) logged(next http.Handler) http.Handler {
 	})
 }
 
-// statusWriter remembers how a request was answered, and to whom.
+// named notes which page it is.
+func named(pages *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		pages.ServeHTTP(w, r)
+		if s, is := w.(*statusWriter); is {
+			s.page = r.Pattern
+		}
+	})
+}
+
+// statusWriter remembers what a request was for, how it was answered, and to whom.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 	who    string
+	page   string // pattern of its path; empty: it got to none
 }
 
 func (w *statusWriter) WriteHeader(status int) {

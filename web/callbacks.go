@@ -32,6 +32,8 @@ type Callbacks struct {
 	Log       *slog.Logger
 	Heard     *Heard // counts them; nil: nobody does
 
+	Took func(d time.Duration) // is told how long each took until its answer; nil: nobody is
+
 	refusals sampled
 	parsing  parseSlots
 }
@@ -100,6 +102,10 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", http.MethodPost)
 		http.Error(w, "callbacks are posted", http.StatusMethodNotAllowed)
 		return
+	}
+	if c.Took != nil {
+		begun := time.Now()
+		defer func() { c.Took(time.Since(begun)) }()
 	}
 	refuse := func(result, reason string) {
 		c.Heard.refuse(heard{At: time.Now(), From: source.String(), Result: result, Reason: reason})

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"masspay/payout"
@@ -54,9 +56,12 @@ type gatePage struct {
 	Recent  store.Flow // of the newest files
 	Plots   []*plot
 	States  []stateCount
+	Gates   []openGate
 	Answers []answerCount
 	Times   []timeRow
 	Verdict string // id of its words
+	Pace    string
+	Paused  time.Time // until then nothing is sent; zero: it is
 }
 
 // verdict is how a gate does, in a word: whether it answers, and how fast.
@@ -87,6 +92,12 @@ func inStates(t *store.Totals) (all []stateCount) {
 		}
 	}
 	return all
+}
+
+// openGate is a gate that open payouts may have been sent to.
+type openGate struct {
+	Name string
+	N    int
 }
 
 type answerCount struct {
@@ -128,6 +139,17 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 	}
 	slices.SortFunc(minutes, func(a, b store.Minute) int { return a.At.Compare(b.At) })
 	page.Plots, page.Verdict, page.States = plotsOf(minutes), verdict(&page.Recent), inStates(&totals)
+	page.Pace = v.pacing(minutes, p.Rate)
+	open, _, err := look(ctx, p, "open gates", p.Source.OpenGates)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(open)) {
+		page.Gates = append(page.Gates, openGate{name, open[name]})
+	}
+	if page.Paused, _, err = look(ctx, p, "paused", p.Source.PausedUntil); err != nil {
+		return "", nil, err
+	}
 	for _, a := range []struct {
 		figure    store.Figure
 		word, tag string
@@ -148,6 +170,21 @@ func (p *Pages) gate(v *view, r *http.Request) (string, any, error) {
 	v.Title, v.Section, v.AsOf = v.T("gate.title"), "gate", at
 	v.live(10*time.Second, true)
 	return "gate", page, nil
+}
+
+// pacing is how many requests a second left in the last whole minute, beside how many may.
+func (v *view) pacing(minutes []store.Minute, agreed float64) string {
+	last, n := v.Now.UTC().Truncate(time.Minute).Add(-time.Minute), int64(0)
+	for i := range minutes {
+		if m := &minutes[i]; m.At.Equal(last) {
+			n += m.Answers() + m.Questions()
+		}
+	}
+	used := v.separate(strconv.FormatFloat(float64(n)/60, 'f', 1, 64))
+	if agreed <= 0 {
+		return v.T("gate.pace", "Used", used)
+	}
+	return v.T("gate.paceof", "Used", used, "Agreed", v.separate(strconv.FormatFloat(agreed, 'f', -1, 64)), "Share", v.Percent(int(n), int(agreed*60)))
 }
 
 // within is the bound below which a share of a histogram is.

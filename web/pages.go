@@ -35,6 +35,7 @@ type Pages struct {
 	// know them.
 	Processes func(ctx context.Context) ([]store.Process, error)
 
+	Rate     float64 // of requests a second, as agreed; 0: not known
 	Rules    payout.Rules
 	Projects []uint32       // whose ids are found
 	Base     string         // path before all others, as /masspay; empty: none

@@ -349,6 +349,46 @@ func TestBatchPage(t *testing.T) {
 	require.Less(t, strings.Index(text, w.held.Short()+" held"), strings.Index(text, w.mixed.Short()+" 2 want a person"), "the newest first")
 }
 
+// The gate's page says how much of the rate is used, and that nothing is sent now.
+func TestGatePage(t *testing.T) {
+	t.Parallel()
+	now := time.Now().UTC().Truncate(time.Minute)
+	var asked []string
+	w := show(t, func(p *Pages, _ *Access) {
+		p.Rate, p.Now = 0.5, func() time.Time { return now.Add(30 * time.Second) }
+	})
+	rows := storetest.Rows("late", 12)
+	for i, c := range storetest.Claim(t, w.s, storetest.Load(t, w.s, "late.csv", rows), 12) {
+		at := now.Add(-time.Minute + time.Duration(i)*time.Second)
+		if i >= 9 {
+			at = now // of this minute, which is not whole
+		}
+		storetest.Apply(t, w.s, payout.Event{Key: c.Key, Kind: payout.Accepted, Source: payout.FromRun, Attempt: 1, Tries: 1, Host: "gate.example", At: at})
+	}
+	_, body := w.get(t, "/gate", "en")
+	text := plain(body)
+	require.Regexp(t, `In the last whole minute 0\.[0-9] requests a second left, of 0\.5 that may \([0-9.]+.%\)`, text)
+	require.Contains(t, text, "Gate Payouts gate.example 15")
+	require.NotContains(t, text, "asked for a pause")
+	l, err := w.s.Limiter(5, 1)
+	require.NoError(t, err)
+	until := time.Now().Add(3 * time.Minute)
+	require.NoError(t, l.Pause(t.Context(), until))
+	require.NoError(t, l.Close())
+	paused := show(t, func(p *Pages, _ *Access) { p.Source = w.s })
+	_, body = paused.get(t, "/gate", "en")
+	require.Contains(t, plain(body), "The gate asked for a pause: nothing is sent before "+until.UTC().Round(time.Second).Format("2 Jan 2006, 15:04"))
+
+	admin := &Admin{Pages: w.pages, Access: Access{Everyone: true}, Log: w.pages.Log, Asked: func(page string, code int) { asked = append(asked, fmt.Sprint(page, " ", code)) }}
+	for _, path := range []string{"/batches/" + w.mixed.Short(), "/batches/ffffffffffff/rows?id=secret", "/nowhere/at/all", "/payout?project=1234&id=mixed-000003"} {
+		admin.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil))
+	}
+	refusing := &Admin{Pages: w.pages, Log: w.pages.Log, Asked: admin.Asked}
+	refusing.Handler().ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", nil))
+	require.Equal(t, []string{"/batches/{id} 200", "/batches/{id}/rows 404", "/ 404", "/payout 200"}, asked[:4])
+	require.Regexp(t, `^refused (401|403)$`, asked[4])
+}
+
 // killed is a store in which every run without an end was killed.
 type killed struct{ *bolt.Store }
 

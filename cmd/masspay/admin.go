@@ -103,15 +103,16 @@ func (a *app) admin(c *config, s store.Store, heard *web.Heard, log *slog.Logger
 		access.Tokens = tokens
 	}
 	pages.Heard, pages.Size = heard, c.Store.size()
+	pages.Rate = c.Gate.Rate
 	_, pages.Copies = s.(store.Backuper)
 	if peopled, ok := s.(store.Peopled); ok {
 		pages.Processes = peopled.Processes
 	}
-	figures := metrics.New(s, metrics.Options{Version: version, Size: c.Store.size(), Callbacks: heard.Counts})
+	figures := metrics.New(s, metrics.Options{Version: version, Size: c.Store.size(), Callbacks: heard.Counts, Process: a.process})
 	figures.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return &web.Admin{
 		Ready: ready(s), Pages: pages, Access: access, Log: log,
-		Metrics: promhttp.HandlerFor(figures, promhttp.HandlerOpts{}), MetricsOpen: access.Everyone || onLoopback(c.Admin.Listen),
+		Metrics: promhttp.HandlerFor(figures, promhttp.HandlerOpts{}), MetricsOpen: access.Everyone || onLoopback(c.Admin.Listen), Asked: a.process.Asked,
 	}, nil
 }
 

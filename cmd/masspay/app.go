@@ -9,6 +9,7 @@ import (
 	"unicode"
 
 	"masspay/batch/payfile"
+	"masspay/metrics"
 
 	"github.com/spf13/cobra"
 )
@@ -20,11 +21,13 @@ type app struct {
 	configFlag string
 	line       commandLine // that is running
 	ran        recorded    // what the store keeps of this run
+
+	process *metrics.Process // what this process counts itself
 }
 
 // run is the program: arguments in, exit code out. It is all that a test needs.
 func run(ctx context.Context, args []string, w world) int {
-	a := &app{w: w, env: masspayEnv(w.env)}
+	a := &app{w: w, env: masspayEnv(w.env), process: metrics.NewProcess()}
 	if folder := a.env[envProfile]; folder != "" {
 		stop, err := profile(folder)
 		if err != nil {
@@ -156,7 +159,11 @@ func (a *app) config() (*config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return loadConfig(file, a.env)
+	c, err := loadConfig(file, a.env)
+	if err == nil {
+		c.waited = a.process.Waited
+	}
+	return c, err
 }
 
 // say writes a line for people. What comes from files and from the gate cannot steer

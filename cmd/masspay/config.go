@@ -32,6 +32,8 @@ type config struct {
 	file     string            // where it was read
 	settling bool              // what is said otherwise in the store is about to be changed
 	env      map[string]string // MASSPAY_... variables
+
+	waited func(d time.Duration, busy bool) // is told of each turn at the store; nil: nobody is
 }
 
 type gateConfig struct {

@@ -56,7 +56,7 @@ func (a *app) serve(ctx context.Context) error {
 	})
 	committer, heard := web.NewCommitter(a.engine(s)), web.NewHeard()
 	callbacks := &web.Callbacks{
-		Keys: keys, Committer: committer, Log: log, Heard: heard,
+		Keys: keys, Committer: committer, Log: log, Heard: heard, Took: a.process.CallbackTook,
 		Allow: prefixes(c.Callbacks.Allow), Proxies: prefixes(c.Callbacks.TrustedProxies),
 	}
 	public, err := web.Open(ctx, c.Callbacks.Listen, callbacks.Mux(c.Callbacks.Path))

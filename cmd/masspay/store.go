@@ -175,6 +175,7 @@ func (c *config) storeOptions() (bolt.Options, error) {
 		Rules:         c.rules(),
 		KeepFor:       c.Lookalikes.keepFor(),
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
+		Waited:        c.waited,
 	}, err
 }
 
@@ -191,7 +192,7 @@ func (c *config) databaseOptions() (postgres.Options, error) {
 func (c *config) passwordOptions() (postgres.Options, error) {
 	password, err := c.databasePassword()
 	return postgres.Options{
-		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous, KeepFor: c.Lookalikes.keepFor(),
+		URL: c.Store.URL, Password: password, Marker: c.Store.Marker, Rules: c.rules(), Version: version, Synchronous: c.Store.Synchronous, KeepFor: c.Lookalikes.keepFor(), Waited: c.waited,
 	}, err
 }
 

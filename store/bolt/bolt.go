@@ -82,6 +82,10 @@ type Options struct {
 	// KeepFor is for how long rows are known again by account; 0: store.KeepFor.
 	KeepFor time.Duration
 
+	// Waited is told how long this process waited for each of its turns, and whether in vain.
+	// It must not block; nil: nobody is told.
+	Waited func(d time.Duration, busy bool)
+
 	AnyFileSystem bool // also one that is not known to keep locks and syncs
 
 	// Now is the wall clock, for the times that people read and by which polls

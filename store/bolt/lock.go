@@ -30,13 +30,14 @@ const busyAfter = 10 * time.Second
 type turn struct {
 	path   string
 	wait   time.Duration
+	waited func(time.Duration, bool)
 	held   *flock.Flock
 	file   *os.File      // the turn's file, once more: the lock gives no access to it
 	inside chan struct{} // one goroutine of this process at a time
 }
 
 func newTurn(o Options) *turn {
-	t := &turn{path: o.Path, wait: o.Wait, inside: make(chan struct{}, 1)}
+	t := &turn{path: o.Path, wait: o.Wait, waited: o.Waited, inside: make(chan struct{}, 1)}
 	if t.wait <= 0 {
 		t.wait = busyAfter
 	}
@@ -45,11 +46,14 @@ func newTurn(o Options) *turn {
 
 // take waits for the turn, at most as long as it is told to; then it returns a
 // *BusyError, which is store.ErrBusy.
-func (t *turn) take(ctx context.Context) error {
+func (t *turn) take(ctx context.Context) (err error) {
 	if ctx.Err() != nil {
 		return context.Cause(ctx) // also where the turn is free
 	}
 	begun := time.Now()
+	if t.waited != nil {
+		defer func() { t.waited(time.Since(begun), errors.Is(err, store.ErrBusy)) }()
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.wait, store.ErrBusy)
 	defer cancel()
 	select {

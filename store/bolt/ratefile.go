@@ -1,10 +1,12 @@
 package bolt
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -76,3 +78,16 @@ func (r *rateFile) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, 
 }
 
 func nanoseconds(b []byte) time.Duration { return time.Duration(binary.BigEndian.Uint64(b)) }
+
+// PausedUntil is until when nothing is sent; see store.Store.
+func (s *Store) PausedUntil(context.Context) (time.Time, error) {
+	b, err := os.ReadFile(s.o.Path + ".rate")
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(b) < 24 {
+		return time.Time{}, nil // nobody has sent yet
+	}
+	now := clock.Tick()
+	if err != nil || binary.BigEndian.Uint64(b) != now.Boot {
+		return time.Time{}, err
+	}
+	return rate.Slots{Pause: nanoseconds(b[16:])}.PausedUntil(now.At), nil
+}

@@ -45,6 +45,10 @@ type Options struct {
 	// nothing, and is no restored copy. Claims then need a standby that answers.
 	Synchronous bool
 
+	// Waited is told how long this process waited for each of its connections, and whether in
+	// vain. It must not block; nil: nobody is told.
+	Waited func(d time.Duration, busy bool)
+
 	// Now is the wall clock, for the times that people read and by which polls come due;
 	// nil: time.Now.
 	Now func() time.Time
@@ -224,12 +228,22 @@ var errPatience = errors.New("the database does not answer")
 func (s *Store) read(ctx context.Context, do func(ctx context.Context, c *pgxpool.Conn) error) error {
 	ctx, cancel := s.patience(ctx)
 	defer cancel()
-	c, err := s.pool.Acquire(ctx)
+	c, err := s.acquire(ctx)
 	if err != nil {
 		return s.plain(ctx, err)
 	}
 	defer c.Release()
 	return s.plain(ctx, do(ctx, c))
+}
+
+// acquire waits for a connection.
+func (s *Store) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	begun := time.Now()
+	c, err := s.pool.Acquire(ctx)
+	if s.o.Waited != nil {
+		s.o.Waited(time.Since(begun), err != nil && errors.Is(s.plain(ctx, err), store.ErrBusy))
+	}
+	return c, err
 }
 
 // Pool is the store's connections, for what lies beside it in the same database.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"masspay/store"
 	"masspay/store/clock"
@@ -163,4 +164,18 @@ func (l *ledger) Change(fn func(s rate.Slots, now time.Duration) (rate.Slots, er
 		return err
 	}
 	return s.plain(ctx, err)
+}
+
+// PausedUntil is until when nothing is sent; see store.Store.
+func (s *Store) PausedUntil(ctx context.Context) (until time.Time, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		var pause, now int64
+		err := c.QueryRow(ctx, s.sql(`select pause, (extract(epoch from clock_timestamp()) * 1e9)::bigint from @rate`)).Scan(&pause, &now)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil // nobody has sent yet
+		}
+		until = rate.Slots{Pause: time.Duration(pause)}.PausedUntil(time.Duration(now))
+		return err
+	})
+	return until, err
 }

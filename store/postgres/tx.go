@@ -58,7 +58,7 @@ func (s *Store) write(ctx context.Context, first func(b *pgx.Batch), do func(ctx
 }
 
 func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b *pgx.Batch), do func(ctx context.Context, t *tx) error) error {
-	conn, err := s.pool.Acquire(ctx)
+	conn, err := s.acquire(ctx)
 	if err != nil {
 		return err
 	}

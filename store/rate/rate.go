@@ -231,6 +231,15 @@ type Slots struct {
 	Pause time.Duration // nothing may leave before
 }
 
+// PausedUntil is the end of a pause, on the wall clock; zero: there is none.
+func (s Slots) PausedUntil(now time.Duration) time.Time {
+	left := s.Pause - now
+	if left <= 0 || left > maxPause {
+		return time.Time{}
+	}
+	return time.Now().Add(left).Round(time.Second)
+}
+
 // slot is the next one that may be taken, never before now.
 func (s Slots) slot(now, interval time.Duration, burst int) time.Duration {
 	next, pause := s.Next, s.Pause

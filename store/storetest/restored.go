@@ -178,9 +178,15 @@ func testLimiter(t *testing.T, w World, s store.Store) {
 	}
 	require.GreaterOrEqual(t, time.Since(begun), (requests-4)*time.Second/rate, "two processes were faster than one may be")
 
+	is, err := w.Open(t).PausedUntil(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, is)
 	until := time.Now().Add(time.Minute)
 	require.NoError(t, limiters[0].Pause(t.Context(), until))
-	err := limiters[1].Wait(t.Context(), time.Second)
+	is, err = w.Open(t).PausedUntil(t.Context())
+	require.NoError(t, err)
+	require.WithinDuration(t, until, is, 2*time.Second)
+	err = limiters[1].Wait(t.Context(), time.Second)
 	for range rate / 10 { // what it had taken before
 		if err == nil {
 			err = limiters[1].Wait(t.Context(), time.Second)
