@@ -223,6 +223,10 @@ type Reader interface {
 	// pause; zero: they send. It is for people, and takes no slot.
 	PausedUntil(ctx context.Context) (time.Time, error)
 
+	// Early are reports of gates about ids that no file has brought, as many as limit at the
+	// most, in no order, without what they say of customers.
+	Early(ctx context.Context, limit int) ([]payout.Event, error)
+
 	// Minutes are what passed for payouts that were sent for a batch, minute by minute, the
 	// oldest first; minutes without anything are left out. Totals are the same over all time
 	// and all batches. Both are kept as it goes.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +18,11 @@ type comparePage struct {
 	*view
 	A, B  summary
 	Lines []compared
+
+	Both   []payout.Payout // that stand in both
+	Next   int             // row of B to go on with; -1: there are no more
+	Looked int             // rows of B
+	Early  bool            // the search stopped before the end with room left
 }
 
 // compared is a line of both, with the difference.
@@ -37,8 +43,22 @@ func (p *Pages) compare(v *view, r *http.Request) (string, any, error) {
 		}
 		files[i], v.AsOf = f, at
 	}
-	page := comparePage{view: v, A: summarize(files[0].Batch, wanting{}), B: summarize(files[1].Batch, wanting{})}
+	from, err := strconv.Atoi(q.Get("after"))
+	if err != nil {
+		from = 0
+	}
+	a, b := files[0].Batch, files[1].Batch
+	found, _, err := look(ctx, p, "both "+a.ID+" "+b.ID+" "+strconv.Itoa(from), func(ctx context.Context) (store.Page, error) {
+		return p.Source.Page(ctx, store.PageQuery{Batch: b.ID, From: from, Limit: rowsAPage, Wants: func(l *store.Line) bool { return l.Skip == "" && l.Payout.In(a.Number) }})
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	page := comparePage{view: v, Next: found.Next, Looked: max(from, 0) + found.Looked, Early: found.Next >= 0 && len(found.Rows) < rowsAPage, A: summarize(files[0].Batch, wanting{}), B: summarize(files[1].Batch, wanting{})}
 	page.Lines = v.compared(&page.A, &page.B, [2][]store.Minute{files[0].minutes, files[1].minutes})
+	for i := range found.Rows {
+		page.Both = append(page.Both, found.Rows[i].Payout)
+	}
 	v.Title, v.Section = v.T("compare.title"), "batches"
 	return "compare", page, nil
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"maps"
 	"net/http"
 	"slices"
@@ -18,6 +19,9 @@ type callbacksPage struct {
 	Since, Last    time.Time
 	Counts         []resultCount
 	Taken, Refused []heard
+	Early          []payout.Event // about ids that no file has brought, the newest first
+	EarlyMore      bool           // than were counted
+	EarlyN         int
 }
 
 type resultCount struct {
@@ -28,10 +32,25 @@ type resultCount struct {
 // callbacksShown is how many of those that were taken are shown.
 const callbacksShown = 200
 
-func (p *Pages) callbacks(v *view, _ *http.Request) (string, any, error) {
+// How many reports about ids that are not known are counted, and shown.
+const (
+	earlyCounted = 1000
+	earlyShown   = 50
+)
+
+func (p *Pages) callbacks(v *view, r *http.Request) (string, any, error) {
 	page := callbacksPage{view: v, None: p.Heard == nil}
 	v.Title, v.Section = v.T("callbacks.title"), "callbacks"
 	v.live(10*time.Second, true)
+	early, _, err := look(r.Context(), p, "early", func(ctx context.Context) ([]payout.Event, error) {
+		early, err := p.Source.Early(ctx, earlyCounted)
+		slices.SortFunc(early, func(a, b payout.Event) int { return b.At.Compare(a.At) })
+		return early, err
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	page.EarlyN, page.EarlyMore, page.Early = len(early), len(early) == earlyCounted, early[:min(len(early), earlyShown)]
 	if page.None {
 		return "callbacks", page, nil
 	}

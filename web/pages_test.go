@@ -111,6 +111,8 @@ func fill(t *testing.T, s *bolt.Store, now time.Time) (mixed, held store.Batch) 
 	h, err := s.Get(t.Context(), claimed[5].Key)
 	require.NoError(t, err)
 	event(claimed[5], payout.Event{Kind: payout.Resolved, Source: payout.FromPerson, Person: "anna@desk", Reason: "<b>a closed account</b>", Version: h.Version()})
+	storetest.Apply(t, s, payout.Event{Key: payout.Key{ProjectID: 1234, PaymentID: "of-no-file"}, Kind: payout.Final, Source: payout.FromCallback, Outcome: payout.StatePaid, At: now.Add(-time.Minute), Customer: "c-mixed-1", Account: "996555123456",
+		Reported: payout.NewReported(payout.Reported{Status: "success", Code: "0", Message: "to Secretname", OperationID: "77"})})
 	held = storetest.Load(t, s, "held.csv", storetest.Rows("held", 3))
 	require.NoError(t, s.Hold(t.Context(), held.ID, store.Hold{Kind: store.HeldByPerson, Reason: "wrong <month>", By: "anna@desk", At: now}))
 	_, err = s.BeginRun(t.Context(), store.Run{Command: "serve", User: "anna", Host: "desk", At: now})
@@ -347,6 +349,32 @@ func TestBatchPage(t *testing.T) {
 	require.Contains(t, text, "2 payouts must be looked at.")
 	require.Contains(t, text, "held.csv is held: wrong <month>. To let it be sent: masspay resume "+w.held.Short())
 	require.Less(t, strings.Index(text, w.held.Short()+" held"), strings.Index(text, w.mixed.Short()+" 2 want a person"), "the newest first")
+}
+
+// Two files beside each other, and which payouts are in both.
+func TestComparePage(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	rows := append(storetest.Rows("new", 60), storetest.Rows("mixed", 14)[3:9]...)
+	for i := range rows {
+		rows[i].Line = i + 2
+	}
+	both := storetest.Load(t, w.s, "both.csv", rows)
+	path := "/compare?a=" + w.mixed.Short() + "&b=" + both.Short()
+	_, body := w.get(t, path, "en")
+	text := plain(body)
+	require.Contains(t, text, "Rows 14 66 +52")
+	require.Contains(t, text, "Payouts that are in both files")
+	require.Regexp(t, `mixed-000003 996\*\*\*56 10.03 KGS declined mixed-000004 .* mixed-000008 996\*\*\*56 10.08 KGS open`, text)
+	require.NotContains(t, text, "new-0000", "they are in one of them")
+	_, body = w.get(t, path+"&after=63", "en")
+	require.NotContains(t, plain(body), "mixed-000003")
+	require.Contains(t, plain(body), "mixed-000008")
+	_, body = w.get(t, "/compare?a="+w.held.Short()+"&b="+both.Short(), "en")
+	require.Contains(t, plain(body), "None among the rows that were looked at")
+	_, body = w.get(t, "/callbacks", "en")
+	require.Contains(t, plain(body), "1 report of the platform is about an id that is in no file here.")
+	require.Regexp(t, `of-no-file 1234 success 0 `, plain(body))
 }
 
 // The gate's page says how much of the rate is used, and that nothing is sent now.

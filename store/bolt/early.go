@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -85,4 +86,21 @@ func (s *Store) applyEarly(tx *bbolt.Tx) (int, error) {
 		}
 	}
 	return len(done), w.flush()
+}
+
+// Early are reports about ids that no file has brought; see store.Store.
+func (s *Store) Early(ctx context.Context, limit int) (all []payout.Event, err error) {
+	err = s.view(ctx, func(tx *bbolt.Tx) error {
+		all = nil
+		c := tx.Bucket(bucketEarly).Cursor()
+		for k, v := c.First(); k != nil && len(all) < limit; k, v = c.Next() {
+			e, err := codec.ShownEarly(k, v)
+			if err != nil {
+				return err
+			}
+			all = append(all, e)
+		}
+		return nil
+	})
+	return all, err
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"masspay/payout"
 	"masspay/store"
@@ -137,4 +138,25 @@ func (w *writer) applyEarly(ctx context.Context, b *pgx.Batch) (applied int, err
 	}
 	b.Queue(w.s.sql(`delete from @early where id = any($1::uuid[])`), ids)
 	return len(all), nil
+}
+
+// Early are reports about ids that no file has brought; see store.Store.
+func (s *Store) Early(ctx context.Context, limit int) (all []payout.Event, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, s.sql(`select id, seq, event from @early order by at desc limit $1`), limit)
+		if err != nil {
+			return err
+		}
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (payout.Event, error) {
+			var id [16]byte
+			var seq int32
+			var value []byte
+			if err := row.Scan(&id, &seq, &value); err != nil {
+				return payout.Event{}, err
+			}
+			return codec.ShownEarly(earlyKey(id, uint32(seq)), value)
+		})
+		return err
+	})
+	return all, err
 }

@@ -36,6 +36,18 @@ func testEarly(t *testing.T, _ World, s store.Store) {
 	}
 	_, err := s.Apply(t.Context(), proven(other[1], payout.StatePaid), proven(other[0], payout.StatePaid))
 	require.ErrorIs(t, err, store.ErrTooManyReports, "it is not said to be kept")
+	waiting, err := s.Early(t.Context(), 100)
+	require.NoError(t, err)
+	require.Len(t, waiting, 65)
+	of := map[payout.Key]int{}
+	for _, e := range waiting {
+		require.Empty(t, e.Customer+e.Account+e.Message, "they say nothing of customers")
+		of[e.Key]++
+	}
+	require.Equal(t, map[payout.Key]int{rows[1].Key: 1, other[0].Key: 64}, of)
+	waiting, err = s.Early(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, waiting, 10)
 	l, err := s.Load(t.Context(), BatchOf("a", rows), All(rows))
 	require.NoError(t, err)
 	require.Equal(t, 1, l.Early, "nothing of a commit that failed")
