@@ -2,6 +2,9 @@
 # make demo-machines   the same with three machines on one database (needs PostgreSQL)
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
+# make packages        archives, deb, rpm and apk of this commit, in dist/
+# make packages-test   those packages in fresh systems (Debian, as root)
+# make licenses        what masspay licenses prints, after a change of modules
 # make vuln   known vulnerabilities in code that masspay reaches
 #
 # For a night, before a release:
@@ -37,7 +40,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install clean
+.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install packages packaging packages-test licenses clean
 
 all: build
 
@@ -136,5 +139,26 @@ install:
 	$(BIN)/masspay completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_masspay
 	$(BIN)/masspay completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/masspay.fish
 
+# The same bytes from every clone of a commit: nothing that is packed depends on when, where or
+# by whom it was built.
+EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+
+packages: $(BIN)/goreleaser
+	$(BIN)/goreleaser release --snapshot --clean --skip=publish
+
+# What packages have beside the program; goreleaser calls it.
+packaging: build
+	packaging/texts.sh $(BIN)/masspay build $(or $(PACKAGE_VERSION),$(VERSION)) $(EPOCH)
+
+packages-test:
+	packaging/test.sh dist
+
+licenses:
+	$(GO) test ./cmd/masspay -run '^TestThirdParty$$' -count 1 -licenses
+
+# As the linter: in a module of its own.
+$(BIN)/goreleaser: tools/release/go.mod tools/release/go.sum
+	$(GO) build -modfile=tools/release/go.mod -o $@ github.com/goreleaser/goreleaser/v2
+
 clean:
-	rm -rf $(BIN)
+	rm -rf $(BIN) build dist

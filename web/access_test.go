@@ -225,6 +225,12 @@ func TestLooks(t *testing.T) {
 		require.Equal(t, 2*time.Second, time.Since(begun))
 		<-time.After(5 * time.Second)
 		synctest.Wait()
+		begun = time.Now()
+		v, _, _ = ask()
+		require.Equal(t, 4, v, "what was read meanwhile is of five seconds before")
+		require.Equal(t, 50*time.Millisecond, time.Since(begun), "with that it does not wait long")
+		<-time.After(5 * time.Second)
+		synctest.Wait()
 		wait = 0
 		<-time.After(20 * time.Minute)
 		err = store.ErrBusy

@@ -27,16 +27,25 @@ type kept struct {
 	at    time.Time
 }
 
-// How long a look is fresh unless it says otherwise, how long it serves where the store is busy, for how long a page
-// waits for its turn when it has an older one, how long one may take, after how long no other
-// begins in the same turn, and how many are kept.
+// How long a look is fresh unless it says otherwise, how long it serves where the store is
+// busy, for how long a page waits for its turn when it has an older look, and when it has one
+// of just before, how long one may take, after how long no other begins in the same turn, and
+// how many are kept.
 const (
 	freshFor  = time.Second
 	staleFor  = 10 * time.Minute
 	patience  = 2 * time.Second
+	justFor   = 10 * time.Second
+	brief     = 50 * time.Millisecond
 	lookLimit = 20 * time.Second
 	turnLimit = 10 * time.Millisecond
 	mostLooks = 200
+)
+
+// After how long a wait others want the store too, and how far apart turns are then.
+const (
+	contention = 5 * time.Millisecond
+	apart      = 40 * time.Millisecond
 )
 
 // look reads a thing from the store, or gives what was read within the last second. Where the
@@ -72,7 +81,11 @@ func lookFor[T any](ctx context.Context, p *Pages, fresh time.Duration, key stri
 	})
 	var soon <-chan time.Time
 	if there {
-		t := time.NewTimer(patience)
+		wait := patience
+		if age < justFor {
+			wait = brief
+		}
+		t := time.NewTimer(wait)
 		defer t.Stop()
 		soon = t.C
 	}
@@ -117,6 +130,9 @@ type turns struct {
 	mu      sync.Mutex
 	waiting []waitingLook
 	going   bool
+
+	contended bool      // the last turn was waited for; this and last are serve's alone
+	last      time.Time // when it ended
 }
 
 type waitingLook struct {
@@ -147,9 +163,13 @@ func (t *turns) take(s Source, do func(ctx context.Context) error) error {
 	return <-done
 }
 
-// serve takes turns until nobody waits any more.
+// serve takes turns until nobody waits any more. Where others want the store as well it takes
+// them less often, and does more in each: those who send wait for each of them.
 func (t *turns) serve(s Source) {
 	for {
+		if t.contended {
+			<-time.After(apart - time.Since(t.last))
+		}
 		t.mu.Lock()
 		more := len(t.waiting) > 0
 		t.going = more
@@ -158,13 +178,16 @@ func (t *turns) serve(s Source) {
 			return
 		}
 		t.turn(s)
+		t.last = time.Now()
 	}
 }
 
 func (t *turns) turn(s Source) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookLimit)
 	defer cancel()
+	asked := time.Now()
 	err := s.Together(ctx, func(ctx context.Context) error {
+		t.contended = time.Since(asked) > contention
 		for begun := time.Now(); time.Since(begun) < turnLimit; {
 			look, there := t.next()
 			if !there {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"masspay/batch/payfile"
@@ -33,6 +34,7 @@ type config struct {
 	settling bool              // what is said otherwise in the store is about to be changed
 	env      map[string]string // MASSPAY_... variables
 
+	sound  atomic.Bool                      // this process has looked at every page of the store
 	waited func(d time.Duration, busy bool) // is told of each turn at the store; nil: nobody is
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -217,17 +219,50 @@ func (a *app) writeStarter(file string) error {
 	if err := os.Chmod(file, perm); err != nil {
 		return err
 	}
+	if systemWide(file) && os.Geteuid() == 0 {
+		if err := forService(file); err != nil {
+			return err
+		}
+	}
 	a.say("wrote %s: put in the gate's address, your project and its secret", file)
 	return nil
+}
+
+// serviceName is the user that the package's units run as, and unitOfInit the one that makes
+// the store.
+const (
+	serviceName = "masspay"
+	unitOfInit  = "/usr/lib/systemd/system/masspay-init.service"
+)
+
+// forService gives a configuration to the service's group, where there is one.
+func forService(file string) error {
+	g, err := user.LookupGroup(serviceName)
+	if err != nil {
+		return nil //nolint:nilerr // there is none: it stays readable for all, and holds no secret
+	}
+	id, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(file, 0, id), os.Chmod(file, 0o640)) //nolint:gosec // it holds no secret, and the service reads it
 }
 
 // stepsForRoot says what root does for the user that will run masspay: a store that
 // root makes is one that only root can use.
 func (a *app) stepsForRoot(file string) {
 	a.say("no store was made: it belongs to the user that runs masspay, and you are root. As root:")
-	a.say("  useradd --system --home-dir /var/lib/masspay --shell /usr/sbin/nologin masspay   # unless it is there")
-	a.say("  install -d -o masspay -g masspay -m 700 /var/lib/masspay")
-	a.say("  install -o masspay -g masspay -m 600 /dev/null /etc/masspay/1234.secret          # then put the secret into it")
+	if _, err := user.Lookup(serviceName); err != nil {
+		a.say("  useradd --system --home-dir /var/lib/masspay --shell /usr/sbin/nologin masspay")
+	}
+	if _, err := os.Stat("/var/lib/masspay"); err != nil {
+		a.say("  install -d -o masspay -g masspay -m 700 /var/lib/masspay")
+	}
+	a.say("  install -o masspay -g masspay -m 600 /dev/null /etc/masspay/1234.secret   # then put the secret into it")
+	if _, err := os.Stat(unitOfInit); err == nil {
+		a.say("hint: when the configuration is right: systemctl start masspay-init")
+		return
+	}
 	a.say("hint: then, as that user: runuser -u masspay -- masspay init --config %s", shellWord(file))
 }
 

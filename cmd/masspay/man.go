@@ -88,5 +88,5 @@ const manFiles = `
 # FILES
 **masspay.yaml**, **/etc/masspay/masspay.yaml** the configuration; **--config** and **MASSPAY_CONFIG** name another one
 
-**store.path** the store, and beside it its marker (**.marker**), the shared rate (**.rate**) and locks (**.queue**, **.turn**, **.load**, **.probe**, **.owner-...**): leave them alone while masspay runs
+**store.path** the store, and beside it its marker (**.marker**), the shared rate (**.rate**) and locks (**.queue**, **.turn**, **.load**, **.probe**, **.runs**, **.owner-...**): leave them alone while masspay runs
 `

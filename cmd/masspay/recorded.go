@@ -22,7 +22,7 @@ type recorded struct {
 
 // neverSends are commands that make no payments: "nothing was sent" would sound there as
 // if something could have been.
-var neverSends = map[string]bool{"serve": true, "backup": true, "demo": true, "man": true, "version": true, "signature": true, "completion": true}
+var neverSends = map[string]bool{"serve": true, "backup": true, "demo": true, "man": true, "version": true, "licenses": true, "signature": true, "completion": true}
 
 // recordEnd keeps how a recorded run ended, and returns its exit code. That it could
 // not be kept is no reason to call the run's work undone.

@@ -33,15 +33,18 @@ func TestSampleConfiguration(t *testing.T) {
 	require.Equal(t, starter.Gate.MaxRefusals, c.Gate.MaxRefusals)
 }
 
-func TestSampleCrontabAndUnit(t *testing.T) {
+func TestSampleCrontabAndUnits(t *testing.T) {
 	t.Parallel()
-	command := regexp.MustCompile(`masspay ((?:run|serve|reconcile|check|status)[^;|&\n]*)`)
-	for _, name := range []string{"crontab", "masspay.service"} {
-		text, err := os.ReadFile("../../samples/" + name)
+	command := regexp.MustCompile(`(?:^|[ /])masspay ((?:run|serve|work|init|reconcile|check|status)\b[^;|&'\n]*)`)
+	units, err := filepath.Glob("../../packaging/systemd/*[^@].service")
+	require.NoError(t, err)
+	require.Len(t, units, 4)
+	for _, name := range append(units, "../../samples/crontab") {
+		text, err := os.ReadFile(name)
 		require.NoError(t, err)
 		found := 0
 		for line := range strings.Lines(string(text)) {
-			if strings.HasPrefix(line, "#") {
+			if strings.HasPrefix(line, "#") || strings.HasPrefix(line, "Description=") || strings.HasPrefix(line, "Documentation=") {
 				continue
 			}
 			for _, m := range command.FindAllStringSubmatch(line, -1) {

@@ -176,6 +176,7 @@ func (c *config) storeOptions() (bolt.Options, error) {
 		KeepFor:       c.Lookalikes.keepFor(),
 		AnyFileSystem: c.Store.FileSystem == anyFileSystem,
 		Waited:        c.waited,
+		Sound:         &c.sound,
 	}, err
 }
 

@@ -82,6 +82,10 @@ type Options struct {
 	// KeepFor is for how long rows are known again by account; 0: store.KeepFor.
 	KeepFor time.Duration
 
+	// Sound is shared by the stores that this process opens of one file, one after the other:
+	// whether it has looked at every page. nil: each store looks.
+	Sound *atomic.Bool
+
 	// Waited is told how long this process waited for each of its turns, and whether in vain.
 	// It must not block; nil: nobody is told.
 	Waited func(d time.Duration, busy bool)
@@ -123,7 +127,8 @@ type Store struct {
 	ownSeen time.Time   // when MaySend last found it in its place
 	asking  bool        // this process has begun an epoch; used in its turn only
 	marked  bool        // this process has synced the marker; used in its turn only
-	sound   bool        // this process has looked at every page; used in its turn only
+
+	sound *atomic.Bool // this process has looked at every page
 
 	migrated func() error // after each commit of a migration; tests cut it off there
 }
@@ -221,11 +226,19 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err := o.checkFileSystem(); err != nil {
 		return nil, err
 	}
-	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := newStore(sealer, o)
 	if err := s.view(ctx, s.checkStore); err != nil {
 		return nil, err
 	}
 	return s, nil
+}
+
+func newStore(sealer *seal.Sealer, o Options) *Store {
+	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}, sound: o.Sound}
+	if s.sound == nil {
+		s.sound = new(atomic.Bool)
+	}
+	return s
 }
 
 // checkStore makes sure that a file is a store, of a known format, with all its

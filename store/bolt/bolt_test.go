@@ -73,7 +73,7 @@ func (w *world) OpenFor(t testing.TB, wait time.Duration) store.Store {
 	if errors.Is(err, store.ErrBusy) { // as it is meant to be; without Open's look
 		sealer, failed := seal.New(o.Key)
 		require.NoError(t, failed)
-		s, err = &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}, nil
+		s, err = newStore(sealer, o), nil
 	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.Close()) })

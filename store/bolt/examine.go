@@ -32,7 +32,7 @@ func Examine(ctx context.Context, o Options) (store.Examination, error) {
 		return store.Examination{}, err
 	}
 	o.Path = RealPath(o.Path)
-	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := newStore(sealer, o)
 	return s.Examine(ctx)
 }
 

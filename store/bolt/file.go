@@ -48,6 +48,7 @@ func (s *Store) view(ctx context.Context, fn func(*bbolt.Tx) error) error {
 
 // update runs a write burst: one durable commit, or nothing.
 func (s *Store) update(ctx context.Context, fn func(*bbolt.Tx) error) error {
+	s.inspectAhead()
 	return s.burst(ctx, func(db *bbolt.DB) error { return s.write(db, fn) })
 }
 
@@ -175,12 +176,21 @@ func checkFileSize(db *bbolt.DB, path string) error {
 // first time: damage that hides what was paid must not be used, and not be made
 // worse. It runs in its turn.
 func (s *Store) inspected() error {
-	if s.sound {
+	if s.sound.Load() {
 		return nil
 	}
 	err := s.inspectedBy(inspectQuickly)
-	s.sound = err == nil
+	s.sound.Store(err == nil)
 	return err
+}
+
+// inspectAhead looks at every page before this process has its turn, which keeps others. What
+// others write meanwhile may look like damage, and then inspected looks again in the turn; it
+// cannot hide any: what a commit leads to, and what led there, is looked at or is younger.
+func (s *Store) inspectAhead() {
+	if !s.sound.Load() && s.bytes(inspectQuickly) == nil {
+		s.sound.Store(true)
+	}
 }
 
 func (s *Store) inspectedBy(look func(io.ReaderAt, int64) error) error {

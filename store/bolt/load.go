@@ -24,7 +24,7 @@ import (
 	"masspay/store/seal"
 )
 
-// loadCommit is how many rows a load puts into one commit.
+// loadCommit is how many rows a load puts into one commit at the most.
 const loadCommit = 10_000
 
 // Load takes a whole file or nothing; see store.Store. Rows and payouts are
@@ -78,6 +78,7 @@ type load struct {
 	known  int
 	early  int
 	marker seal.Marker
+	stride stride
 }
 
 func (s *Store) newLoad(b store.Batch) *load {
@@ -146,8 +147,12 @@ func (l *load) rows(ctx context.Context, rows iter.Seq2[store.Row, error]) error
 	})
 	g.Go(func() error {
 		for p := range ready {
-			if err := l.commit(gctx, p); err != nil {
-				return err
+			for from := 0; from < len(p.rows); {
+				to := min(from+l.stride.rows(), len(p.rows))
+				if err := l.commit(gctx, p.between(from, to)); err != nil {
+					return err
+				}
+				from = to
 			}
 		}
 		return nil
@@ -163,6 +168,11 @@ type part struct {
 	same   []payout.Digest // of their contents
 	marks  [][2]store.Mark // of their accounts and customers
 	sealed [][]byte
+}
+
+// between is a piece of the part.
+func (p part) between(from, to int) part {
+	return part{first: p.first + from, rows: p.rows[from:to], ids: p.ids[from:to], same: p.same[from:to], marks: p.marks[from:to], sealed: p.sealed[from:to]}
 }
 
 // prepare does what needs no turn, on all cores.
@@ -193,7 +203,7 @@ func (l *load) commit(ctx context.Context, p part) error {
 		return errors.New("a file has at most 4,294,967,295 rows")
 	}
 	saved := *l
-	err := l.s.update(ctx, func(tx *bbolt.Tx) error {
+	err := l.stride.commit(ctx, l.s, func(tx *bbolt.Tx) error {
 		w := l.s.writer(tx)
 		lines := tx.Bucket(bucketLines)
 		lines.FillPercent, w.payouts.FillPercent = 1, 1 // in key order, and payouts have room to grow
@@ -304,22 +314,16 @@ func (l *load) index(ctx context.Context) error {
 			return store.ErrDuplicateID // two payouts under one id would be two payments
 		}
 	}
-	for chunk := range slices.Chunk(l.fresh, loadCommit) {
-		err := l.s.update(ctx, func(tx *bbolt.Tx) error {
-			ids := tx.Bucket(bucketIDs)
-			ids.FillPercent = 0.9 // the first file's ids come in order; later ones need some room between
-			for _, e := range chunk {
-				if err := ids.Put(e.id[:], indexEntry(e.id[:], e.n)); err != nil {
-					return err
-				}
+	return l.inParts(ctx, func(tx *bbolt.Tx, part []entry) error {
+		ids := tx.Bucket(bucketIDs)
+		ids.FillPercent = 0.9 // the first file's ids come in order; later ones need some room between
+		for _, e := range part {
+			if err := ids.Put(e.id[:], indexEntry(e.id[:], e.n)); err != nil {
+				return err
 			}
-			return nil
-		})
-		if err != nil {
-			return err
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // finish makes the batch count, and applies what the gate said early.

@@ -107,6 +107,16 @@ func (t *turn) open() error {
 	return nil
 }
 
+// wanted reports whether another process waits for the turn, which this one has.
+func (t *turn) wanted() bool {
+	queue := flock.New(t.path+".queue", flock.SetPermissions(0o600))
+	free, err := queue.TryLock()
+	if free {
+		_ = queue.Unlock()
+	}
+	return !free && err == nil
+}
+
 // between runs do while this process does not have the turn, and keeps it from taking
 // it meanwhile.
 func (t *turn) between(do func()) {

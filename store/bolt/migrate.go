@@ -103,7 +103,7 @@ func Migrate(ctx context.Context, o Options) (from uint64, done bool, err error)
 		return 0, false, err
 	}
 	o.Path = RealPath(o.Path)
-	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := newStore(sealer, o)
 	return s.migrate(ctx)
 }
 

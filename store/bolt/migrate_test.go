@@ -269,7 +269,7 @@ func cutOffEverywhere(t *testing.T, name string) {
 func migrator(t *testing.T, o Options) *Store {
 	sealer, err := seal.New(o.Key)
 	require.NoError(t, err)
-	return &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	return newStore(sealer, o)
 }
 
 // A migrated store is used as any other: what was open is final, what was not sent

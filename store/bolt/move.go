@@ -33,7 +33,7 @@ func Move(ctx context.Context, o Options, to string, take func(ctx context.Conte
 		return err
 	}
 	o.Path = RealPath(o.Path)
-	s := &Store{sealer: sealer, o: o, turn: newTurn(o), columns: map[uint32]store.Batch{}}
+	s := newStore(sealer, o)
 	moved, err := s.movedTo(ctx)
 	if err != nil {
 		return err
