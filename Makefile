@@ -3,6 +3,7 @@
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
 # make packages        archives, deb, rpm and apk of this commit, in dist/
+# make vuln-packages   known vulnerabilities in the programs of those packages
 # make packages-test   those packages in fresh systems (Debian, as root)
 # make licenses        what masspay licenses prints, after a change of modules
 # make vuln   known vulnerabilities in code that masspay reaches
@@ -40,7 +41,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install packages packaging packages-test licenses clean
+.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install packages packaging packages-test vuln-packages licenses clean
 
 all: build
 
@@ -140,18 +141,25 @@ install:
 	$(BIN)/masspay completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/masspay.fish
 
 # The same bytes from every clone of a commit: nothing that is packed depends on when, where or
-# by whom it was built.
-EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# by whom it was built. A commit with a tag v1.2.3 is version 1.2.3, any other one a snapshot.
+EPOCH           ?= $(shell git log -1 --format=%ct)
+PACKAGE_VERSION ?= $(or $(patsubst v%,%,$(shell git describe --tags --exact-match 2>/dev/null)),0.0.0-dev.$(EPOCH))
 
 packages: $(BIN)/goreleaser
-	$(BIN)/goreleaser release --snapshot --clean --skip=publish
+	GOTOOLCHAIN=auto EPOCH=$(EPOCH) COMMITTED=$$(TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd) PACKAGE_VERSION=$(PACKAGE_VERSION) \
+		$(BIN)/goreleaser release --snapshot --clean --skip=publish
 
 # What packages have beside the program; goreleaser calls it.
-packaging: build
-	packaging/texts.sh $(BIN)/masspay build $(or $(PACKAGE_VERSION),$(VERSION)) $(EPOCH)
+packaging:
+	GOTOOLCHAIN=auto $(GO) build -trimpath -ldflags "-X main.version=$(PACKAGE_VERSION)" -o build/bin/masspay ./cmd/masspay
+	packaging/texts.sh build/bin/masspay build $(PACKAGE_VERSION) $(EPOCH)
 
 packages-test:
 	packaging/test.sh dist
+
+# What must be clean before a release: the source and every program that is shipped.
+vuln-packages:
+	tools/vuln.sh dist/masspay_*/masspay
 
 licenses:
 	$(GO) test ./cmd/masspay -run '^TestThirdParty$$' -count 1 -licenses

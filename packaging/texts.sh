@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 masspay=$1 to=$2 version=$3
 export SOURCE_DATE_EPOCH=$4 LC_ALL=C TZ=UTC
 
-rm -rf "$to"
+rm -rf "$to/man" "$to/completions"
 mkdir -p "$to/man" "$to/completions"
 "$masspay" man "$to/man"
 gzip -9n "$to"/man/*
@@ -24,19 +24,15 @@ masspay ($version-1) unstable; urgency=medium
  -- masspay developers <developers@masspay.dev>  $(date -R -u -d "@$SOURCE_DATE_EPOCH" 2>/dev/null || date -R -u -r "$SOURCE_DATE_EPOCH")
 END
 
-# Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-{
-	cat <<'END'
+cat >"$to/copyright" <<'END'
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: masspay
+Comment:
+ The program has software of others in it. Their licences are in
+ /usr/share/doc/masspay/THIRD-PARTY.txt, and masspay licenses prints them.
 
 Files: *
 Copyright: masspay developers
 License: Apache-2.0
  On Debian systems the whole text is in /usr/share/common-licenses/Apache-2.0.
-Comment:
- The program has software of others in it, under the licences below, as masspay licenses
- prints them.
 END
-	sed -e 's/\f//g' -e 's/^[[:space:]]*$/./' -e 's/^/ /' "cmd/masspay/third-party.txt"
-} >"$to/copyright"

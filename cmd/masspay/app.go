@@ -133,7 +133,7 @@ writes a result: every input row, in order, with its outcome.
 	root.AddCommand(
 		a.initCommand(), a.checkCommand(), a.runCommand(), a.statusCommand(), a.reconcileCommand(),
 		a.reportCommand(), a.showCommand(), a.logCommand(), a.auditCommand(), a.exceptionsCommand(), a.seriesCommand(), a.retryCommand(), a.cancelCommand(), a.approveCommand(), a.approvalsCommand(), a.pauseCommand(), a.resumeCommand(), a.resolveCommand(), a.serveCommand(), a.tokenCommand(), a.workCommand(), a.storeCommand(), a.backupCommand(), a.doctorCommand(),
-		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(), a.licensesCommand(),
+		a.pingCommand(), a.signatureCommand(), a.demoCommand(), a.manCommand(), a.versionCommand(), a.licensesCommand(), a.inboxCommand(),
 	)
 	for _, c := range root.Commands() {
 		if e := examples[c.Name()]; e != "" {

@@ -24,6 +24,7 @@ type config struct {
 	Approval   approvalConfig   `yaml:"approval"`
 	Breakers   breakersConfig   `yaml:"breakers"`
 	Result     resultConfig     `yaml:"result"`
+	Inbox      inboxConfig      `yaml:"inbox"`
 	Store      storeConfig      `yaml:"store"`
 	Callbacks  callbacksConfig  `yaml:"callbacks"`
 	Admin      adminConfig      `yaml:"admin"`

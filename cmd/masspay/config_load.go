@@ -218,7 +218,7 @@ func (c *config) resolvePaths() {
 	abs(&c.Store.Marker)
 	abs(&c.Store.PasswordFile)
 	abs(&c.Approval.SignersFile)
-	for _, p := range []*string{&c.Admin.TokensFile, &c.Admin.TLS.CertFile, &c.Admin.TLS.KeyFile, &c.Admin.TLS.ClientCAFile, &c.Metrics.Textfile} {
+	for _, p := range []*string{&c.Admin.TokensFile, &c.Admin.TLS.CertFile, &c.Admin.TLS.KeyFile, &c.Admin.TLS.ClientCAFile, &c.Metrics.Textfile, &c.Inbox.Folder, &c.Inbox.Results} {
 		abs(p)
 	}
 	for i := range c.Projects {

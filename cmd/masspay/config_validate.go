@@ -115,6 +115,7 @@ func (c *config) validate() (problems []string) {
 		bad("work.shares %d: want 1 to 64", c.Work.Shares)
 	}
 	problems = append(problems, c.Callbacks.validate()...)
+	problems = append(problems, c.Inbox.validate()...)
 	problems = append(problems, c.Admin.validate()...)
 	return problems
 }

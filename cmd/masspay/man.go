@@ -40,6 +40,7 @@ var examples = map[string]string{
 	"ping":       "masspay ping",
 	"check":      "masspay check payouts.csv\nmasspay check payouts.csv --expect-rows 50 --expect-total 103653.75KGS",
 	"run":        "masspay run payouts.csv -o result.csv\nmasspay run payouts.csv -o result.csv --wait 0\nmasspay run --batch payouts.csv -o result.csv",
+	"inbox":      "masspay inbox",
 	"status":     "masspay status\nmasspay status payouts.csv",
 	"reconcile":  "masspay reconcile --results",
 	"report":     "masspay report payouts.csv -o result.csv\nmasspay report payouts.csv -o declined.csv --state declined",

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"masspay/gate/gatesim"
+)
+
+// An inbox that is stopped, or killed, in the middle of a file leaves the file where it is, and
+// the next one pays the rest of it.
+func TestInboxIsInterrupted(t *testing.T) {
+	t.Parallel()
+	for _, signal := range []os.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		n := newNight(t, 50, gatesim.Config{OutcomeAfter: 20 * time.Millisecond, StatusLag: 200 * time.Millisecond})
+		config, err := os.OpenFile(filepath.Join(n.folder, "masspay.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+		require.NoError(t, err)
+		_, err = config.WriteString("inbox:\n  folder: in\n  results: out\n")
+		require.NoError(t, errors.Join(err, config.Close()))
+		for _, folder := range []string{"in", "out"} {
+			require.NoError(t, os.Mkdir(filepath.Join(n.folder, folder), 0o700))
+		}
+		n.file("payouts.csv", 60)
+		text, err := os.ReadFile(filepath.Join(n.folder, "payouts.csv"))
+		require.NoError(t, err)
+		sum := fmt.Sprintf("%x", sha256.Sum256(text))
+		in := filepath.Join(n.folder, "in", "payouts.csv")
+		require.NoError(t, os.WriteFile(in, text, 0o600))
+		require.NoError(t, os.WriteFile(in+".ctl", []byte("sha256 "+sum+"\n"), 0o600))
+		cmd := n.command("inbox")
+		cmd.Stderr = nil // a run that outlives it would keep it
+		require.NoError(t, cmd.Start())
+		n.after(5)
+		require.NoError(t, cmd.Process.Signal(signal))
+		err = cmd.Wait()
+		var exit *exec.ExitError
+		require.ErrorAs(t, err, &exit)
+		if signal == syscall.SIGTERM {
+			require.Equal(t, exitInterrupted, exit.ExitCode())
+			require.Less(t, n.sim.Stats().Payouts, 60, "it was stopped in the middle")
+		}
+		require.FileExists(t, in)
+		require.Equal(t, 0, n.masspay("inbox"), "%s", n.said.String())
+		require.NoFileExists(t, in)
+		require.NoFileExists(t, in+".ctl")
+		n.check("in/done/payouts."+sum[:12]+".csv", "out/payouts."+sum[:12]+".result.csv")
+	}
+}
+
+func TestWorse(t *testing.T) {
+	t.Parallel()
+	worst := exitDone
+	for _, code := range []int{exitNotAllPaid, exitDone, exitOpen, exitHeld, exitFile, exitNotAllPaid} {
+		worst = worse(worst, code)
+	}
+	require.Equal(t, exitFile, worst)
+	require.Equal(t, exitInterrupted, worse(exitFile, exitInterrupted))
+	require.Equal(t, 77, worse(exitInterrupted, 77), "one that is not known says more than any other")
+}
