@@ -220,7 +220,7 @@ func (a *app) runOf(ctx context.Context, said io.Writer, args ...string) (code i
 	if a.configFlag != "" {
 		args = append(args, "--config", a.configFlag)
 	}
-	cmd := exec.CommandContext(ctx, self, args...)
+	cmd := exec.CommandContext(ctx, self, args...) //nolint:gosec // masspay itself
 	cmd.Args[0] = os.Args[0]
 	cmd.Stdout, cmd.Stderr, cmd.Env = a.w.stderr, io.MultiWriter(a.w.stderr, said), a.w.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it waits for the answers to what it has sent
@@ -232,7 +232,7 @@ func (a *app) runOf(ctx context.Context, said io.Writer, args ...string) (code i
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return exit.ExitCode(), nil
 	case ctx.Err() != nil:
-		return exitInterrupted, nil
+		return exitInterrupted, nil //nolint:nilerr // that says it
 	}
 	return 0, err
 }
