@@ -7,7 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Process counts what one process does and no store keeps: it begins with zero.
+// Process counts what one process does and no store keeps: it begins with zero. A nil one counts
+// nothing.
 type Process struct {
 	callbacks prometheus.Histogram
 	waits     prometheus.Histogram
@@ -48,10 +49,17 @@ func (p *Process) all() []prometheus.Collector {
 }
 
 // CallbackTook counts a callback that was answered.
-func (p *Process) CallbackTook(d time.Duration) { p.callbacks.Observe(d.Seconds()) }
+func (p *Process) CallbackTook(d time.Duration) {
+	if p != nil {
+		p.callbacks.Observe(d.Seconds())
+	}
+}
 
 // Waited counts a turn at the store.
 func (p *Process) Waited(d time.Duration, busy bool) {
+	if p == nil {
+		return
+	}
 	p.waits.Observe(d.Seconds())
 	if busy {
 		p.busy.Inc()
@@ -60,5 +68,8 @@ func (p *Process) Waited(d time.Duration, busy bool) {
 
 // Asked counts a request; page is the pattern of its path, so that there are few.
 func (p *Process) Asked(page string, code int) {
+	if p == nil {
+		return
+	}
 	p.requests.WithLabelValues(page, strconv.Itoa(code)).Inc()
 }

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"errors"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -12,7 +14,7 @@ import (
 func (s *Store) Grant(ctx context.Context, role string) error {
 	name := pgx.Identifier{role}.Sanitize()
 	schema := pgx.Identifier{s.o.Schema}.Sanitize()
-	return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	grant := func(ctx context.Context, c *pgxpool.Conn) error {
 		return pgx.BeginFunc(ctx, c, func(t pgx.Tx) error {
 			var database string
 			if err := t.QueryRow(ctx, `select current_database()`).Scan(&database); err != nil {
@@ -33,5 +35,17 @@ func (s *Store) Grant(ctx context.Context, role string) error {
 			}
 			return nil
 		})
+	}
+	return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		// Two who change rights on one database at once: PostgreSQL refuses one of them.
+		var pg *pgconn.PgError
+		for tries := 0; ; tries++ {
+			err := grant(ctx, c)
+			if tries == mostGrants || !errors.As(err, &pg) || pg.Code != "XX000" {
+				return err
+			}
+		}
 	})
 }
+
+const mostGrants = 10
