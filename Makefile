@@ -3,6 +3,7 @@
 # make test   what every change must pass, on any machine with Go
 # make check  what CI runs: lint, vet, tests with the race detector, demo
 # make packages        archives, deb, rpm and apk of this commit, in dist/
+# make image sbom      an OCI image of them, and lists of what is in them
 # make vuln-packages   known vulnerabilities in the programs of those packages
 # make packages-test   those packages in fresh systems (Debian, as root)
 # make licenses        what masspay licenses prints, after a change of modules
@@ -41,7 +42,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 BRIEFLY     := awk '!/^ *(=== |--- PASS)/'
 
-.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install packages packaging packages-test vuln-packages licenses clean
+.PHONY: pictures hints all build demo demo-machines storm-machines test race lint vet vuln check storm crash fuzz bench bench-figures bench-compare bench-run man install packages packaging image sbom packages-test vuln-packages licenses clean
 
 all: build
 
@@ -153,6 +154,16 @@ packages: $(BIN)/goreleaser
 packaging:
 	GOTOOLCHAIN=auto $(GO) build -trimpath -ldflags "-X main.version=$(PACKAGE_VERSION)" -o build/bin/masspay ./cmd/masspay
 	packaging/texts.sh build/bin/masspay build $(PACKAGE_VERSION) $(EPOCH)
+
+# An OCI image of the programs in dist, without a daemon, in dist/image.
+image:
+	cd tools/release && GOTOOLCHAIN=auto $(GO) run ./image $(PACKAGE_VERSION) $(EPOCH) ../../dist ../../dist/image
+
+# What is in each program that is shipped, as CycloneDX.
+sbom:
+	for program in dist/masspay_*/masspay; do \
+		GOTOOLCHAIN=auto $(GO) run github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0 bin -json -noserial -output $$(dirname $$program).cdx.json $$program || exit 1; \
+	done
 
 packages-test:
 	packaging/test.sh dist

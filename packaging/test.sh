@@ -91,4 +91,16 @@ in_root dpkg -i /tmp/masspay.deb >/dev/null
 say "the packages of other systems"
 for f in "$dist"/*.apk; do tar -tzf "$f" 2>/dev/null | grep -q usr/bin/masspay || fail "$f"; done
 if command -v rpm >/dev/null; then for f in "$dist"/*.rpm; do rpm -qlp "$f" | grep -q /usr/bin/masspay || fail "$f"; done; fi
+if [ -f "$dist/image/index.json" ]; then
+	say "the image, as its user, in a root that cannot be written"
+	mkdir "$work/image"
+	for blob in "$dist"/image/blobs/sha256/*; do
+		gzip -t "$blob" 2>/dev/null && tar -xzf "$blob" -C "$work/image" --exclude masspay 2>/dev/null
+		gzip -t "$blob" 2>/dev/null && tar -xzOf "$blob" masspay >"$work/program" && file -b "$work/program" | grep -q "$(case $arch in amd64) echo x86-64 ;; arm64) echo aarch64 ;; esac)" && install -m 755 "$work/program" "$work/image/masspay"
+	done || true
+	[ -x "$work/image/masspay" ] || fail "no program for $arch in the image"
+	chroot --userspec=65532:65532 "$work/image" /masspay version
+	chroot --userspec=65532:65532 "$work/image" /masspay licenses >"$work/licences"
+	grep -q "Apache License" "$work/licences" || fail "licences"
+fi
 say "all is well"
