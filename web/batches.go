@@ -4,6 +4,7 @@ import (
 	"context"
 	"html/template"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -261,10 +262,79 @@ func (p *Pages) withMinutes(ctx context.Context, list []store.Batch) (files []fi
 // batchesPage lists the files, the newest first.
 type batchesPage struct {
 	*view
-	Files []summary
-	Next  uint32 // to go on with; 0: there are no more
-	First bool
-	Wants []want
+	Files  []summary
+	Next   uint32 // to go on with; 0: there are no more
+	First  bool
+	Wants  []want
+	Query  url.Values
+	Kinds  []string // what files may be at, for the form
+	Looked int      // files that were looked at for the query; 0: there is none
+}
+
+// fileKinds are what files may be at: the classes of statements.
+var fileKinds = []string{"open", "check", "paid", "declined", "cancelled"}
+
+// filesLooked is how many files a page looks at for a query.
+const filesLooked = 2000
+
+// foundFiles are files that a query is for.
+type foundFiles struct {
+	files  []file
+	next   uint32
+	looked int
+}
+
+// like finds files by a query: a part of the name, the days on which they were loaded, and
+// what they are at.
+func (p *Pages) like(v *view, q url.Values, before uint32, c *common) (func(ctx context.Context) (foundFiles, error), error) {
+	name, kind := strings.ToLower(strings.TrimSpace(q.Get("name"))), q.Get("state")
+	var from, to time.Time
+	for day, at := range map[string]*time.Time{"from": &from, "to": &to} {
+		if text := q.Get(day); text != "" {
+			is, err := time.ParseInLocation(time.DateOnly, text, v.Zone)
+			if err != nil {
+				return nil, badQuery("fail.day")
+			}
+			*at = is
+		}
+	}
+	wants := func(b *store.Batch) bool {
+		if !strings.Contains(strings.ToLower(b.Name), name) || b.LoadedAt.Before(from) || !to.IsZero() && !b.LoadedAt.Before(to.AddDate(0, 0, 1)) {
+			return false
+		}
+		if kind == "" {
+			return true
+		}
+		s := summarize(*b, c.wanting)
+		s.say(c.runs, v.Now)
+		return s.Say.Kind == kind
+	}
+	return func(ctx context.Context) (out foundFiles, err error) {
+		const burst = 200
+		last := before
+		for out.looked < filesLooked {
+			some, err := p.Source.Latest(ctx, last, burst)
+			if err != nil {
+				return out, err
+			}
+			for i := range some {
+				last = some[i].Number
+				if out.looked++; !wants(&some[i]) {
+					continue
+				}
+				if len(out.files) == filesAPage {
+					return out, nil
+				}
+				out.files, out.next = append(out.files, file{Batch: some[i]}), last
+			}
+			if len(some) < burst {
+				out.next = 0
+				return out, nil
+			}
+		}
+		out.next = last
+		return out, nil
+	}, nil
 }
 
 // want is something that wants a person.
@@ -279,17 +349,32 @@ func (p *Pages) batches(v *view, r *http.Request) (string, any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	list, at, err := p.filesBefore(ctx, uint32(before))
-	if err != nil {
+	q := r.URL.Query()
+	queried := q.Get("name")+q.Get("from")+q.Get("to")+q.Get("state") != ""
+	page := batchesPage{view: v, First: before == 0 && !queried, Query: q, Kinds: fileKinds}
+	var list []file
+	var at time.Time
+	if queried {
+		find, err := p.like(v, q, uint32(before), &all)
+		if err != nil {
+			return "", nil, err
+		}
+		key := r.URL.Query()
+		key.Del("live")
+		var found foundFiles
+		if found, at, err = look(ctx, p, "like "+v.Zone.String()+" "+key.Encode(), find); err != nil {
+			return "", nil, err
+		}
+		list, page.Next, page.Looked = found.files, found.next, found.looked
+	} else if list, at, err = p.filesBefore(ctx, uint32(before)); err != nil {
 		return "", nil, err
 	}
 	var copied backup
-	if p.Copies && before == 0 {
+	if p.Copies && page.First {
 		if copied, err = p.backup(ctx); err != nil {
 			return "", nil, err
 		}
 	}
-	page := batchesPage{view: v, First: before == 0}
 	v.Title, v.Section, v.AsOf = v.T("batches.title"), "batches", at
 	changes := false
 	for i, b := range list {

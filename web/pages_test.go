@@ -180,8 +180,8 @@ func TestCrawl(t *testing.T) {
 			switch {
 			case strings.HasPrefix(path, "/settings/set"):
 				require.Equal(t, http.StatusSeeOther, resp.StatusCode, path)
-			case strings.Contains(path, "to=mixed"), strings.Contains(path, "amount=mixed"):
-				require.Equal(t, map[bool]int{true: http.StatusBadRequest, false: http.StatusOK}[strings.Contains(path, "amount=")], resp.StatusCode, path)
+			case strings.Contains(path, "amount=mixed"), strings.HasPrefix(path, "/?") && (strings.Contains(path, "from=mixed") || strings.Contains(path, "to=mixed")):
+				require.Equal(t, http.StatusBadRequest, resp.StatusCode, path)
 			default:
 				require.Equal(t, http.StatusOK, resp.StatusCode, path)
 			}
@@ -375,6 +375,45 @@ func TestComparePage(t *testing.T) {
 	_, body = w.get(t, "/callbacks", "en")
 	require.Contains(t, plain(body), "1 report of the platform is about an id that is in no file here.")
 	require.Regexp(t, `of-no-file 1234 success 0 `, plain(body))
+}
+
+// Files are found by their names, the days of their loads, and what they are at.
+func TestFilesAreFound(t *testing.T) {
+	t.Parallel()
+	w := show(t, nil)
+	for i := range 60 {
+		storetest.Load(t, w.s, fmt.Sprintf("payroll-%02d.csv", i), storetest.Rows(fmt.Sprint("p", i), 1))
+	}
+	today, tomorrow := time.Now().UTC().Format(time.DateOnly), time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)
+	ask := func(query string) (string, string) {
+		_, body := w.get(t, "/?"+query, "en")
+		return plain(body), body
+	}
+	text, _ := ask("name=MIXED")
+	require.Contains(t, text, "Looked at 62 files, 1 is like this.")
+	require.Contains(t, text, w.mixed.Short())
+	require.NotContains(t, text, w.held.Short())
+	require.NotContains(t, text, "must be looked at", "what wants a person is said of all files, on the first page")
+	text, _ = ask("state=check")
+	require.Contains(t, text, "2 are like this", "one that is held, and one with exceptions")
+	text, _ = ask("from=" + tomorrow)
+	require.Contains(t, text, "No file is like this among those that were looked at.")
+	text, _ = ask("name=mixed&to=" + today)
+	require.Contains(t, text, "1 is like this")
+	seen := map[string]bool{}
+	for path := "name=payroll&state=open"; path != ""; {
+		text, body := ask(path)
+		for _, name := range regexp.MustCompile(`payroll-[0-9]{2}\.csv`).FindAllString(text, -1) {
+			seen[name] = true
+		}
+		next := regexp.MustCompile(`class="pager"><a href="/\?([^"]+)"`).FindStringSubmatch(body)
+		if path = ""; next != nil {
+			path = html.UnescapeString(next[1])
+		}
+	}
+	require.Len(t, seen, 60)
+	text, _ = ask("from=yesterday")
+	require.Contains(t, text, "A day is written as 2026-11-27")
 }
 
 // The gate's page says how much of the rate is used, and that nothing is sent now.
