@@ -32,7 +32,7 @@ Comment:
  /usr/share/doc/masspay/THIRD-PARTY.txt, and masspay licenses prints them.
 
 Files: *
-Copyright: masspay developers
+Copyright: 2026 masspay developers
 License: Apache-2.0
  On Debian systems the whole text is in /usr/share/common-licenses/Apache-2.0.
 END
