@@ -89,15 +89,18 @@ in_root dpkg -i /tmp/masspay.deb >/dev/null
 [ "$(as_masspay masspay status --json)" = "$before" ] || fail "after a purge the store is another"
 
 say "the packages of other systems"
-for f in "$dist"/*.apk; do tar -tzf "$f" 2>/dev/null | grep -q usr/bin/masspay || fail "$f"; done
-if command -v rpm >/dev/null; then for f in "$dist"/*.rpm; do rpm -qlp "$f" | grep -q /usr/bin/masspay || fail "$f"; done; fi
+for f in "$dist"/*.apk; do [ "$(tar --ignore-zeros -tzf "$f" 2>/dev/null | grep -c '^usr/bin/masspay$')" = 1 ] || fail "$f"; done
+if command -v rpm >/dev/null; then for f in "$dist"/*.rpm; do [ "$(rpm -qlp "$f" 2>/dev/null | grep -c '^/usr/bin/masspay$')" = 1 ] || fail "$f"; done; fi
 if [ -f "$dist/image/index.json" ]; then
 	say "the image, as its user, in a root that cannot be written"
 	mkdir "$work/image"
+	machine=$(case $arch in amd64) echo 3e ;; arm64) echo b7 ;; esac)
 	for blob in "$dist"/image/blobs/sha256/*; do
-		gzip -t "$blob" 2>/dev/null && tar -xzf "$blob" -C "$work/image" --exclude masspay 2>/dev/null
-		gzip -t "$blob" 2>/dev/null && tar -xzOf "$blob" masspay >"$work/program" && file -b "$work/program" | grep -q "$(case $arch in amd64) echo x86-64 ;; arm64) echo aarch64 ;; esac)" && install -m 755 "$work/program" "$work/image/masspay"
-	done || true
+		gzip -t "$blob" 2>/dev/null || continue
+		tar -xzOf "$blob" masspay >"$work/program"
+		[ "$(od -An -tx1 -j18 -N1 "$work/program" | tr -d ' ')" = "$machine" ] || continue
+		tar -xzf "$blob" -C "$work/image"
+	done
 	[ -x "$work/image/masspay" ] || fail "no program for $arch in the image"
 	chroot --userspec=65532:65532 "$work/image" /masspay version
 	chroot --userspec=65532:65532 "$work/image" /masspay licenses >"$work/licences"

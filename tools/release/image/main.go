@@ -152,5 +152,8 @@ func layerOf(program string, made time.Time) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return b.Bytes(), w.Close()
+	if err := w.Close(); err != nil { // it writes the end
+		return nil, err
+	}
+	return b.Bytes(), nil
 }
