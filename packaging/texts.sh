@@ -15,6 +15,12 @@ gzip -9n "$to"/man/*
 "$masspay" completion zsh >"$to/completions/_masspay"
 "$masspay" completion fish >"$to/completions/masspay.fish"
 
+# apk has the times of its scripts in it.
+rm -rf "$to/apk"
+mkdir -p "$to/apk"
+install -m 755 packaging/apk/* "$to/apk"
+touch -d "@$SOURCE_DATE_EPOCH" "$to"/apk/* 2>/dev/null || touch -t "$(date -u -r "$SOURCE_DATE_EPOCH" +%Y%m%d%H%M.%S)" "$to"/apk/*
+
 gzip -9nc CHANGELOG.md >"$to/changelog.gz"
 gzip -9n >"$to/changelog.Debian.gz" <<END
 masspay ($version-1) unstable; urgency=medium
