@@ -93,10 +93,8 @@ func (a *app) inbox(ctx context.Context) error {
 		return nil
 	}
 	defer func() { _ = one.Unlock() }()
-	for _, folder := range []string{filepath.Join(c.Inbox.Folder, inboxDone), filepath.Join(c.Inbox.Folder, inboxProblems)} {
-		if err := os.Mkdir(folder, 0o770); err != nil && !errors.Is(err, fs.ErrExist) { //nolint:gosec // for whoever may write into the inbox
-			return err
-		}
+	if err := c.Inbox.prepare(); err != nil {
+		return err
 	}
 	entries, err := os.ReadDir(c.Inbox.Folder) // in the order of names
 	if err != nil {
@@ -130,6 +128,26 @@ func (a *app) inbox(ctx context.Context) error {
 		a.say("no file is in %s", c.Inbox.Folder)
 	}
 	return endWith(worst)
+}
+
+// prepare makes the folders for files that are through: whoever may look into the inbox may
+// look into them, whatever the umask is.
+func (c *inboxConfig) prepare() error {
+	of, err := os.Stat(c.Folder)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{inboxDone, inboxProblems} {
+		folder := filepath.Join(c.Folder, name)
+		err := os.Mkdir(folder, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err := errors.Join(err, os.Chmod(folder, of.Mode().Perm()|of.Mode()&fs.ModeSetgid)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // codesByWeight are the exit codes, what must be looked at first last.
@@ -202,7 +220,7 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 		return code, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
 	case exitFile:
 		to := filepath.Join(c.Inbox.Folder, inboxProblems)
-		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), said.Bytes(), 0o660); err != nil {
+		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), said.Bytes(), 0o640, renameio.WithStaticPermissions(0o640)); err != nil {
 			return 0, err
 		}
 		return code, a.moveAway(file, to, stem)
