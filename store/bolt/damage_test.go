@@ -1,7 +1,9 @@
 package bolt
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"flag"
 	"fmt"
@@ -200,4 +202,49 @@ func TestErrorsOfTheSystemAreNamed(t *testing.T) {
 		require.Contains(t, err.Error(), "file sync error: sync masspay.db: ")
 	}
 	require.NotErrorIs(t, restoreErrno(errors.New("else")), syscall.EIO)
+}
+
+// Who writes has looked at every page before: one that is hidden behind another is found by the
+// first change of any kind, though that change touches none of them.
+func TestWhoWritesHasLooked(t *testing.T) {
+	t.Parallel()
+	w := fresh(t).(*world)
+	storetest.Load(t, w.Open(t), "a", storetest.Rows("a", 3000))
+	whole, err := os.ReadFile(w.o.Path)
+	require.NoError(t, err)
+	const header, element, branch, target = 16, 16, 1, 8
+	found := 0
+	for at := 2 * pageSize; at+pageSize <= len(whole); at += pageSize {
+		page := whole[at : at+pageSize]
+		if binary.NativeEndian.Uint64(page) != uint64(at/pageSize) || binary.NativeEndian.Uint16(page[8:]) != branch || binary.NativeEndian.Uint16(page[10:]) < 2 {
+			continue
+		}
+		hidden := slices.Clone(whole)
+		first := hidden[at+header+target:]
+		copy(hidden[at+header+element+target:], first[:8]) // the second leads where the first does
+		require.NoError(t, os.WriteFile(w.o.Path, hidden, 0o600))
+		s, err := Open(t.Context(), w.o)
+		if err == nil {
+			_, err = s.BeginRun(t.Context(), store.Run{Command: "run"})
+		}
+		if binary.NativeEndian.Uint64(first) == binary.NativeEndian.Uint64(whole[at+header+element+target:]) {
+			continue
+		}
+		if !errors.Is(err, store.ErrDamaged) {
+			require.NoError(t, err)
+			unused(t, whole, at)
+			continue
+		}
+		found++
+	}
+	require.GreaterOrEqual(t, found, 3, "ids, lines and payouts have branches")
+	require.NoError(t, os.WriteFile(w.o.Path, whole, 0o600))
+}
+
+// unused makes sure that a page is one that nothing leads to any more: of an earlier commit.
+func unused(t *testing.T, whole []byte, at int) {
+	t.Helper()
+	changed := slices.Clone(whole)
+	copy(changed[at:at+pageSize], make([]byte, pageSize))
+	require.NoError(t, inspectQuickly(bytes.NewReader(changed), int64(len(changed))), "page %d", at/pageSize)
 }
