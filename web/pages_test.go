@@ -434,7 +434,7 @@ func TestGatePage(t *testing.T) {
 	}
 	_, body := w.get(t, "/gate", "en")
 	text := plain(body)
-	require.Regexp(t, `In the last whole minute 0\.[12] requests a second left, of 0\.5 that may \(30.%\)`, text)
+	require.Regexp(t, `In the last whole minute 0\.[12] requests a second were sent, of 0\.5 that may be \(30.%\)`, text)
 	require.Contains(t, text, "Gate Payouts gate.example 15")
 	require.NotContains(t, text, "asked for a pause")
 	l, err := w.s.Limiter(5, 1)
