@@ -90,7 +90,7 @@ func TestHowTo(t *testing.T) {
 		before.Dir = folder
 		require.NoError(t, before.Run())
 		for _, c := range commands {
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", c.command) //nolint:gosec // of our own document
+			cmd := exec.CommandContext(t.Context(), "sh", "-c", c.command)
 			cmd.Dir = folder
 			out, err := cmd.CombinedOutput()
 			if len(c.says) == 0 { // otherwise a refusal may be what the page shows
