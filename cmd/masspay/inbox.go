@@ -171,20 +171,13 @@ func worse(a, b int) int {
 
 // whole says why a file is not taken up yet; id is its SHA-256.
 func (c *inboxConfig) whole(file string, now time.Time) (id, why string, err error) {
-	f, err := os.Open(file) //nolint:gosec // of the configured folder
+	info, err := os.Stat(file)
 	if err != nil {
 		return "", "", err
 	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
+	if id, err = sumOfFile(file); err != nil {
 		return "", "", err
 	}
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		return "", "", err
-	}
-	id = hex.EncodeToString(sum.Sum(nil))
 	quiet := now.Sub(info.ModTime())
 	s, err := payfile.OpenSidecar(file)
 	var bad *payfile.FileError
@@ -205,6 +198,18 @@ func (c *inboxConfig) whole(file string, now time.Time) (id, why string, err err
 	return id, "", nil
 }
 
+// sumOfFile is a file's SHA-256.
+func sumOfFile(file string) (string, error) {
+	f, err := os.Open(file) //nolint:gosec // of the configured folder
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return hex.EncodeToString(sum.Sum(nil)), err
+}
+
 // payFromInbox pays a file by a masspay run of its own, and moves it away if it is through.
 func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (code int, err error) {
 	name := filepath.Base(file)
@@ -214,6 +219,11 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 	code, err = a.runOf(ctx, &said, "run", file, "-o", filepath.Join(c.Inbox.Results, stem+".result.csv"), "--yes")
 	if err != nil {
 		return 0, err
+	}
+	// Dangerous to do without: a file that came under the name meanwhile would be put away unpaid.
+	if is, err := sumOfFile(file); err != nil || is != id {
+		a.say("%s: another file has come under its name since: that one stays, and the next masspay inbox takes it up", name)
+		return code, err
 	}
 	switch code {
 	case exitDone, exitNotAllPaid, exitOpen:
@@ -256,7 +266,7 @@ func (a *app) runOf(ctx context.Context, said io.Writer, args ...string) (code i
 }
 
 // moveAway moves a file with what lies beside it: control totals, and approvals. The file goes
-// last: as long as it is there the next run finds it with all of them.
+// last: where that is cut off, it is still there, and paid already.
 func (a *app) moveAway(file, to, stem string) error {
 	name := filepath.Base(file)
 	entries, err := os.ReadDir(filepath.Dir(file))

@@ -56,6 +56,41 @@ func TestInboxIsInterrupted(t *testing.T) {
 	}
 }
 
+// A file that comes under the name of one that is being paid is not put away with it, but paid.
+func TestInboxFileIsReplaced(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 50, gatesim.Config{OutcomeAfter: 20 * time.Millisecond, StatusLag: 200 * time.Millisecond})
+	config, err := os.OpenFile(filepath.Join(n.folder, "masspay.yaml"), os.O_APPEND|os.O_WRONLY, 0)
+	require.NoError(t, err)
+	_, err = config.WriteString("inbox:\n  folder: in\n  results: out\n")
+	require.NoError(t, errors.Join(err, config.Close()))
+	for _, folder := range []string{"in", "out"} {
+		require.NoError(t, os.Mkdir(filepath.Join(n.folder, folder), 0o700))
+	}
+	in := filepath.Join(n.folder, "in", "payouts.csv")
+	put := func(rows int) string {
+		n.file("new.csv", rows)
+		text, err := os.ReadFile(filepath.Join(n.folder, "new.csv"))
+		require.NoError(t, err)
+		sum := fmt.Sprintf("%x", sha256.Sum256(text))
+		require.NoError(t, os.Rename(filepath.Join(n.folder, "new.csv"), in))
+		require.NoError(t, os.WriteFile(in+".ctl", []byte("sha256 "+sum+"\n"), 0o600))
+		return sum
+	}
+	put(40)
+	cmd := n.command("inbox")
+	require.NoError(t, cmd.Start())
+	n.after(5)
+	sum := put(60)
+	require.NoError(t, cmd.Wait())
+	require.FileExists(t, in)
+	require.FileExists(t, in+".ctl")
+	require.Contains(t, n.said.String(), "another file has come under its name since")
+	require.Equal(t, 0, n.masspay("inbox"), "%s", n.said.String())
+	require.NoFileExists(t, in)
+	n.check("in/done/payouts."+sum[:12]+".csv", "out/payouts."+sum[:12]+".result.csv")
+}
+
 func TestWorse(t *testing.T) {
 	t.Parallel()
 	worst := exitDone
