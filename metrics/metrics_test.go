@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
@@ -102,6 +103,11 @@ func TestFigures(t *testing.T) {
 		require.Contains(t, got, want+"\n")
 	}
 	require.NotContains(t, got, `last_end_timestamp_seconds{command="serve"}`)
+	process := prometheus.NewRegistry()
+	counting := metrics.NewProcess()
+	require.NoError(t, process.Register(counting))
+	counting.Asked("/", 200)
+	holdPage(t, metrics.New(s, options), process)
 	require.NotContains(t, got, "payment_47", "no label is a payment")
 	require.Equal(t, got, text(t, again()), "another process says the same")
 	problems, err := testutil.GatherAndLint(metrics.New(s, options))

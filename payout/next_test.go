@@ -113,9 +113,11 @@ func TestNextAllPairs(t *testing.T) {
 	}
 }
 
+// outcomes are the states that the gate can report as the end of a payout.
+var outcomes = []State{StatePaid, StatePartial, StateDeclined, StateRejected, StateReturned}
+
 func TestNextOutcomes(t *testing.T) {
 	t.Parallel()
-	outcomes := []State{StatePaid, StatePartial, StateDeclined, StateRejected, StateReturned}
 	for _, from := range States {
 		for _, outcome := range outcomes {
 			t.Run(from.String()+" by "+outcome.String(), func(t *testing.T) {

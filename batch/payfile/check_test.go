@@ -3,7 +3,6 @@ package payfile_test
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,14 +15,13 @@ import (
 
 	"masspay/batch/payfile"
 	"masspay/batch/result"
+	"masspay/docs/docstest"
 	"masspay/payout"
 	"masspay/samples"
 	"masspay/store"
 	"masspay/store/bolt"
 	"masspay/store/seal"
 )
-
-var update = flag.Bool("update", false, "write golden files again")
 
 // checker has an empty store.
 func checker(t testing.TB) *payfile.Checker {
@@ -39,7 +37,7 @@ func checker(t testing.TB) *payfile.Checker {
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)
-	if *update {
+	if *docstest.Update {
 		require.NoError(t, os.MkdirAll("testdata", 0o755))
 		require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
 	}

@@ -3,37 +3,21 @@ package payfile_test
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
-
+	"masspay/docs/docstest"
 	"masspay/gate"
 )
 
-// The tables of docs/file-format.md are those of the code: go test ./batch/payfile -run
+// The tables of docs/reference/file-format.md are those of the code: go test ./batch/payfile -run
 // TestFileFormat -update writes them.
 func TestFileFormat(t *testing.T) {
 	t.Parallel()
-	const path = "../../docs/file-format.md"
-	b, err := os.ReadFile(path)
-	require.NoError(t, err)
-	text := string(b)
-	for mark, table := range map[string]string{"methods": methodTable(), "columns": columnTable()} {
-		begin, end := "<!-- begin "+mark+" -->\n", "<!-- end "+mark+" -->"
-		i, j := strings.Index(text, begin), strings.Index(text, end)
-		require.True(t, i >= 0 && j > i, mark)
-		if *update {
-			text = text[:i+len(begin)] + table + text[j:]
-			continue
-		}
-		require.Equal(t, table, text[i+len(begin):j], mark)
-	}
-	if *update {
-		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-	}
+	const path = "../../docs/reference/file-format.md"
+	docstest.Section(t, path, "methods", methodTable())
+	docstest.Section(t, path, "columns", columnTable())
 }
 
 // filledIn are the columns that masspay fills in: they are in no file.

@@ -83,7 +83,7 @@ func (c *config) signers() (approve.Signers, error) {
 	}
 	list, err := approve.ParseSigners(text)
 	if err != nil {
-		return nil, failf(exitConfig, "docs/controls.md has an example", "approval.signers_file %s: %w; nothing was sent", path, err)
+		return nil, failf(exitConfig, "docs/how-to/controls.md has an example", "approval.signers_file %s: %w; nothing was sent", path, err)
 	}
 	for i, r := range c.Approval.Rules {
 		for _, person := range r.OneOf {

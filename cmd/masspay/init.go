@@ -18,8 +18,8 @@ import (
 	"masspay/store/seal"
 )
 
-// starterConfig is what init writes; every key is explained in docs/configuration.md.
-const starterConfig = `# masspay configuration. Every key is explained in docs/configuration.md.
+// starterConfig is what init writes; every key is explained in docs/reference/configuration.md.
+const starterConfig = `# masspay configuration. Every key is explained in docs/reference/configuration.md.
 gate:
   base_url: https://gate.example     # the platform tells you its address; masspay ping tries it
   rate: 5                            # requests per second, as agreed with the platform
@@ -35,7 +35,7 @@ callbacks:
 `
 
 // systemConfig is what init writes under /etc: for a service with a user of its own.
-const systemConfig = `# masspay configuration. Every key is explained in docs/configuration.md.
+const systemConfig = `# masspay configuration. Every key is explained in docs/reference/configuration.md.
 gate:
   base_url: https://gate.example     # the platform tells you its address; masspay ping tries it
   rate: 5                            # requests per second, as agreed with the platform

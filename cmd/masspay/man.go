@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
@@ -25,7 +27,7 @@ func (a *app) manCommand() *cobra.Command {
 				if c.Long == "" {
 					c.Long = c.Short + "."
 				}
-				c.Long += manExitCodes
+				c.Long += manExitCodes()
 			}
 			return doc.GenManTree(root, &doc.GenManHeader{Title: "MASSPAY", Section: "1", Source: "masspay " + version}, args[0])
 		},
@@ -62,27 +64,15 @@ var examples = map[string]string{
 	"demo":       "masspay demo\nmasspay demo --hostile",
 }
 
-const manExitCodes = `
-
-# EXIT STATUS
-**0** everything asked for is done and paid, or accepted where no wait was asked for
-
-**1** something unexpected; safe to run again
-
-**3** done, and some rows were not paid
-
-**4** done, and some outcomes are open, or a person must check
-
-**10** the file has problems; nothing was sent
-
-**11** the store is busy; nothing was sent by this run
-
-**12** configuration, usage, missing or wrong store or key, or the gate refuses the project
-
-**13** not to be sent now: not released, paused, stopped by a breaker, or outside the hours; nothing was sent by this run
-
-**130** interrupted; safe to run again
-`
+// manExitCodes is the part of every man page that explains them.
+func manExitCodes() string {
+	var b strings.Builder
+	b.WriteString("\n\n# EXIT STATUS\n")
+	for _, c := range exitCodes {
+		fmt.Fprintf(&b, "**%d** %s (the money: %s)\n\n", c.code, c.meaning, c.money)
+	}
+	return b.String()
+}
 
 const manFiles = `
 

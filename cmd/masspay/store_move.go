@@ -39,7 +39,7 @@ func (a *app) moveStore(ctx context.Context, file string, yes bool) error {
 		return err
 	}
 	if c.Store.URL == "" {
-		return failf(exitConfig, "docs/machines.md says how", "the configuration names no database (store.url) to move to; nothing was changed")
+		return failf(exitConfig, "docs/how-to/machines.md says how", "the configuration names no database (store.url) to move to; nothing was changed")
 	}
 	made, err := c.storeMade(ctx)
 	if err != nil {

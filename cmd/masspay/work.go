@@ -34,7 +34,7 @@ exits with 1, to be started again.`,
 
 // forOne refuses what needs a store that many machines share.
 func forOne(what string) error {
-	return failf(exitConfig, "masspay run sends by itself; docs/machines.md says when many machines are worth a database", "%s needs a store that many machines share (store.url); nothing was sent", what)
+	return failf(exitConfig, "masspay run sends by itself; docs/how-to/machines.md says when many machines are worth a database", "%s needs a store that many machines share (store.url); nothing was sent", what)
 }
 
 func (a *app) work(ctx context.Context) error {

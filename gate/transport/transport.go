@@ -1,6 +1,6 @@
 // Package transport carries a payout request to a gate over HTTP/1.1, once, and knows to
 // the byte whether anything of it has left: that is what a double payment hangs on, and
-// what net/http does not tell. docs/transport.md says why it exists, what it never does,
+// what net/http does not tell. docs/explanation/transport.md says why it exists, what it never does,
 // and how it is tested.
 //
 // It never sends a request a second time, by itself or over another connection; never
