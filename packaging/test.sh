@@ -16,6 +16,7 @@ need=()
 command -v debootstrap >/dev/null || need+=(debootstrap)
 command -v lintian >/dev/null || need+=(lintian)
 command -v systemd-analyze >/dev/null || need+=(systemd)
+command -v rpm >/dev/null || need+=(rpm)
 if [ ${#need[@]} -gt 0 ]; then
 	apt-get update -q || true
 	DEBIAN_FRONTEND=noninteractive apt-get install -qy "${need[@]}"
@@ -58,6 +59,7 @@ in_root id masspay
 [ "$(stat -c '%a %U' "$root/var/lib/masspay" 2>/dev/null || in_root stat -c '%a %U' /var/lib/masspay)" != "" ] || fail "no folder for the store"
 in_root test -f /usr/share/man/man1/masspay-run.1.gz || fail "no man page"
 in_root test -f /usr/share/bash-completion/completions/masspay || fail "no completion"
+in_root test -f /usr/share/doc/masspay/docs/how-to/server.md || fail "no documentation"
 ! in_root systemctl is-enabled masspay.service 2>/dev/null || fail "the installation has enabled a service"
 as_masspay masspay version
 as_masspay masspay demo >"$work/demo.log" 2>&1 || { tail "$work/demo.log"; fail "the demo"; }
@@ -90,7 +92,18 @@ in_root dpkg -i /tmp/masspay.deb >/dev/null
 
 say "the packages of other systems"
 for f in "$dist"/*.apk; do [ "$(tar --ignore-zeros -tzf "$f" 2>/dev/null | grep -c '^usr/bin/masspay$')" = 1 ] || fail "$f"; done
-if command -v rpm >/dev/null; then for f in "$dist"/*.rpm; do [ "$(rpm -qlp "$f" 2>/dev/null | grep -c '^/usr/bin/masspay$')" = 1 ] || fail "$f"; done; fi
+for f in "$dist"/*.rpm; do [ "$(rpm -qlp "$f" 2>/dev/null | grep -c '^/usr/bin/masspay$')" = 1 ] || fail "$f"; done
+say "the rpm, by rpm, in the same system: its scripts find no init system, as in an image"
+in_root dpkg --purge masspay >/dev/null
+rpmarch=$(case $arch in amd64) echo x86_64 ;; arm64) echo aarch64 ;; esac)
+by_rpm() { rpm --root "$root" --nodeps --ignorearch "$@"; }
+by_rpm -i "$dist"/masspay-*."$rpmarch".rpm
+[ "$(as_masspay masspay status --json)" = "$before" ] || fail "under the rpm the store is another"
+by_rpm -U --force "$dist"/masspay-*."$rpmarch".rpm
+as_masspay masspay doctor
+by_rpm -e masspay
+in_root test ! -e /usr/bin/masspay || fail "the rpm has left its program"
+in_root test -f /var/lib/masspay/masspay.db || fail "the removal of the rpm has removed the store"
 if [ -f "$dist/image/index.json" ]; then
 	say "the image, as its user, in a root that cannot be written"
 	mkdir "$work/image"

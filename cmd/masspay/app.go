@@ -140,6 +140,7 @@ writes a result: every input row, in order, with its outcome.
 			c.Example = "  " + strings.ReplaceAll(e, "\n", "\n  ")
 		}
 	}
+	a.completions(root)
 	return root
 }
 

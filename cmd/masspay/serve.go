@@ -90,6 +90,7 @@ func (a *app) serve(ctx context.Context) error {
 		defer close(done)
 		committer.Run(committing)
 	}()
+	a.tellReady(ctx)
 	err = web.Serve(ctx, servers...)
 	stop()
 	<-done

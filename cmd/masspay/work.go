@@ -69,6 +69,7 @@ func (a *app) work(ctx context.Context) error {
 	w := &worker{c: c, s: a.engine(s), client: client, log: a.log(), looked: map[string]looked{}}
 	o.Shares, o.Drain, o.Turn, o.Open, o.Log = c.Work.Shares, c.Gate.Timeout+5*time.Second, w.turn, w.open, quieter(w.log)
 	w.log.Info("working", "store", c.Store.name(), "gate", client.Identity(), "shares", c.Work.Shares, "version", version)
+	a.tellReady(ctx)
 	err = work.Run(ctx, o)
 	w.log.Info("stopped; what was sent is recorded")
 	return err
