@@ -218,24 +218,19 @@ func (r *reading) all(ctx context.Context) error {
 const exceptionsMost = 1000
 
 func (r *reading) exceptions(ctx context.Context) error {
-	n, questions := 0, 0
-	var first time.Time
+	n := 0
+	var questions payout.Questions
 	for h, err := range r.source.List(ctx, store.Filter{Exception: payout.OpenException, Limit: exceptionsMost}) {
 		if err != nil {
 			return err
 		}
 		n++
-		if by := h.ClarifyBy(); !by.IsZero() {
-			questions++
-			if first.IsZero() || by.Before(first) {
-				first = by
-			}
-		}
+		questions.Add(&h.Payout)
 	}
 	r.gauge(descExceptions, float64(n))
-	r.gauge(descQuestions, float64(questions))
-	if !first.IsZero() {
-		r.gauge(descAnswerBy, seconds(first))
+	r.gauge(descQuestions, float64(questions.N))
+	if questions.N > 0 {
+		r.gauge(descAnswerBy, seconds(questions.AnswerBy))
 	}
 	return nil
 }

@@ -169,6 +169,24 @@ func (p *Payout) ClarifyBy() time.Time {
 	return p.ClarifySince.Add(ClarifyWithin)
 }
 
+// Questions counts payouts that the platform has a question about.
+type Questions struct {
+	N        int
+	AnswerBy time.Time // the first of them; zero: none
+}
+
+// Add counts a payout, if it is one of them.
+func (q *Questions) Add(p *Payout) {
+	by := p.ClarifyBy()
+	if by.IsZero() {
+		return
+	}
+	q.N++
+	if q.AnswerBy.IsZero() || by.Before(q.AnswerBy) {
+		q.AnswerBy = by
+	}
+}
+
 // Exception is what the payout is.
 func (p *Payout) Exception() Exception {
 	switch {

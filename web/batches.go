@@ -402,8 +402,8 @@ func (p *Pages) wants(v *view, files []summary, c *common, copied backup) (all [
 	} else if c.restored {
 		all = append(all, want{Text: v.T("want.restored"), Paste: "masspay doctor"})
 	}
-	if w := c.wanting; w.questions > 0 {
-		all = append(all, want{Text: v.T("want.clarify", "N", w.questions, "By", v.Moment(w.answerBy)), Link: p.link("/exceptions")})
+	if w := c.wanting; w.questions.N > 0 {
+		all = append(all, want{Text: v.T("want.clarify", "N", w.questions.N, "By", v.Moment(w.questions.AnswerBy)), Link: p.link("/exceptions")})
 	}
 	if p.Heard.silent(v.Now) && c.accepted > 0 {
 		all = append(all, want{Text: v.T("want.silent", "N", int(c.accepted)), Link: p.link("/callbacks")})
@@ -444,8 +444,7 @@ type wanting struct {
 	of   map[uint32]result.Sum
 	more bool // than are counted one by one: of knows some of them only
 
-	questions int       // of the platform, about them
-	answerBy  time.Time // the first of them
+	questions payout.Questions // about them
 }
 
 // countWanting counts them.
@@ -456,12 +455,7 @@ func (p *Pages) countWanting(ctx context.Context) (wanting, error) {
 			return w, err
 		}
 		w.n++
-		if by := h.ClarifyBy(); !by.IsZero() {
-			w.questions++
-			if w.answerBy.IsZero() || by.Before(w.answerBy) {
-				w.answerBy = by
-			}
-		}
+		w.questions.Add(&h.Payout)
 		for _, at := range h.Places {
 			sum := w.of[at.Batch]
 			sum.Add(1, h.Amount)

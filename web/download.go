@@ -6,6 +6,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -156,7 +157,7 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 		f.Batch = b.ID
 	}
 	d := newDownload(w, "exceptions.masked.csv")
-	err := d.row([]string{"project_id", "payment_id", "file", "batch", "amount", "currency", "to", "state", "why", "since", "person", "closed_at", "reason", "answer_by"})
+	err := d.row(slices.Clone(result.ExceptionColumns))
 	if err != nil {
 		return err
 	}
@@ -169,24 +170,13 @@ func (p *Pages) exceptionsTo(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 		e := result.ExceptionOf(&h, files, p.Rules)
-		err = d.row([]string{
-			strconv.FormatUint(uint64(e.Project), 10), e.PaymentID, e.File, e.Batch, strconv.FormatInt(e.Minor, 10), e.Currency, e.Account, e.State, e.Why,
-			e.Since.UTC().Format(time.RFC3339), e.Person, timeOrNone(e.ClosedAt), e.Reason, timeOrNone(e.AnswerBy),
-		})
+		err = d.row(e.Cells())
 		if err != nil {
 			return err
 		}
 	}
 	d.Flush()
 	return d.Error()
-}
-
-// timeOrNone is a time for machines; empty for none.
-func timeOrNone(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }
 
 // unfinished ends a download that failed: with a page that says so as long as nothing was

@@ -1,6 +1,7 @@
 package result
 
 import (
+	"strconv"
 	"time"
 
 	"masspay/payout"
@@ -25,6 +26,24 @@ type Exception struct {
 	Reason    string     `json:"reason,omitempty"`
 
 	Closing Closing `json:"-"` // how a person closes it
+}
+
+// ExceptionColumns are the names of what Cells has.
+var ExceptionColumns = []string{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason", "answer_by"}
+
+// Cells are it as a row of a table for programs: amounts in minor units, times in RFC 3339 and UTC.
+// No text in it runs as a formula of a spreadsheet.
+func (e *Exception) Cells() []string {
+	at := func(t *time.Time) string {
+		if t == nil {
+			return ""
+		}
+		return stamp(*t)
+	}
+	return []string{
+		strconv.FormatUint(uint64(e.Project), 10), e.PaymentID, Harmless(e.File), e.Batch, strconv.FormatInt(e.Minor, 10), e.Currency, e.Account, e.State, Harmless(e.Why),
+		stamp(e.Since), Harmless(e.Person), at(e.ClosedAt), Harmless(e.Reason), at(e.AnswerBy),
+	}
 }
 
 // ExceptionOf tells of a payout with its events; files are all batches by number.

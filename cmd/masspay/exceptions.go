@@ -129,20 +129,9 @@ func (a *app) exceptionsText(list []result.Exception, closed bool) {
 func (a *app) exceptionsCSV(list []result.Exception) error {
 	w := csv.NewWriter(a.w.stdout)
 	w.Comma = ';'
-	rows := [][]string{{"project_id", "payment_id", "file", "batch", "amount", "currency", "account", "state", "why", "since", "person", "closed_at", "reason", "answer_by"}}
-	for _, e := range list {
-		rows = append(rows, []string{
-			fmt.Sprint(e.Project), e.PaymentID, result.Harmless(e.File), e.Batch, fmt.Sprint(e.Minor), e.Currency, e.Account, e.State, result.Harmless(e.Why),
-			e.Since.UTC().Format(time.RFC3339), result.Harmless(e.Person), rfc3339(e.ClosedAt), result.Harmless(e.Reason), rfc3339(e.AnswerBy),
-		})
+	rows := [][]string{result.ExceptionColumns}
+	for i := range list {
+		rows = append(rows, list[i].Cells())
 	}
 	return w.WriteAll(rows)
-}
-
-// rfc3339 is a time for machines; empty for none.
-func rfc3339(t *time.Time) string {
-	if t == nil {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

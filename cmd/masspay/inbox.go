@@ -111,6 +111,12 @@ func (a *app) inbox(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		if to := c.Inbox.movedBeside(file, id); to != "" {
+			if err := a.moveAway(file, to, stemOf(file, id)); err != nil {
+				return err
+			}
+			continue
+		}
 		if why != "" {
 			a.say("%s: left alone: %s", e.Name(), why)
 			continue
@@ -198,6 +204,29 @@ func (c *inboxConfig) whole(file string, now time.Time) (id, why string, err err
 	return id, "", nil
 }
 
+// stemOf is what a file is called when it is through, without its extension.
+func stemOf(file, id string) string {
+	name := filepath.Base(file)
+	return strings.TrimSuffix(name, filepath.Ext(name)) + "." + id[:12]
+}
+
+// extensionOf is its extension then.
+func extensionOf(file string) string { return cmp.Or(filepath.Ext(file), ".csv") }
+
+// movedBeside is the folder that the control totals of a file were moved to, where the file itself
+// was not, because that was cut off; empty: nothing was.
+func (c *inboxConfig) movedBeside(file, id string) (folder string) {
+	there := func(path string) bool { _, err := os.Lstat(path); return err == nil }
+	for _, name := range []string{inboxDone, inboxProblems} {
+		folder := filepath.Join(c.Folder, name)
+		moved := filepath.Join(folder, stemOf(file, id)+extensionOf(file))
+		if there(payfile.SidecarName(moved)) && !there(moved) && !there(payfile.SidecarName(file)) {
+			return folder
+		}
+	}
+	return ""
+}
+
 // sumOfFile is a file's SHA-256.
 func sumOfFile(file string) (string, error) {
 	f, err := os.Open(file) //nolint:gosec // of the configured folder
@@ -212,8 +241,7 @@ func sumOfFile(file string) (string, error) {
 
 // payFromInbox pays a file by a masspay run of its own, and moves it away if it is through.
 func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (code int, err error) {
-	name := filepath.Base(file)
-	stem := strings.TrimSuffix(name, filepath.Ext(name)) + "." + id[:12]
+	name, stem := filepath.Base(file), stemOf(file, id)
 	a.say("%s:", name)
 	var said bytes.Buffer
 	code, err = a.runOf(ctx, &said, "run", file, "-o", filepath.Join(c.Inbox.Results, stem+".result.csv"), "--yes")
@@ -266,7 +294,7 @@ func (a *app) runOf(ctx context.Context, said io.Writer, args ...string) (code i
 }
 
 // moveAway moves a file with what lies beside it: control totals, and approvals. The file goes
-// last: where that is cut off, it is still there, and paid already.
+// last: where that is cut off, it is still there, and movedBeside knows of it.
 func (a *app) moveAway(file, to, stem string) error {
 	name := filepath.Base(file)
 	entries, err := os.ReadDir(filepath.Dir(file))
@@ -281,7 +309,7 @@ func (a *app) moveAway(file, to, stem string) error {
 		}
 	}
 	for _, rest := range append(beside, "") {
-		if err := os.Rename(file+rest, filepath.Join(to, stem+cmp.Or(filepath.Ext(name), ".csv")+rest)); err != nil {
+		if err := os.Rename(file+rest, filepath.Join(to, stem+extensionOf(file)+rest)); err != nil {
 			return fmt.Errorf("%s was run, and cannot be moved away: %w; the next masspay inbox tries again, and pays nothing twice", name, err)
 		}
 	}

@@ -69,17 +69,22 @@ type early struct {
 }
 
 func (s *Store) scanEarly(rows pgx.Rows) (e early, err error) {
-	var value []byte
-	if err := rows.Scan(&e.id, &e.seq, &value); err != nil {
+	e, key, value, err := scanReport(rows)
+	if err != nil {
 		return e, err
 	}
-	key := earlyKey(e.id, uint32(e.seq))
 	event, sealed, err := codec.DecodeEarly(key, value)
 	if err != nil {
 		return e, err
 	}
 	e.event, err = s.sealer.OpenReport(key, event, sealed)
 	return e, err
+}
+
+// scanReport reads id, seq and event of a report, as they are stored.
+func scanReport(row pgx.CollectableRow) (e early, key, value []byte, err error) {
+	err = row.Scan(&e.id, &e.seq, &value)
+	return e, earlyKey(e.id, uint32(e.seq)), value, err
 }
 
 // applyEarly applies the reports whose ids have come to be known, and lets go of those
@@ -148,13 +153,11 @@ func (s *Store) Early(ctx context.Context, limit int) (all []payout.Event, err e
 			return err
 		}
 		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (payout.Event, error) {
-			var id [16]byte
-			var seq int32
-			var value []byte
-			if err := row.Scan(&id, &seq, &value); err != nil {
+			_, key, value, err := scanReport(row)
+			if err != nil {
 				return payout.Event{}, err
 			}
-			return codec.ShownEarly(earlyKey(id, uint32(seq)), value)
+			return codec.ShownEarly(key, value)
 		})
 		return err
 	})
