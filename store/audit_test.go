@@ -37,7 +37,7 @@ func whole(all []Link, heads ...Hash) bool {
 }
 
 // Whatever is done to a log shows: every byte of every entry, entries that are removed,
-// swapped, doubled or put in. A tail that is cut off, and a log that is written anew, show only to
+// swapped, doubled or put in. A tail that is cut off, and a log that is rewritten, show only to
 // who knows a later head.
 func TestTamperingWithTheLog(t *testing.T) {
 	t.Parallel()

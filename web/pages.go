@@ -20,7 +20,7 @@ type Source interface {
 
 // Pages show people what became of the money. Every path answers GET and HEAD only; a page
 // shows no cell of a file and no account whole, and can start, hold or decide nothing: what
-// a person should do stands there as a command to copy.
+// a person should do is there as a command to copy.
 type Pages struct {
 	Source   Source
 	Restored func(ctx context.Context) (bool, error) // see store.Keeper

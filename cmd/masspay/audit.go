@@ -31,7 +31,7 @@ func (a *app) auditCommand() *cobra.Command {
 they ended, files that were loaded, batches that were paused, payouts that a person cancelled
 or decided. Each entry has a hash over the one before it, so that nothing in it can be
 changed, taken out or put in without that showing. What the log itself cannot show is that its end was
-cut off, or that all of it was written anew: for that, keep a head elsewhere. Every run
+cut off, or that all of it was rewritten: for that, keep a head elsewhere. Every run
 prints it as its last line, so that it is in cron's mail.`,
 		Args: args(0, 0, "verify, show or export"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
@@ -260,7 +260,7 @@ func (a *app) auditVerify(all iter.Seq2[store.Link, error], heads []string) erro
 	}
 	if len(missing) > 0 {
 		list := strings.Join(slices.Sorted(maps.Keys(missing)), ", ")
-		return failf(exitUnexpected, "either it is the head of another store, or the end of this log was cut off, or all of it was written anew; compare it with older backups",
+		return failf(exitUnexpected, "either it is the head of another store, or the end of this log was cut off, or all of it was rewritten; compare it with older backups",
 			"the audit log does not have %s; it ends with entry %s, %s; nothing was changed or sent", list, payout.FormatNumber(before.Seq), before.Hash.Short())
 	}
 	if before.Seq == 0 {

@@ -20,7 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-var writeLicenses = flag.Bool("licenses", false, "write third-party.txt anew")
+var writeLicenses = flag.Bool("licenses", false, "write third-party.txt again")
 
 // linked is a module of which something is linked into masspay.
 type linked struct{ Path, Version, Dir string }

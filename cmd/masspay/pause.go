@@ -17,7 +17,7 @@ func (a *app) pauseCommand() *cobra.Command {
 		Short: "Stop the sending of a batch, also while it is sent, until it is resumed",
 		Long: `Stop the sending of a batch, from any terminal and any machine, until it is resumed. A
 run that sends it stops within half a second: what has left by then stays sent, and its
-outcomes are still asked for. A payout that stands in another batch, too, is sent by that
+outcomes are still asked for. A payout that is in another batch too is sent by that
 one, unless that is paused as well.`,
 		Args: args(1, 1, "a batch; masspay status lists them"),
 		RunE: func(cmd *cobra.Command, args []string) error {

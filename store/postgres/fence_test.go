@@ -234,7 +234,7 @@ func TestAWatcherThatWasBlind(t *testing.T) {
 	require.Len(t, w.silent(others, 11*time.Second), 1)
 	w.watch = map[int64]watch{}
 	require.Empty(t, w.silent(others, 12*time.Second))
-	require.Empty(t, w.silent(others, 12*time.Second+watched+time.Millisecond), "it has not looked for too long: the watch begins anew")
+	require.Empty(t, w.silent(others, 12*time.Second+watched+time.Millisecond), "it has not looked for too long: the watch starts over")
 	others[0].beats++
 	require.Empty(t, w.silent(others, 20*time.Second))
 }

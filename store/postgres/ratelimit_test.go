@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The shift between two clocks is the least that was seen, but for drift, and begins anew
+// The shift between two clocks is the least that was seen, but for drift, and starts over
 // when one was set.
 func TestShiftBetweenClocks(t *testing.T) {
 	t.Parallel()
