@@ -129,32 +129,43 @@ func TestHowTo(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob("../../docs/how-to/*.md")
 	require.NoError(t, err)
-	run := 0
+	pagesToType := 0
 	for _, page := range pages {
 		text, err := os.ReadFile(page)
 		require.NoError(t, err)
 		if len(commandsOf(string(text))) == 0 {
 			continue
 		}
-		sim := gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: "secret"}, PayEvery: true, OutcomeAfter: 20 * time.Millisecond, StatusLag: 50 * time.Millisecond})
-		server := httptest.NewServer(sim)
-		t.Cleanup(func() { sim.Close(); server.Close() })
-		folder := t.TempDir()
-		require.NoError(t, prepare(folder, server.URL))
-		sample, err := samples.Files.ReadFile("kyrgyzstan.csv")
-		require.NoError(t, err)
-		lines := strings.SplitAfter(string(sample), "\n")
-		for name, rows := range map[string][]string{"payouts.csv": lines[1:3], "next.csv": lines[3:5]} {
-			require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(strings.Join(slices.Concat(lines[:1], rows), "")), 0o600))
-		}
-		require.NoError(t, os.Mkdir(filepath.Join(folder, "backup"), 0o700))
-		require.NoError(t, os.CopyFS(filepath.Join(folder, "samples"), os.DirFS("../../samples")))
-		s := newSession(t, folder)
-		_, code := s.types("masspay init")
-		require.Zero(t, code)
-		run += followPage(t, s, page, string(text))
+		pagesToType++
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			t.Parallel()
+			sim := gatesim.New(gatesim.Config{Projects: map[uint32]string{1234: "secret"}, PayEvery: true, OutcomeAfter: 20 * time.Millisecond, StatusLag: 50 * time.Millisecond})
+			server := httptest.NewServer(sim)
+			t.Cleanup(func() { sim.Close(); server.Close() })
+			s := newSession(t, howToFolder(t, server.URL))
+			_, code := s.types("masspay init")
+			require.Zero(t, code)
+			followPage(t, s, page, string(text))
+		})
 	}
-	require.Greater(t, run, 10)
+	require.Greater(t, pagesToType, 5)
+}
+
+// howToFolder is where a reader of a how-to page is: with a configuration, two files of payouts,
+// the samples, and a folder for backups.
+func howToFolder(t *testing.T, gate string) string {
+	t.Helper()
+	folder := t.TempDir()
+	require.NoError(t, prepare(folder, gate))
+	sample, err := samples.Files.ReadFile("kyrgyzstan.csv")
+	require.NoError(t, err)
+	lines := strings.SplitAfter(string(sample), "\n")
+	for name, rows := range map[string][]string{"payouts.csv": lines[1:3], "next.csv": lines[3:5]} {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, name), []byte(strings.Join(slices.Concat(lines[:1], rows), "")), 0o600))
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "backup"), 0o700))
+	require.NoError(t, os.CopyFS(filepath.Join(folder, "samples"), os.DirFS("../../samples")))
+	return folder
 }
 
 // The tutorial, with the simulator that it starts, on ports that are free here.
