@@ -4,12 +4,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,6 +28,8 @@ import (
 // The test binary is the program too: scripts and crash tests run it as a
 // process of its own.
 func TestMain(m *testing.M) {
+	// Most tests here wait for processes more than they compute; -parallel says otherwise.
+	_ = flag.Set("test.parallel", strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))) // it is there
 	testscript.Main(m, map[string]func(){"masspay": main, "masspay-mortal": mortalMain})
 }
 

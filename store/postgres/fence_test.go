@@ -181,12 +181,12 @@ func TestAMachineThatIsCutOff(t *testing.T) {
 func isCutOff(t *testing.T, w *world, to road) {
 	t.Helper()
 	o := w.options()
-	o.URL, o.every, o.confirmed, o.silence, o.Wait = to.url, 20*time.Millisecond, 300*time.Millisecond, 900*time.Millisecond, 200*time.Millisecond
+	o.URL, o.every, o.confirmed, o.silence, o.Wait = to.url, 20*time.Millisecond, 600*time.Millisecond, 1800*time.Millisecond, time.Second
 	cutOff, err := Open(t.Context(), o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, cutOff.Close()) }()
 	o = w.options()
-	o.every, o.silence = 20*time.Millisecond, 900*time.Millisecond
+	o.every, o.silence = 20*time.Millisecond, 1800*time.Millisecond
 	other, err := Open(t.Context(), o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, other.Close()) }()
@@ -209,7 +209,7 @@ func isCutOff(t *testing.T, w *world, to road) {
 		return err == nil && recovered == 3
 	}, 10*time.Second, 10*time.Millisecond)
 	require.Less(t, stopped, time.Since(begun), "it stops sending before it is taken for dead")
-	require.GreaterOrEqual(t, time.Since(begun), 800*time.Millisecond)
+	require.GreaterOrEqual(t, time.Since(begun), 1700*time.Millisecond)
 
 	to.mend()
 	require.Eventually(t, func() bool { return cutOff.MaySend(t.Context(), true) != nil && cutOff.owner.isFenced() }, 20*time.Second, 10*time.Millisecond)
