@@ -86,7 +86,7 @@ func (d *document) notice(keys Keys) (Notice, error) {
 	}
 	accepted := keys.Accepted(uint32(project))
 	if len(accepted) == 0 {
-		return Notice{}, ErrProject
+		return Notice{}, fmt.Errorf("%w: %d", ErrProject, project)
 	}
 	if err := d.verify(accepted); err != nil {
 		return Notice{}, err

@@ -128,7 +128,11 @@ func (c *Callbacks) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Context().Err() != nil:
 		return // no one waits any more
 	case errors.Is(err, gate.ErrSignature), errors.Is(err, gate.ErrProject):
-		refuse(heardSignature, err.Error())
+		why := heardSignature
+		if errors.Is(err, gate.ErrProject) {
+			why = heardProject
+		}
+		refuse(why, err.Error())
 		c.warn(log, "callback refused, nothing was stored", "reason", err.Error())
 		http.Error(w, "signature does not match", http.StatusForbidden)
 		return

@@ -16,6 +16,7 @@ const (
 	heardContradicts = "contradicts"
 	heardKept        = "kept"
 	heardSignature   = "bad_signature"
+	heardProject     = "other_project"
 	heardMalformed   = "malformed"
 	heardNotAllowed  = "not_allowed"
 	heardNotStored   = "not_stored"
@@ -23,7 +24,7 @@ const (
 
 // heardResults are all of them, those that were taken first.
 var heardResults = []string{
-	heardChanged, heardNoted, heardRepeated, heardContradicts, heardKept, heardSignature, heardMalformed, heardNotAllowed, heardNotStored,
+	heardChanged, heardNoted, heardRepeated, heardContradicts, heardKept, heardSignature, heardProject, heardMalformed, heardNotAllowed, heardNotStored,
 }
 
 // How many callbacks of late are kept to be shown.

@@ -32,22 +32,27 @@ store:
 callbacks:
   listen: 127.0.0.1:8080             # masspay serve takes callbacks here
   path: /callbacks
+# limits:
+#   run_total: 5000000.00KGS         # a file over this is refused: what no file of yours is ever over
 `
 
 // systemConfig is what init writes under /etc: for a service with a user of its own.
-const systemConfig = `# masspay configuration. Every key is explained in docs/reference/configuration.md.
+const systemConfig = `# masspay configuration. Every key is explained in docs/reference/configuration.md,
+# which the package has in /usr/share/doc/masspay.
 gate:
   base_url: https://gate.example     # the platform tells you its address; masspay ping tries it
   rate: 5                            # requests per second, as agreed with the platform
 projects:
   - id: 1234                         # your project
-    secret_file: /etc/masspay/1234.secret   # a file with the project's secret, mode 600, owner masspay
+    secret_file: /etc/masspay/1234.secret   # your project here too: a file with the project's secret, mode 600, owner masspay
 store:
   path: /var/lib/masspay/masspay.db
   key_file: /var/lib/masspay/store.key   # keep a copy of it away from here
 callbacks:
   listen: 127.0.0.1:8080             # masspay serve takes callbacks here
   path: /callbacks
+# limits:
+#   run_total: 5000000.00KGS         # a file over this is refused: what no file of yours is ever over
 `
 
 // systemWide reports whether a configuration is one for the whole machine.
@@ -258,7 +263,7 @@ func (a *app) stepsForRoot(file string) {
 	if _, err := os.Stat("/var/lib/masspay"); err != nil {
 		a.say("  install -d -o masspay -g masspay -m 700 /var/lib/masspay")
 	}
-	a.say("  install -o masspay -g masspay -m 600 /dev/null /etc/masspay/1234.secret   # then put the secret into it")
+	a.say("  install -o masspay -g masspay -m 600 /dev/stdin /etc/masspay/1234.secret   # your project's number; type the secret, Enter, Ctrl-D")
 	if _, err := os.Stat(unitOfInit); err == nil {
 		a.say("hint: when the configuration is right: systemctl start masspay-init")
 		return

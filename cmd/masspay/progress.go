@@ -167,10 +167,10 @@ func (p *progress) line(b store.Batch, now time.Time) string {
 		}
 	}
 	if n := b.InState(payout.StateAccepted); n > 0 {
-		parts = append(parts, payout.FormatNumber(n)+" accepted")
+		parts = append(parts, payout.FormatNumber(n)+" open (accepted)")
 	}
 	if n := b.InState(payout.StateUnknown); n > 0 {
-		parts = append(parts, payout.FormatNumber(n)+" without an answer")
+		parts = append(parts, payout.FormatNumber(n)+" open (no answer)")
 	}
 	return strings.Join(parts, ", ")
 }

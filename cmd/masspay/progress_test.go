@@ -19,7 +19,7 @@ func TestProgressAfterAStop(t *testing.T) {
 	}}
 	now := time.Date(2026, 11, 26, 2, 15, 0, 0, time.Local)
 	p := &progress{wait: 30 * time.Minute, first: -1}
-	require.Equal(t, "2 of 9 final, 4 to send, 3 accepted", p.line(b, now))
+	require.Equal(t, "2 of 9 final, 4 to send, 3 open (accepted)", p.line(b, now))
 	p.halted()
 	p.halt = now
 	require.Equal(t, "2 of 9 final, waiting for 3 outcomes, until 02:45 at most, sending stopped, 4 not sent", p.line(b, now))

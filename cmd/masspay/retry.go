@@ -75,7 +75,11 @@ func (a *app) retry(ctx context.Context, id, name string, r payfile.RetryOptions
 		_, err = io.Copy(a.w.stdout, &text)
 		return err
 	}
-	if err := a.writeRetry(name, text.Bytes()); err != nil {
+	perm, err := c.Result.perm()
+	if err != nil {
+		return err
+	}
+	if err := a.writeRetry(name, text.Bytes(), perm); err != nil {
 		return err
 	}
 	a.say("%s: %s, %s, to be paid again under new ids; nothing was sent", printable(name), count(made.Rows, "payout"), money(made.Sum))
@@ -83,8 +87,9 @@ func (a *app) retry(ctx context.Context, id, name string, r payfile.RetryOptions
 	return nil
 }
 
-// writeRetry writes a new file, or finds it there already.
-func (a *app) writeRetry(name string, text []byte) error {
+// writeRetry writes a new file, which those may read who may read results, or finds it there
+// already.
+func (a *app) writeRetry(name string, text []byte, perm fs.FileMode) error {
 	d, err := newDraft(filepath.Dir(name), filepath.Base(name))
 	if err != nil {
 		return err
@@ -93,7 +98,7 @@ func (a *app) writeRetry(name string, text []byte) error {
 	if _, err := d.Write(text); err != nil {
 		return err
 	}
-	err = d.place(name, 0o600)
+	err = d.place(name, perm)
 	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}

@@ -122,7 +122,7 @@ func (a *app) known(ctx context.Context, c *config, s store.Store, b store.Batch
 	if file != "" && filepath.Base(file) != b.Name {
 		named = "as " + named + ", with the same content"
 	}
-	a.say("batch %s is loaded already (%s, %s): %s", b.Short(), named, count(b.Rows, "row"), what)
+	a.say("batch %s is loaded already (%s, %s, %s not sent yet): %s", b.Short(), named, count(b.Rows, "row"), payout.FormatNumber(b.Unsent()), what)
 	if err := a.sayCancelled(ctx, s, b); err != nil || f.dryRun {
 		return err
 	}

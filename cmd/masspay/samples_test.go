@@ -35,10 +35,10 @@ func TestSampleConfiguration(t *testing.T) {
 
 func TestSampleCrontabAndUnits(t *testing.T) {
 	t.Parallel()
-	command := regexp.MustCompile(`(?:^|[ /])masspay ((?:run|serve|work|init|inbox|reconcile|check|status)\b[^;|&'\n]*)`)
+	command := regexp.MustCompile(`(?:^|[ /])masspay ((?:run|serve|work|init|inbox|reconcile|backup|check|status)\b[^;|&'\n]*)`)
 	units, err := filepath.Glob("../../packaging/systemd/*[^@].service")
 	require.NoError(t, err)
-	require.Len(t, units, 5)
+	require.Len(t, units, 7)
 	for _, name := range append(units, "../../samples/crontab") {
 		text, err := os.ReadFile(name)
 		require.NoError(t, err)

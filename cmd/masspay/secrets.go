@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -39,7 +40,7 @@ func (c *config) readSecret(path string) (string, error) {
 	case mode&0o020 != 0:
 		return "", failf(exitConfig, "chmod g-w "+shellWord(path), "%s: its group can change the secret (mode %04o); nothing was sent", path, mode)
 	case ok && !given && owner != 0 && owner != os.Geteuid():
-		return "", failf(exitConfig, "run it as the user that owns the file; or, if another user is to run it, give the file to that one", "%s: the secret belongs to another user, who can change it; nothing was sent", path)
+		return "", failf(exitConfig, asOwner(path), "%s: this secret belongs to another user, who can change it; nothing was sent", path)
 	}
 	b, err := os.ReadFile(path) //nolint:gosec // the configured path
 	if err != nil {
@@ -78,6 +79,23 @@ func ownerOf(st fs.FileInfo) (uid int, ok bool) {
 	return int(sys.Uid), true
 }
 
+// asOwner is what to do about a secret of another user. Dangerous to advise that the file is given
+// to this one: a service that runs as the other would have lost it.
+func asOwner(path string) string {
+	name := ""
+	if st, err := os.Stat(path); err == nil {
+		if uid, ok := ownerOf(st); ok && uid != os.Geteuid() {
+			if u, err := user.LookupId(strconv.Itoa(uid)); err == nil {
+				name = u.Username
+			}
+		}
+	}
+	if name == "" {
+		return "give the command as the user that the store and its secrets belong to"
+	}
+	return "give the command as " + name + ", whose file it is, for example: runuser -u " + name + " -- masspay status"
+}
+
 // notForAll refuses a file or folder that every user of the machine can change.
 func notForAll(what, path string) error {
 	st, err := os.Stat(path)
@@ -101,7 +119,11 @@ func secretFailure(what string, err error) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return failf(exitConfig, "put the secret alone into that file, readable by its owner only (chmod 600)", "%s: %w; nothing was sent", what, err)
 	case errors.Is(err, fs.ErrPermission):
-		return failf(exitConfig, "give the file to the user that runs masspay", "%s: %w; nothing was sent", what, err)
+		path := ""
+		if e, ok := errors.AsType[*fs.PathError](err); ok {
+			path = e.Path
+		}
+		return failf(exitConfig, asOwner(path), "%s: %w; nothing was sent", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
@@ -112,10 +134,10 @@ func (c *config) credential(name string) string {
 		return ""
 	}
 	path := filepath.Join(c.env["CREDENTIALS_DIRECTORY"], name)
-	if _, err := os.Stat(path); err != nil {
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		return ""
 	}
-	return path
+	return path // also one that cannot be read: that is said
 }
 
 // secretInstead reports whether the name of a file that is missing may be a secret that

@@ -16,7 +16,7 @@ func TestUnits(t *testing.T) {
 	const folder = "../../packaging/systemd"
 	units, err := filepath.Glob(folder + "/*")
 	require.NoError(t, err)
-	require.Len(t, units, 8)
+	require.Len(t, units, 13)
 	copies, hardening := t.TempDir(), ""
 	for _, unit := range units {
 		text, err := os.ReadFile(unit)
