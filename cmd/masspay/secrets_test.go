@@ -5,6 +5,7 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,6 +132,8 @@ func TestSecretsThatOthersCanChange(t *testing.T) {
 	require.NoError(t, os.Chown(path, 65534, 65534))
 	_, err := (&config{}).readSecret(path)
 	require.ErrorContains(t, err, "belongs to another user")
+	require.Contains(t, explain(err).hint, "give the command as nobody, whose file it is, for example: runuser -u nobody -- masspay status", "never that the file is given away")
+	require.Equal(t, explain(err).hint, explain(secretFailure("store.key_file", &fs.PathError{Op: "open", Path: path, Err: fs.ErrPermission})).hint)
 	_, err = (&config{env: map[string]string{"CREDENTIALS_DIRECTORY": filepath.Dir(path)}}).readSecret(path)
 	require.NoError(t, err, "systemd has put it there")
 }
