@@ -74,7 +74,8 @@ func (n Notes) Of(l store.Line) string {
 	}
 	add(p.State == payout.StateReturned, "the money came back")
 	act := Action(p)
-	add(act == ActionFix || act == ActionNewID, "to pay it again, use a new id")
+	add(act == ActionFix, "to pay it, correct the row and give it a new id")
+	add(act == ActionNewID, "to pay it again, use a new id")
 	add(act == ActionNever, "refused for fraud or compliance (code "+p.Reported.Code+"): not to be paid again, under any id")
 	if act == ActionCheck && (p.State == payout.StateDeclined || p.State == payout.StateRejected) && !p.NeedsCheck() {
 		if p.MayHaveArrived() {

@@ -107,6 +107,9 @@ func (a *app) writeSidecar(path string, k *payfile.Checked) error {
 		return err
 	}
 	_, err = f.WriteString(k.Sidecar().String())
+	if of, look := os.Stat(path); look == nil && err == nil {
+		err = f.Chmod(of.Mode().Perm() &^ 0o111) // whoever may read the file must be able to compare it
+	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		_ = os.Remove(name)
 		return err

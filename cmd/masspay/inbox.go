@@ -149,7 +149,13 @@ func (c *inboxConfig) prepare() error {
 		if errors.Is(err, fs.ErrExist) {
 			continue
 		}
-		if err := errors.Join(err, os.Chmod(folder, of.Mode().Perm()|of.Mode()&fs.ModeSetgid)); err != nil {
+		if err == nil {
+			err = os.Chmod(folder, of.Mode().Perm()|of.Mode()&fs.ModeSetgid)
+		}
+		if errors.Is(err, fs.ErrPermission) { // a hardened unit may make nothing setgid
+			err = os.Chmod(folder, of.Mode().Perm())
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -199,7 +205,7 @@ func (c *inboxConfig) whole(file string, now time.Time) (id, why string, err err
 	case s.ID == id:
 		return id, "", nil // surely whole
 	case quiet < max(c.StableFor, time.Minute):
-		return id, "it was changed a moment ago, and may not be whole", nil
+		return id, "it was changed less than a minute ago, and its control totals have no SHA-256 of it", nil
 	}
 	return id, "", nil
 }
@@ -314,5 +320,8 @@ func (a *app) moveAway(file, to, stem string) error {
 		}
 	}
 	a.say("%s: moved to %s/", name, filepath.Base(to))
+	if filepath.Base(to) == inboxProblems {
+		a.say("hint: masspay check %s", shellWord(filepath.Join(to, stem+extensionOf(file))))
+	}
 	return nil
 }

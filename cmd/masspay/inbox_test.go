@@ -63,7 +63,14 @@ func TestInboxIsInterrupted(t *testing.T) {
 			require.Less(t, n.sim.Stats().Payouts, 60, "it was stopped in the middle")
 		}
 		require.FileExists(t, in)
-		require.Equal(t, 0, n.masspay("inbox"), "%s", n.said.String())
+		code := n.masspay("inbox")
+		if signal == syscall.SIGKILL && code == exitUnexpected {
+			// The run of the one that was killed went on, and its result came into the place of this
+			// one's meanwhile, which is beside it: the file stays, and is taken up once more.
+			require.FileExists(t, in)
+			code = n.masspay("inbox")
+		}
+		require.Equal(t, 0, code, "%s", n.said.String())
 		require.NoFileExists(t, in)
 		require.NoFileExists(t, in+".ctl")
 		n.check("in/done/payouts."+sum[:12]+".csv", "out/payouts."+sum[:12]+".result.csv")

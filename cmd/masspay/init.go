@@ -32,8 +32,7 @@ store:
 callbacks:
   listen: 127.0.0.1:8080             # masspay serve takes callbacks here
   path: /callbacks
-# limits:
-#   run_total: 5000000.00KGS         # a file over this is refused: what no file of yours is ever over
+# limits: {run_total: 5000000.00KGS}   # a file over this is refused: a sum that none of yours ever has
 `
 
 // systemConfig is what init writes under /etc: for a service with a user of its own.
@@ -51,8 +50,7 @@ store:
 callbacks:
   listen: 127.0.0.1:8080             # masspay serve takes callbacks here
   path: /callbacks
-# limits:
-#   run_total: 5000000.00KGS         # a file over this is refused: what no file of yours is ever over
+# limits: {run_total: 5000000.00KGS}   # a file over this is refused: a sum that none of yours ever has
 `
 
 // systemWide reports whether a configuration is one for the whole machine.

@@ -123,6 +123,9 @@ func secretFailure(what string, err error) error {
 		if e, ok := errors.AsType[*fs.PathError](err); ok {
 			path = e.Path
 		}
+		if filepath.Base(filepath.Dir(filepath.Dir(path))) == "credentials" {
+			return failf(exitConfig, "systemd has put it there, and not for this user: look at LoadCredential= and User= of the unit", "%s: %w; nothing was sent", what, err)
+		}
 		return failf(exitConfig, asOwner(path), "%s: %w; nothing was sent", what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
@@ -158,7 +161,7 @@ func (c *config) storeKey() (seal.Key, error) {
 			path = c.credential("store.key")
 		}
 		if path == "" {
-			return seal.Key{}, failf(exitConfig, "set store.key_file; masspay init makes the file", "%w; nothing was sent", errNoKey)
+			return seal.Key{}, failf(exitConfig, "set store.key_file, or let systemd give it (LoadCredential=store.key:FILE); only for a first run masspay init makes one", "%w; nothing was sent", errNoKey)
 		}
 		var err error
 		if text, err = c.readSecret(path); err != nil {
