@@ -22,6 +22,11 @@ func TestStatesPage(t *testing.T) {
 				to[after] = append(to[after], kind.String())
 			}
 		}
+		asPaid := event(Resolved, 0)
+		asPaid.Outcome = StatePaid
+		if after, _ := Next(rules, in(from), asPaid); after.State != from {
+			to[after.State] = append(to[after.State], asPaid.Kind.String())
+		}
 		for _, outcome := range outcomes {
 			if after, _ := Next(rules, in(from), verdictOf(outcome, 0)); after.State != from {
 				to[after.State] = append(to[after.State], "outcome")

@@ -98,7 +98,7 @@ func explain(err error) *failure {
 			hint: "move store.path to a local disk (ext4, xfs, btrfs, zfs, ...); only if you know that locks and syncs hold there, for all machines that see it: store.filesystem: any"}
 	case errors.Is(err, store.ErrRestored):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, or its disk has failed before: the lost store may have sent what this one believes unsent; nothing was sent", err),
-			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; so does every run from now on, until all that the lost store may have sent was asked about (docs/how-to/troubleshooting.md, restored copy)"}
+			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it, and so for every file until all that the lost store may have sent was asked about (docs/how-to/backup.md)"}
 	case errors.Is(err, store.ErrNoMarker):
 		return &failure{code: exitConfig, err: fmt.Errorf("%w, so it is not known whether the store is a restored copy; nothing was sent", err),
 			hint: "masspay run FILE --ask-first asks the gate about each payout before sending it; if the marker is on a disk that is not mounted, mount it first"}

@@ -22,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"masspay/batch/payfile"
+	"masspay/store"
 )
 
 // inboxConfig is a folder that files are picked up from.
@@ -36,6 +37,7 @@ const (
 	inboxDone     = "done"
 	inboxProblems = "problems"
 	inboxLock     = ".masspay-inbox"
+	inboxTold     = ".masspay-inbox.told"
 )
 
 func (c *inboxConfig) validate() (problems []string) {
@@ -61,10 +63,11 @@ and end. Files are *.csv with control totals beside them (FILE.ctl, with sha256,
 put there after the file; without, only if inbox.stable_for is set and the file was left alone for
 so long: a file that is cut at the end of a row looks whole to anybody.
 
-A file that was paid as far as it will be (exit codes 0, 3 and 4) is moved into done/, one with
-problems into problems/ with FILE.problems.txt; one that is held, not released or out of hours
-stays, and so does every file when the store is busy or something else is wrong: the next
-masspay inbox takes it up again. Results go to inbox.results. The name of what is moved or
+A file of which all was sent (exit codes 0, 3 and 4) is moved into done/, one with problems into
+problems/ with FILE.problems.txt; one that is held, not released or out of hours stays, and one of
+which something was not sent yet, and so does every file when the store is busy or something else is
+wrong: the next masspay inbox takes it up again. A file that stays for the same reason as before
+counts in the exit code once in twelve hours. Results go to inbox.results. The name of what is moved or
 written has the beginning of the file's SHA-256 in it, so that the same name can come each month.
 A file that comes twice is paid once. Run it every few minutes; two at once do no harm.`,
 		Args: args(0, 0, "no arguments"),
@@ -81,7 +84,7 @@ func (a *app) inbox(ctx context.Context) error {
 		return err
 	}
 	if c.Inbox.Folder == "" {
-		return failf(exitConfig, "e.g. inbox: {folder: /srv/masspay/in, results: /srv/masspay/out}", "inbox.folder is empty, so there is nothing to pick up; nothing was sent")
+		return failf(exitConfig, "e.g. inbox: {folder: /srv/masspay/inbox/files, results: /srv/masspay/out}", "inbox.folder is empty, so there is nothing to pick up; nothing was sent")
 	}
 	one := flock.New(filepath.Join(c.Inbox.Folder, inboxLock))
 	free, err := one.TryLock()
@@ -100,7 +103,7 @@ func (a *app) inbox(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	worst, seen := exitDone, 0
+	worst, seen, told := exitDone, 0, readTold(c.Inbox.Folder)
 	for _, e := range entries {
 		file := filepath.Join(c.Inbox.Folder, e.Name())
 		if !e.Type().IsRegular() || !strings.EqualFold(filepath.Ext(e.Name()), ".csv") || strings.HasPrefix(e.Name(), ".") {
@@ -121,17 +124,22 @@ func (a *app) inbox(ctx context.Context) error {
 			a.say("%s: left alone: %s", e.Name(), why)
 			continue
 		}
-		code, err := a.payFromInbox(ctx, c, file, id)
+		code, stays, err := a.payFromInbox(ctx, c, file, id)
 		if err != nil {
 			return err
 		}
-		worst = worse(worst, code)
+		if !stays || told.news(id, code, time.Now()) {
+			worst = worse(worst, code)
+		}
 		if code == exitInterrupted || code == exitBusy || code == exitConfig || code == exitUnexpected {
 			break // the next file would meet the same
 		}
 	}
 	if seen == 0 {
 		a.say("no file is in %s", c.Inbox.Folder)
+	}
+	if err := told.write(); err != nil {
+		return err
 	}
 	return endWith(worst)
 }
@@ -245,31 +253,59 @@ func sumOfFile(file string) (string, error) {
 	return hex.EncodeToString(sum.Sum(nil)), err
 }
 
-// payFromInbox pays a file by a masspay run of its own, and moves it away if it is through.
-func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (code int, err error) {
+// payFromInbox pays a file by a masspay run of its own, and moves it away if it is through. Of one
+// that stays the reason is no failure, and is the exit code.
+func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (code int, stays bool, err error) {
 	name, stem := filepath.Base(file), stemOf(file, id)
 	a.say("%s:", name)
 	var said bytes.Buffer
 	code, err = a.runOf(ctx, &said, "run", file, "-o", filepath.Join(c.Inbox.Results, stem+".result.csv"), "--yes")
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// Dangerous to do without: a file that came under the name meanwhile would be put away unpaid.
 	if is, err := sumOfFile(file); err != nil || is != id {
 		a.say("%s: another file has come under its name since: that one stays, and the next masspay inbox takes it up", name)
-		return code, err
+		return code, false, err
 	}
 	switch code {
-	case exitDone, exitNotAllPaid, exitOpen:
-		return code, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
+	case exitDone, exitNotAllPaid:
+		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
+	case exitOpen:
+		// Dangerous to do without: what could not be sent would be sent by no one any more.
+		unsent, err := a.unsentOf(ctx, c, file, id)
+		if err != nil {
+			return code, true, err
+		}
+		if unsent > 0 {
+			a.say("%s: stays, as %s of it not sent yet: the next masspay inbox goes on with it", name, count(unsent, "payout"))
+			return code, true, nil
+		}
+		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
 	case exitFile:
 		to := filepath.Join(c.Inbox.Folder, inboxProblems)
 		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), said.Bytes(), 0o640, renameio.WithStaticPermissions(0o640)); err != nil {
-			return 0, err
+			return 0, false, err
 		}
-		return code, a.moveAway(file, to, stem)
+		return code, false, a.moveAway(file, to, stem)
+	case exitHeld:
+		return code, true, nil
 	}
-	return code, nil
+	return code, false, nil
+}
+
+// unsentOf is how many payouts of a file's batch wait to be sent.
+func (a *app) unsentOf(ctx context.Context, c *config, file, id string) (int, error) {
+	s, err := c.openStore(ctx, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = s.Close() }()
+	b, err := s.Batch(ctx, id)
+	if errors.Is(err, store.ErrNoBatch) {
+		b, err = a.batch(ctx, s, file) // another file brought the same content
+	}
+	return b.Unsent(), err
 }
 
 // runOf runs masspay itself, which hears of an interruption as this process does; what it says

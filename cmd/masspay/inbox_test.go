@@ -73,6 +73,10 @@ func TestInboxIsInterrupted(t *testing.T) {
 		require.Equal(t, 0, code, "%s", n.said.String())
 		require.NoFileExists(t, in)
 		require.NoFileExists(t, in+".ctl")
+		require.Eventually(t, func() bool { // the run of the one that was killed ends, too
+			owners, err := filepath.Glob(filepath.Join(n.folder, "*.owner-*"))
+			return err == nil && len(owners) == 0
+		}, time.Minute, 20*time.Millisecond)
 		n.check("in/done/payouts."+sum[:12]+".csv", "out/payouts."+sum[:12]+".result.csv")
 	}
 }

@@ -92,7 +92,7 @@ goes to standard output. FILE may be - for standard input.`,
 	fl.IntVar(&f.workers, "workers", 0, "requests at once (default: gate.workers)")
 	fl.BoolVar(&f.dryRun, "dry-run", false, "do everything but write and send")
 	fl.BoolVar(&f.skip, "skip-invalid", false, "leave out rows with problems of their own; exit at least 3")
-	fl.BoolVar(&f.askFirst, "ask-first", false, "the store is a restored copy: ask the gate about each payout before sending it")
+	fl.BoolVar(&f.askFirst, "ask-first", false, "the store is a restored copy, from now on and for every command, until masspay init --trust-store: ask the gate about each payout before sending it")
 	fl.BoolVar(&f.yes, "yes", false, "do not ask before sending, on a terminal")
 	fl.BoolVar(&f.detach, "detach", false, "load the file and leave it to the machines that run masspay work (needs store.url)")
 	fl.BoolVar(&f.json, "json", false, "print the summary as JSON (needs -o)")
