@@ -234,6 +234,40 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Every command of masspay in a fenced block of a page is one that there is, with flags and arguments
+// that it takes.
+func TestCommandsInPages(t *testing.T) {
+	t.Parallel()
+	word := regexp.MustCompile(`'[^']*'|"[^"]*"|[^\s'"]+`)
+	found := 0
+	for name, text := range pages(t) {
+		if strings.HasPrefix(name, "docs/reference/commands") {
+			continue // made from the code, or an overview with words behind the commands
+		}
+		inside := false
+		for i, line := range strings.Split(text, "\n") {
+			line = strings.TrimSpace(line)
+			if fence.MatchString(line) {
+				inside = !inside
+				continue
+			}
+			line = strings.TrimPrefix(strings.TrimPrefix(line, "$ "), "# ")
+			rest, is := strings.CutPrefix(line, "masspay ")
+			if !inside || !is || strings.HasPrefix(rest, "demo:") { // that is what one says
+				continue
+			}
+			rest = regexp.MustCompile(`\s(?:[|<>;&]|2>|#\s|&&).*`).ReplaceAllString(strings.ReplaceAll(rest, ";", " ;")+" ", "")
+			words := word.FindAllString(rest, -1)
+			c, args, err := (&app{}).root().Find(words)
+			require.NoError(t, err, "%s:%d: %s", name, i+1, line)
+			require.NoError(t, c.ParseFlags(args), "%s:%d: %s", name, i+1, line)
+			require.NoError(t, c.ValidateArgs(c.Flags().Args()), "%s:%d: %s", name, i+1, line)
+			found++
+		}
+	}
+	require.Greater(t, found, 40)
+}
+
 // Whoever has never seen masspay reads the README to its end; and no page promises what is not
 // there.
 func TestREADME(t *testing.T) {
