@@ -10,6 +10,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A night is told to people unless it ended with 0.
+func TestNotices(t *testing.T) {
+	t.Parallel()
+	for unit, tells := range map[string]map[string]string{
+		"masspay-notice@": {"0": "", "": "", "3": "some rows were not paid", "4": "or were not sent", "13": "a file is held"},
+		"masspay-failed@": {"1": "has failed", "12": "has failed", "": "has failed"},
+	} {
+		text, err := os.ReadFile("../../packaging/systemd/" + unit + ".service")
+		require.NoError(t, err)
+		_, command, found := strings.Cut(string(text), "ExecStart=/bin/sh -c '")
+		require.True(t, found)
+		command, _, _ = strings.Cut(command, "'\n")
+		command = strings.NewReplacer("$$", "$", "%i", "masspay-night", "/usr/bin/logger", "echo", "/etc/masspay/notify", "echo").Replace(command)
+		for status, says := range tells {
+			sh := exec.CommandContext(t.Context(), "sh", "-c", strings.Replace(command, "[ ! -x echo ]", "false", 1))
+			sh.Env = []string{"PATH=" + os.Getenv("PATH"), "MONITOR_EXIT_STATUS=" + status}
+			out, err := sh.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			if says == "" {
+				require.Empty(t, string(out), "%s: %s", unit, status)
+				continue
+			}
+			require.Equal(t, 2, strings.Count(string(out), says), "%s: %s: into the journal, and to people:\n%s", unit, status, out)
+			require.Contains(t, string(out), "masspay-night "+status+" ", "what people are told by")
+		}
+	}
+}
+
 // The units of the package are what systemd understands, and none of them may do more than another.
 func TestUnits(t *testing.T) {
 	t.Parallel()
