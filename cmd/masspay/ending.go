@@ -50,7 +50,7 @@ func (a *app) todo(b store.Batch, w written) {
 	line(w.Actions[result.ActionFix], "rejected, not paid: correct the row and give it a new id (result.action fix row), for example", w.Example[result.ActionFix])
 	line(w.Actions[result.ActionNever], "refused for good (result.action never pay again), for example", w.Example[result.ActionNever])
 	if n := w.Actions[result.ActionNewID]; n > 0 {
-		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(beside(w.path, suggested(b.Name, "retry"))))
+		a.say("masspay: %s not paid and may be paid again under a new id: masspay retry %s -o %s", count(n, "payout"), b.Short(), shellWord(suggested(w.folder(), b.Name, "retry")))
 	}
 	if b.Skipped > 0 {
 		a.say("masspay: %s left out (--skip-invalid), not sent: see result.note", count(b.Skipped, "row"))
@@ -60,28 +60,23 @@ func (a *app) todo(b store.Batch, w written) {
 	}
 }
 
-// suggested is a name that is free, for a file of some kind that is made from another
-// one: payouts.retry.csv.
-func suggested(file, kind string) string {
+// folder is where the result is; empty where it went to a pipe or a device, or nowhere.
+func (w written) folder() string {
+	if of, err := os.Stat(w.path); err != nil || !of.Mode().IsRegular() {
+		return ""
+	}
+	return filepath.Dir(w.path)
+}
+
+// suggested is a name that is free in a folder, for a file of some kind that is made from another
+// one: payouts.retry.csv. Those who may write results into a folder may write it there.
+func suggested(folder, file, kind string) string {
 	file = filepath.Base(file)
-	name := strings.TrimSuffix(file, filepath.Ext(file)) + "." + kind + ".csv"
+	name := filepath.Join(folder, strings.TrimSuffix(file, filepath.Ext(file))+"."+kind+".csv")
 	if _, err := os.Lstat(name); err == nil {
 		return freeName(name)
 	}
 	return name
-}
-
-// beside is a file of that name in the folder of a result, where that is another one than this: who
-// may write results there may write it.
-func beside(path, name string) string {
-	folder := filepath.Dir(path)
-	if path == "" || folder == "." {
-		return name
-	}
-	if _, err := os.Lstat(filepath.Join(folder, name)); err == nil {
-		return freeName(filepath.Join(folder, name))
-	}
-	return filepath.Join(folder, name)
 }
 
 // conclusion says in one or two lines what it comes to, and what to do.

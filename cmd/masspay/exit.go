@@ -36,7 +36,7 @@ var exitCodes = []struct {
 	{exitDone, "everything asked for is done and paid, or accepted where no wait was asked for", "as in the result"},
 	{exitUnexpected, "something unexpected; standard error says what", "as in the result; safe to run again"},
 	{exitNotAllPaid, "done, and some rows were not paid", "the others were paid"},
-	{exitOpen, "done, and some outcomes are open, or a person must check", "open is perhaps paid: run again, or masspay reconcile, later"},
+	{exitOpen, "done, and some rows are open or were not sent, or a person must check", "open is perhaps paid; what was not sent is sent by running again"},
 	{exitFile, "the file has problems", "nothing was sent"},
 	{exitBusy, "the store is busy, or its database cannot be reached, before the first claim", "nothing was sent by this run"},
 	{exitConfig, "configuration, usage, missing or wrong store or key, the gate refuses the project, or the address is no gate's", "the last lines say how many rows are in doubt, and how many were not sent"},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -115,7 +114,7 @@ func (a *app) inbox(ctx context.Context) error {
 			return err
 		}
 		if to := c.Inbox.movedBeside(file, id); to != "" {
-			if err := a.moveAway(file, to, stemOf(file, id)); err != nil {
+			if err := a.moveAway(file, to, id); err != nil {
 				return err
 			}
 			continue
@@ -224,8 +223,10 @@ func stemOf(file, id string) string {
 	return strings.TrimSuffix(name, filepath.Ext(name)) + "." + id[:12]
 }
 
-// extensionOf is its extension then.
-func extensionOf(file string) string { return cmp.Or(filepath.Ext(file), ".csv") }
+// movedTo is where a file is then, in a folder.
+func movedTo(folder, file, id string) string {
+	return filepath.Join(folder, stemOf(file, id)+filepath.Ext(file))
+}
 
 // movedBeside is the folder that the control totals of a file were moved to, where the file itself
 // was not, because that was cut off; empty: nothing was.
@@ -233,7 +234,7 @@ func (c *inboxConfig) movedBeside(file, id string) (folder string) {
 	there := func(path string) bool { _, err := os.Lstat(path); return err == nil }
 	for _, name := range []string{inboxDone, inboxProblems} {
 		folder := filepath.Join(c.Folder, name)
-		moved := filepath.Join(folder, stemOf(file, id)+extensionOf(file))
+		moved := movedTo(folder, file, id)
 		if there(payfile.SidecarName(moved)) && !there(moved) && !there(payfile.SidecarName(file)) {
 			return folder
 		}
@@ -270,7 +271,7 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 	}
 	switch code {
 	case exitDone, exitNotAllPaid:
-		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
+		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), id)
 	case exitOpen:
 		// Dangerous to do without: what could not be sent would be sent by no one any more.
 		unsent, err := a.unsentOf(ctx, c, file, id)
@@ -281,13 +282,13 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 			a.say("%s: stays, as %s of it not sent yet: the next masspay inbox goes on with it", name, count(unsent, "payout"))
 			return code, true, nil
 		}
-		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), stem)
+		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), id)
 	case exitFile:
 		to := filepath.Join(c.Inbox.Folder, inboxProblems)
 		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), said.Bytes(), 0o640, renameio.WithStaticPermissions(0o640)); err != nil {
 			return 0, false, err
 		}
-		return code, false, a.moveAway(file, to, stem)
+		return code, false, a.moveAway(file, to, id)
 	case exitHeld:
 		return code, true, nil
 	}
@@ -337,8 +338,8 @@ func (a *app) runOf(ctx context.Context, said io.Writer, args ...string) (code i
 
 // moveAway moves a file with what lies beside it: control totals, and approvals. The file goes
 // last: where that is cut off, it is still there, and movedBeside knows of it.
-func (a *app) moveAway(file, to, stem string) error {
-	name := filepath.Base(file)
+func (a *app) moveAway(file, to, id string) error {
+	name, moved := filepath.Base(file), movedTo(to, file, id)
 	entries, err := os.ReadDir(filepath.Dir(file))
 	if err != nil {
 		return err
@@ -351,13 +352,13 @@ func (a *app) moveAway(file, to, stem string) error {
 		}
 	}
 	for _, rest := range append(beside, "") {
-		if err := os.Rename(file+rest, filepath.Join(to, stem+extensionOf(file)+rest)); err != nil {
+		if err := os.Rename(file+rest, moved+rest); err != nil {
 			return fmt.Errorf("%s was run, and cannot be moved away: %w; the next masspay inbox tries again, and pays nothing twice", name, err)
 		}
 	}
 	a.say("%s: moved to %s/", name, filepath.Base(to))
 	if filepath.Base(to) == inboxProblems {
-		a.say("hint: masspay check %s", shellWord(filepath.Join(to, stem+extensionOf(file))))
+		a.say("hint: masspay check %s", shellWord(moved))
 	}
 	return nil
 }

@@ -89,7 +89,7 @@ func (a *app) resume(ctx context.Context, id string) error {
 	}
 	a.say("batch %s (%s) is resumed; %s of it not sent yet", b.Short(), printable(b.Name), count(b.Unsent(), "payout"))
 	if b.Unsent() > 0 {
-		a.say("hint: a run that still waits goes on; where none does: %s", a.withConfig("masspay run --batch "+b.Short()+" -o "+shellWord(suggested(b.Name, "result"))))
+		a.say("hint: a run that still waits goes on; where none does: %s", a.withConfig("masspay run --batch "+b.Short()+" -o "+shellWord(suggested("", b.Name, "result"))))
 	}
 	return nil
 }

@@ -125,7 +125,7 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 			a.say("batch %s (%s): %s still open, perhaps paid", b.Short(), printable(b.Name), count(sent, "payout"))
 		}
 		if n := b.Unsent(); n > 0 {
-			a.say("batch %s (%s): %s not sent; to send them: masspay run --batch %s -o %s", b.Short(), printable(b.Name), count(n, "payout"), b.Short(), shellWord(suggested(b.Name, "result")))
+			a.say("batch %s (%s): %s not sent; to send them: masspay run --batch %s -o %s", b.Short(), printable(b.Name), count(n, "payout"), b.Short(), shellWord(suggested("", b.Name, "result")))
 		}
 		if n := checks(b) + b.Open() - b.Waiting() - openChecks(b); n > 0 {
 			a.say("batch %s (%s): %s must be checked by a person: see result.note", b.Short(), printable(b.Name), count(n, "payout"))

@@ -227,7 +227,7 @@ func (a *app) detach(ctx context.Context, c *config, s store.Store, b store.Batc
 	}
 	a.say("masspay: %s left to the machines that run masspay work; nothing was sent by this one", count(b.Waiting(), "payout"))
 	a.say("hint: to follow it: masspay status --watch %s", b.Short())
-	a.say("hint: when it is through: masspay report %s -o %s", b.Short(), shellWord(suggested(b.Name, "result")))
+	a.say("hint: when it is through: masspay report %s -o %s", b.Short(), shellWord(suggested("", b.Name, "result")))
 	return endWith(outcomeCode(b, false))
 }
 
