@@ -108,7 +108,7 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-var momentPattern = regexp.MustCompile(`\d{1,2} [A-Z][a-z]{2} 20\d\d|\d\d\.\d\d\.20\d\d|\d\d:\d\d(:\d\d)?`)
+var momentPattern = regexp.MustCompile(`20\d\d-\d\d-\d\d(T[\d:]+Z)?|\d{1,2} [A-Z][a-z]{2} 20\d\d|\d\d\.\d\d\.20\d\d|\d\d:\d\d(:\d\d)?`)
 
 // What pages say, in both languages: whoever changes a word sees all that it changes.
 func TestGoldenPages(t *testing.T) {
