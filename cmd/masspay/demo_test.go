@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,6 +27,30 @@ func TestDemoHostile(t *testing.T) {
 	for _, want := range []string{"paid twice                                0", "lost, or told wrongly                     0", "Nothing was paid twice, nothing was lost."} {
 		require.Contains(t, said, want)
 	}
+}
+
+// What the README shows of the demo is what it says, but for its day; how many rows are in which
+// state after four seconds may depend on the machine.
+func TestDemoInTheREADME(t *testing.T) {
+	t.Parallel()
+	n := newNight(t, 1, gatesim.Config{}) // for its folder
+	require.Zero(t, n.masspay("demo"), "%s", n.said.String())
+	var shown typed
+	for block := range strings.SplitSeq(pages(t)["README.md"], "```") {
+		if block = strings.TrimPrefix(block, "\n"); strings.HasPrefix(block, "masspay demo: ") {
+			shown.says = strings.Split(strings.TrimSuffix(block, "\n"), "\n")
+		}
+	}
+	require.Greater(t, len(shown.says), 20, "the README shows no demo")
+	for i, l := range shown.says {
+		l = regexp.MustCompile(`20\d\d-\d\d-\d\d`).ReplaceAllString(strings.Replace(l, "...", "…", 1), "…")
+		if state, _, is := strings.Cut(l, "  "); is && state != "all" {
+			l = state + "  …"
+		}
+		shown.says[i] = l
+	}
+	shown.says = slices.Concat([]string{"…"}, shown.says, []string{"…"})
+	require.Regexp(t, shown.pattern(), n.said.String())
 }
 
 // The demo leaves its pages open until it is stopped, and lets nobody in without its link.

@@ -22,8 +22,9 @@ import (
 // written says where a result went.
 type written struct {
 	result.Summary
-	path      string // empty: standard output
-	elsewhere error  // why it is not where it was asked for; nil: it is
+	path      string       // empty: standard output
+	elsewhere error        // why it is not where it was asked for; nil: it is
+	replaced  *store.Batch // whose result it replaced, where that is another batch
 }
 
 // write writes the result of a batch, after it was read back. To wait for who
@@ -35,7 +36,10 @@ func (o *output) write(ctx, patience context.Context, s store.Store, b store.Bat
 		return written{Summary: sum}, err
 	}
 	sum, err := o.writeToTarget(ctx, patience, s, b)
-	if err == nil || hopeless(err) {
+	if err == nil {
+		return written{Summary: sum, path: o.name, replaced: o.wasResultOf(ctx, s, b)}, nil
+	}
+	if hopeless(err) {
 		return written{Summary: sum, path: o.name}, err
 	}
 	w := written{elsewhere: err}
@@ -46,8 +50,38 @@ func (o *output) write(ctx, patience context.Context, s store.Store, b store.Bat
 	return w, nil
 }
 
-// tell says that a result is not where it was asked for, and where it is.
+// wasResultOf is the other batch whose result the target was, as a run had written it, or
+// nil. That it cannot be found out is no reason to call the result unwritten.
+func (o *output) wasResultOf(ctx context.Context, s store.Store, b store.Batch) *store.Batch {
+	if !o.before.result {
+		return nil
+	}
+	var of string
+	for r, err := range s.Runs(ctx) {
+		if err != nil {
+			return nil
+		}
+		if r.End != nil && r.End.ResultSum == o.before.sum {
+			of = r.Batch
+		}
+	}
+	if of == "" || of == b.ID {
+		return nil
+	}
+	was, err := s.Batch(ctx, of)
+	if err != nil {
+		return nil
+	}
+	return &was
+}
+
+// tell says that a result is not where it was asked for, and where it is; or whose result
+// was there before.
 func (o *output) tell(w written, b store.Batch) {
+	if was := w.replaced; was != nil {
+		o.app.say("%s was the result of batch %s (%s); nothing is lost with it", o.name, was.Short(), printable(was.Name))
+		o.app.say("hint: to write that one again: masspay report %s -o %s", was.Short(), shellWord(freeName(w.path)))
+	}
 	if w.elsewhere == nil {
 		return
 	}
