@@ -72,10 +72,10 @@ type Remembered struct {
 	Payout  uint64 // number
 }
 
-// payoutsOfOne is how many payouts are kept of a customer before those are let go that are
+// PayoutsOfOne is how many payouts are kept of a customer before those are let go that are
 // of no use; mostOfOne is how many are kept at all.
 const (
-	payoutsOfOne = 4
+	PayoutsOfOne = 4
 	mostOfOne    = 16
 )
 
@@ -84,7 +84,7 @@ const (
 // paid must not hide what was. get returns nil for a payout that is gone.
 func Remember(had []Remembered, account Mark, number uint64, get func(number uint64) (*payout.Payout, error)) ([]Remembered, error) {
 	all := append([]Remembered{{account, number}}, had...)
-	if len(all) <= payoutsOfOne {
+	if len(all) <= PayoutsOfOne {
 		return all, nil
 	}
 	kept, paid := all[:1], -1 // place of the newest that is paid

@@ -8,6 +8,7 @@ import (
 
 	"masspay/payout"
 	"masspay/store"
+	"masspay/store/codec"
 )
 
 // migrations bring tables to a format from the one before: the statements, and what fills
@@ -209,10 +210,20 @@ func (s *Store) fillSome(ctx context.Context, t *tx, some []filled) error {
 		}
 		var had []byte
 		err := t.c.QueryRow(ctx, s.sql(`select (select accounts from @customers where id = $1)`), f.customer[:]).Scan(&had)
-		if err == nil {
-			err = s.remember(ctx, t, []remembering{{f.customer[:], f.account[:], f.number, had}})
-		}
 		if err != nil {
+			return err
+		}
+		kept, err := codec.DecodeRemembered(f.customer[:], had)
+		if err != nil {
+			return err
+		}
+		m := &memory{s: s, t: t}
+		if err := m.add(ctx, []remembering{{f.customer[:], f.account[:], f.number, kept}}); err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		m.write(b)
+		if err := t.send(ctx, b); err != nil {
 			return err
 		}
 	}

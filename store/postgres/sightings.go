@@ -1,10 +1,10 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"iter"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,74 +30,129 @@ func (l *load) sightings(ctx context.Context, t *tx) error {
 	if err := t.send(ctx, b); err != nil {
 		return err
 	}
+	return l.customers(ctx, t)
+}
+
+// One sorting for all of them, and each burst comes in the round trip that writes what was
+// remembered of the one before.
+const (
+	declareCustomers = `declare remembering no scroll cursor for select n.customer, n.account, n.number, c.accounts from incoming n left join @customers c on c.id = n.customer
+		where (n.payout is null or n.payout = n.number) and n.number <> 0 and n.customer <> $1 and n.account <> $1 order by n.customer, n.number`
+	upsertCustomers = `insert into @customers as c (id, accounts) select * from unnest($1::bytea[], $2::bytea[]) on conflict (id) do update set accounts = excluded.accounts`
+)
+
+var fetchCustomers = fmt.Sprintf("fetch %d from remembering", loadChunk)
+
+// customers keeps to which accounts the payouts of customers go.
+func (l *load) customers(ctx context.Context, t *tx) error {
 	noMark := store.Mark{}
-	customer, number := []byte{}, int64(-1)
+	if _, err := t.c.Exec(ctx, l.s.sql(declareCustomers), noMark[:]); err != nil {
+		return err
+	}
+	m := &memory{s: l.s, t: t}
 	for {
-		rows, err := t.c.Query(ctx, l.s.sql(`select n.customer, n.account, n.number, c.accounts from incoming n left join @customers c on c.id = n.customer
-			where (n.payout is null or n.payout = n.number) and n.number <> 0 and n.customer <> $1 and n.account <> $1 and (n.customer, n.number) > ($2, $3) order by n.customer, n.number limit $4`),
-			noMark[:], customer, number, loadChunk)
-		if err != nil {
-			return err
-		}
+		b := &pgx.Batch{}
+		m.write(b)
 		var some []remembering
-		var r remembering
-		_, err = pgx.ForEachRow(rows, []any{&r.customer, &r.account, &r.number, &r.had}, func() error {
-			some = append(some, remembering{slices.Clone(r.customer), slices.Clone(r.account), r.number, slices.Clone(r.had)})
-			return nil
+		b.Queue(fetchCustomers).Query(func(rows pgx.Rows) (err error) {
+			some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r remembering, err error) {
+				var had []byte
+				if err := row.Scan(&r.customer, &r.account, &r.number, &had); err != nil {
+					return r, err
+				}
+				r.had, err = codec.DecodeRemembered(r.customer, had)
+				return r, err
+			})
+			return err
 		})
-		if err != nil {
+		if err := t.send(ctx, b); err != nil {
 			return err
 		}
-		if err := l.s.remember(ctx, t, some); err != nil {
+		if len(some) == 0 {
+			return nil // what was remembered went with the last look
+		}
+		if err := m.add(ctx, some); err != nil {
 			return err
 		}
-		if len(some) < loadChunk {
-			return nil
-		}
-		customer, number = some[len(some)-1].customer, some[len(some)-1].number
 	}
 }
 
-// remembering is a payout of a customer, with the accounts that were kept of that before.
+// remembering is a payout of a customer, with what was kept of that before all of these.
 type remembering struct {
 	customer, account []byte
 	number            int64
-	had               []byte
+	had               []store.Remembered
 }
 
-// remember keeps to which accounts customers' payouts go, the newest last.
-func (s *Store) remember(ctx context.Context, t *tx, some []remembering) error {
-	var ids, accounts [][]byte
-	kept := map[string][]store.Remembered{}
+// memory is to which accounts customers' payouts go, the newest first. Payouts of one customer
+// come one after the other.
+type memory struct {
+	s         *Store
+	t         *tx
+	customers [][]byte // that are to be written, with what is remembered of each
+	kept      [][]store.Remembered
+}
+
+// add takes payouts into account.
+func (m *memory) add(ctx context.Context, some []remembering) error {
+	payouts, err := m.crowded(ctx, some)
+	if err != nil {
+		return err
+	}
+	get := func(n uint64) (*payout.Payout, error) { return payouts[n], nil }
 	for _, r := range some {
-		all, there := kept[string(r.customer)]
-		if !there {
-			var err error
-			if all, err = codec.DecodeRemembered(r.customer, r.had); err != nil {
-				return err
-			}
+		last := len(m.customers) - 1
+		if last < 0 || !bytes.Equal(m.customers[last], r.customer) {
+			m.customers, m.kept = append(m.customers, r.customer), append(m.kept, r.had)
+			last++
 		}
-		all, err := store.Remember(all, store.Mark(r.account), uint64(r.number), func(n uint64) (*payout.Payout, error) {
-			var p *payout.Payout
-			rows, err := t.c.Query(ctx, s.sql(`select `+payoutColumns+` from @payouts p where p.number = $1`), int64(n))
-			if err == nil {
-				err = eachRecord(rows, func(r codec.Record) error { p = &r.Payout; return nil })
-			}
-			return p, err
-		})
-		if err != nil {
+		if m.kept[last], err = store.Remember(m.kept[last], store.Mark(r.account), uint64(r.number), get); err != nil {
 			return err
 		}
-		kept[string(r.customer)] = all
 	}
-	for _, customer := range slices.Sorted(maps.Keys(kept)) {
-		ids, accounts = append(ids, []byte(customer)), append(accounts, codec.EncodeRemembered([]byte(customer), kept[customer]))
+	return nil
+}
+
+// crowded reads the payouts of customers who have so many that some are to be forgotten, in
+// one look.
+func (m *memory) crowded(ctx context.Context, some []remembering) (map[uint64]*payout.Payout, error) {
+	var numbers []int64
+	for len(some) > 0 {
+		customer, had, n := some[0].customer, some[0].had, 1
+		if last := len(m.customers) - 1; last >= 0 && bytes.Equal(m.customers[last], customer) {
+			had = m.kept[last]
+		}
+		for n < len(some) && bytes.Equal(some[n].customer, customer) {
+			n++
+		}
+		if len(had)+n > store.PayoutsOfOne {
+			for _, r := range had {
+				numbers = append(numbers, int64(r.Payout))
+			}
+			for _, r := range some[:n] {
+				numbers = append(numbers, r.number)
+			}
+		}
+		some = some[n:]
 	}
-	if len(ids) == 0 {
-		return nil
+	if len(numbers) == 0 {
+		return nil, nil
 	}
-	_, err := t.c.Exec(ctx, s.sql(`insert into @customers as c (id, accounts) select * from unnest($1::bytea[], $2::bytea[]) on conflict (id) do update set accounts = excluded.accounts`), ids, accounts)
-	return err
+	return m.s.payouts(ctx, m.t.c, numbers)
+}
+
+// write adds what writes it, and forgets all but the last customer, of whom more may come.
+func (m *memory) write(b *pgx.Batch) {
+	if len(m.customers) == 0 {
+		return
+	}
+	encoded := make([][]byte, len(m.customers))
+	for i, customer := range m.customers {
+		encoded[i] = codec.EncodeRemembered(customer, m.kept[i])
+	}
+	b.Queue(m.s.sql(upsertCustomers), m.customers, encoded)
+	last := len(m.customers) - 1
+	m.customers, m.kept = m.customers[last:], m.kept[last:]
 }
 
 const selectSightings = `select s.batch, s.account, ` + payoutColumns + ` from @sightings s join @payouts p on p.number = s.payout
@@ -282,11 +337,7 @@ func (s *Store) lastPaid(ctx context.Context, c *pgxpool.Conn, of map[store.Mark
 	if err != nil || len(numbers) == 0 {
 		return err
 	}
-	payouts := map[uint64]*payout.Payout{}
-	rows, err := c.Query(ctx, s.sql(`select `+payoutColumns+` from @payouts p where p.number = any($1)`), numbers)
-	if err == nil {
-		err = eachRecord(rows, func(r codec.Record) error { payouts[r.Number] = &r.Payout; return nil })
-	}
+	payouts, err := s.payouts(ctx, c, numbers)
 	if err != nil {
 		return err
 	}
@@ -298,6 +349,16 @@ func (s *Store) lastPaid(ctx context.Context, c *pgxpool.Conn, of map[store.Mark
 		}
 	}
 	return nil
+}
+
+// payouts reads payouts by their numbers; one that is gone is not in the map.
+func (s *Store) payouts(ctx context.Context, q querier, numbers []int64) (map[uint64]*payout.Payout, error) {
+	all := map[uint64]*payout.Payout{}
+	rows, err := q.Query(ctx, s.sql(`select `+payoutColumns+` from @payouts p where p.number = any($1)`), numbers)
+	if err == nil {
+		err = eachRecord(rows, func(r codec.Record) error { all[r.Number] = &r.Payout; return nil })
+	}
+	return all, err
 }
 
 // sightings holds the indexes against the payouts.

@@ -39,7 +39,12 @@ func (e *unsureError) Unwrap() error { return store.ErrBusy }
 // A machine that is gone without a word is found by the server within some 25 s.
 const begin = `select set_config('synchronous_commit', 'on', true), set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true),
 	set_config('statement_timeout', '0', true), set_config('tcp_user_timeout', '20s', true),
-	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true)`
+	set_config('tcp_keepalives_idle', '10', true), set_config('tcp_keepalives_interval', '5', true), set_config('tcp_keepalives_count', '3', true), set_config('jit', 'off', true)`
+
+// fewRows is for a transaction that takes some hundred rows by their keys, whatever size the
+// tables have. For a table of some ten thousand rows, or one whose statistics are not there
+// yet, the planner would read all of it, with each claim and each answer.
+const fewRows = `select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)`
 
 const (
 	lockTimeout = 5 * time.Second
@@ -48,13 +53,19 @@ const (
 
 func milliseconds(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + "ms" }
 
-// write runs a function in a transaction, with the statements of first already sent with
-// its beginning. What the function did not commit is rolled back.
+// write runs a function that takes a few rows by their keys in a transaction, with the
+// statements of first already sent with its beginning. What the function did not commit is
+// rolled back.
 func (s *Store) write(ctx context.Context, first func(b *pgx.Batch), do func(ctx context.Context, t *tx) error) error {
 	s.live()
 	ctx, cancel := s.patience(ctx)
 	defer cancel()
-	return s.plain(ctx, s.transact(ctx, min(lockTimeout, s.o.wait()), first, do))
+	return s.plain(ctx, s.transact(ctx, min(lockTimeout, s.o.wait()), func(b *pgx.Batch) {
+		b.Queue(fewRows)
+		if first != nil {
+			first(b)
+		}
+	}, do))
 }
 
 func (s *Store) transact(ctx context.Context, locks time.Duration, first func(b *pgx.Batch), do func(ctx context.Context, t *tx) error) error {

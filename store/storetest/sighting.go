@@ -100,6 +100,24 @@ func testResembling(t *testing.T, w World, s store.Store) {
 	require.Equal(t, [2]string{"d-2", ""}, ids(look(pays("x", 500, "", "1"))[0]))
 }
 
+// Of a customer with more payouts in one file than a store looks at in one go, the newest are
+// remembered, wherever it begins anew.
+func testManyOfOneCustomer(t *testing.T, w World, s store.Store) {
+	rows := make([]store.Row, 10_010)
+	for i := range rows {
+		rows[i] = pays(fmt.Sprintf("one-%05d", i), 500, "ann", "1")
+	}
+	Load(t, s, "one", rows)
+	paid := rows[9_998]
+	e := proven(paid, payout.StatePaid)
+	e.Customer = "ann"
+	Apply(t, s, e)
+	out, err := w.Open(t).Resembling(t.Context(), Columns, time.Now().Add(-time.Hour), []store.Row{pays("x", 9, "ann", "3")})
+	require.NoError(t, err)
+	require.Len(t, out, 1)
+	require.Equal(t, paid.Key, out[0].Last.Key)
+}
+
 // A batch counts only if it is allowed; of what came before all is counted, once.
 func testAllowance(t *testing.T, w World, s store.Store) {
 	since := time.Now().Add(-time.Hour)

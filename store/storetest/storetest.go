@@ -263,6 +263,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"rows are known again", testResembling},
 		{"a batch that is not allowed", testAllowance},
 		{"sightings of a large batch", testManySightings},
+		{"many payouts of one customer", testManyOfOneCustomer},
 		{"exceptions", testExceptions},
 		{"files of a series", testSeries},
 		{"approvals are added", testApprovals},
