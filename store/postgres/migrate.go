@@ -218,12 +218,15 @@ func (s *Store) fillSome(ctx context.Context, t *tx, some []filled) error {
 			return err
 		}
 		m := &memory{s: s, t: t}
-		if err := m.add(ctx, []remembering{{f.customer[:], f.account[:], f.number, kept}}); err != nil {
-			return err
+		one := []remembering{{f.customer[:], f.account[:], f.number, kept, had != nil}}
+		payouts, err := m.crowded(ctx, one)
+		if err == nil {
+			err = m.add(one, payouts)
 		}
-		b := &pgx.Batch{}
-		m.write(b)
-		if err := t.send(ctx, b); err != nil {
+		if err == nil {
+			err = m.end(ctx)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -3,12 +3,14 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
 
 	"masspay/payout"
 	"masspay/store"
@@ -33,48 +35,41 @@ func (l *load) sightings(ctx context.Context, t *tx) error {
 	return l.customers(ctx, t)
 }
 
-// One sorting for all of them, and each burst comes in the round trip that writes what was
-// remembered of the one before.
+// One sorting for all of them, read in bursts.
 const (
 	declareCustomers = `declare remembering no scroll cursor for select n.customer, n.account, n.number, c.accounts from incoming n left join @customers c on c.id = n.customer
 		where (n.payout is null or n.payout = n.number) and n.number <> 0 and n.customer <> $1 and n.account <> $1 order by n.customer, n.number`
-	upsertCustomers = `insert into @customers as c (id, accounts) select * from unnest($1::bytea[], $2::bytea[]) on conflict (id) do update set accounts = excluded.accounts`
+	insertCustomers = `insert into @customers (id, accounts) select * from unnest($1::bytea[], $2::bytea[])` // half of what it takes with "on conflict"; loads come one after the other
+	updateCustomers = insertCustomers + ` on conflict (id) do update set accounts = excluded.accounts`
 )
 
 var fetchCustomers = fmt.Sprintf("fetch %d from remembering", loadChunk)
 
-// customers keeps to which accounts the payouts of customers go.
+// customers keeps to which accounts the payouts of customers go. While a burst is gone
+// through, the database writes what came of the one before and reads the next.
 func (l *load) customers(ctx context.Context, t *tx) error {
 	noMark := store.Mark{}
 	if _, err := t.c.Exec(ctx, l.s.sql(declareCustomers), noMark[:]); err != nil {
 		return err
 	}
 	m := &memory{s: l.s, t: t}
-	for {
-		b := &pgx.Batch{}
-		m.write(b)
-		var some []remembering
-		b.Queue(fetchCustomers).Query(func(rows pgx.Rows) (err error) {
-			some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r remembering, err error) {
-				var had []byte
-				if err := row.Scan(&r.customer, &r.account, &r.number, &had); err != nil {
-					return r, err
-				}
-				r.had, err = codec.DecodeRemembered(r.customer, had)
-				return r, err
-			})
-			return err
-		})
-		if err := t.send(ctx, b); err != nil {
+	some, err := m.turn(ctx, kept{})
+	for err == nil && len(some) > 0 {
+		var payouts map[uint64]*payout.Payout
+		if payouts, err = m.crowded(ctx, some); err != nil {
 			return err
 		}
-		if len(some) == 0 {
-			return nil // what was remembered went with the last look
-		}
-		if err := m.add(ctx, some); err != nil {
-			return err
-		}
+		var g errgroup.Group
+		ready, now := m.kept, some
+		m.kept = kept{}
+		g.Go(func() (err error) { some, err = m.turn(ctx, ready); return err })
+		err = m.add(now, payouts)
+		err = errors.Join(g.Wait(), err)
 	}
+	if err != nil {
+		return err
+	}
+	return m.end(ctx)
 }
 
 // remembering is a payout of a customer, with what was kept of that before all of these.
@@ -82,35 +77,49 @@ type remembering struct {
 	customer, account []byte
 	number            int64
 	had               []store.Remembered
+	known             bool // something was kept
 }
 
 // memory is to which accounts customers' payouts go, the newest first. Payouts of one customer
 // come one after the other.
 type memory struct {
-	s         *Store
-	t         *tx
-	customers [][]byte // that are to be written, with what is remembered of each
-	kept      [][]store.Remembered
+	s    *Store
+	t    *tx
+	last remembering // the customer that is being looked at, with what is remembered so far
+	kept kept        // of those before
 }
 
-// add takes payouts into account.
-func (m *memory) add(ctx context.Context, some []remembering) error {
-	payouts, err := m.crowded(ctx, some)
-	if err != nil {
-		return err
-	}
+// kept is what is to be written of customers.
+type kept struct {
+	fresh, known struct{ ids, accounts [][]byte }
+}
+
+// add takes payouts into account. It leaves the database alone.
+func (m *memory) add(some []remembering, payouts map[uint64]*payout.Payout) (err error) {
 	get := func(n uint64) (*payout.Payout, error) { return payouts[n], nil }
 	for _, r := range some {
-		last := len(m.customers) - 1
-		if last < 0 || !bytes.Equal(m.customers[last], r.customer) {
-			m.customers, m.kept = append(m.customers, r.customer), append(m.kept, r.had)
-			last++
+		if !bytes.Equal(m.last.customer, r.customer) {
+			m.close()
+			m.last = r
 		}
-		if m.kept[last], err = store.Remember(m.kept[last], store.Mark(r.account), uint64(r.number), get); err != nil {
+		if m.last.had, err = store.Remember(m.last.had, store.Mark(r.account), uint64(r.number), get); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// close is done with a customer.
+func (m *memory) close() {
+	c := m.last
+	if c.customer == nil {
+		return
+	}
+	to := &m.kept.fresh
+	if c.known {
+		to = &m.kept.known
+	}
+	to.ids, to.accounts = append(to.ids, c.customer), append(to.accounts, codec.EncodeRemembered(c.customer, c.had))
 }
 
 // crowded reads the payouts of customers who have so many that some are to be forgotten, in
@@ -118,11 +127,11 @@ func (m *memory) add(ctx context.Context, some []remembering) error {
 func (m *memory) crowded(ctx context.Context, some []remembering) (map[uint64]*payout.Payout, error) {
 	var numbers []int64
 	for len(some) > 0 {
-		customer, had, n := some[0].customer, some[0].had, 1
-		if last := len(m.customers) - 1; last >= 0 && bytes.Equal(m.customers[last], customer) {
-			had = m.kept[last]
+		had, n := some[0].had, 1
+		if bytes.Equal(m.last.customer, some[0].customer) {
+			had = m.last.had
 		}
-		for n < len(some) && bytes.Equal(some[n].customer, customer) {
+		for n < len(some) && bytes.Equal(some[n].customer, some[0].customer) {
 			n++
 		}
 		if len(had)+n > store.PayoutsOfOne {
@@ -141,18 +150,40 @@ func (m *memory) crowded(ctx context.Context, some []remembering) (map[uint64]*p
 	return m.s.payouts(ctx, m.t.c, numbers)
 }
 
-// write adds what writes it, and forgets all but the last customer, of whom more may come.
-func (m *memory) write(b *pgx.Batch) {
-	if len(m.customers) == 0 {
-		return
+// turn writes what is ready, and reads the next burst.
+func (m *memory) turn(ctx context.Context, ready kept) (some []remembering, err error) {
+	b := &pgx.Batch{}
+	m.write(b, ready)
+	b.Queue(fetchCustomers).Query(func(rows pgx.Rows) (err error) {
+		some, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r remembering, err error) {
+			var had []byte
+			if err := row.Scan(&r.customer, &r.account, &r.number, &had); err != nil {
+				return r, err
+			}
+			r.known = had != nil
+			r.had, err = codec.DecodeRemembered(r.customer, had)
+			return r, err
+		})
+		return err
+	})
+	return some, m.t.send(ctx, b)
+}
+
+// end writes what is left.
+func (m *memory) end(ctx context.Context) error {
+	m.close()
+	b := &pgx.Batch{}
+	m.write(b, m.kept)
+	return m.t.send(ctx, b)
+}
+
+func (m *memory) write(b *pgx.Batch, ready kept) {
+	if c := ready.fresh; len(c.ids) > 0 {
+		b.Queue(m.s.sql(insertCustomers), c.ids, c.accounts)
 	}
-	encoded := make([][]byte, len(m.customers))
-	for i, customer := range m.customers {
-		encoded[i] = codec.EncodeRemembered(customer, m.kept[i])
+	if c := ready.known; len(c.ids) > 0 {
+		b.Queue(m.s.sql(updateCustomers), c.ids, c.accounts)
 	}
-	b.Queue(m.s.sql(upsertCustomers), m.customers, encoded)
-	last := len(m.customers) - 1
-	m.customers, m.kept = m.customers[last:], m.kept[last:]
 }
 
 const selectSightings = `select s.batch, s.account, ` + payoutColumns + ` from @sightings s join @payouts p on p.number = s.payout
