@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"masspay/store"
@@ -33,7 +34,7 @@ one and is not sent from without run --ask-first.`,
 			if err := copies.Backup(cmd.Context(), args[0]); err != nil {
 				return err
 			}
-			a.say("backup: %s (keep %s apart from it)", args[0], c.Store.KeyFile)
+			a.say("backup: %s (keep %s apart from it)", args[0], cmp.Or(c.Store.KeyFile, "the store's key"))
 			return nil
 		},
 	}

@@ -66,7 +66,8 @@ A file of which all was sent (exit codes 0, 3 and 4) is moved into done/, one wi
 problems/ with FILE.problems.txt; one that is held, not released or out of hours stays, and one of
 which something was not sent yet, and so does every file when the store is busy or something else is
 wrong: the next masspay inbox takes it up again. A file that stays for the same reason as before
-counts in the exit code once in twelve hours. Results go to inbox.results. The name of what is moved or
+counts in the exit code once in twelve hours, and one that is left alone, without control totals, after
+half an hour. Results go to inbox.results. The name of what is moved or
 written has the beginning of the file's SHA-256 in it, so that the same name can come each month.
 A file that comes twice is paid once. Run it every few minutes; two at once do no harm.`,
 		Args: args(0, 0, "no arguments"),
@@ -121,6 +122,9 @@ func (a *app) inbox(ctx context.Context) error {
 		}
 		if why != "" {
 			a.say("%s: left alone: %s", e.Name(), why)
+			if told.leftAlone(id, time.Now()) {
+				worst = worse(worst, exitHeld)
+			}
 			continue
 		}
 		code, stays, err := a.payFromInbox(ctx, c, file, id)
@@ -285,7 +289,7 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 		return code, false, a.moveAway(file, filepath.Join(c.Inbox.Folder, inboxDone), id)
 	case exitFile:
 		to := filepath.Join(c.Inbox.Folder, inboxProblems)
-		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), said.Bytes(), 0o640, renameio.WithStaticPermissions(0o640)); err != nil {
+		if err := renameio.WriteFile(filepath.Join(to, stem+".problems.txt"), problemsText(said.Bytes(), name), 0o640, renameio.WithStaticPermissions(0o640)); err != nil {
 			return 0, false, err
 		}
 		return code, false, a.moveAway(file, to, id)
@@ -293,6 +297,19 @@ func (a *app) payFromInbox(ctx context.Context, c *config, file, id string) (cod
 		return code, true, nil
 	}
 	return code, false, nil
+}
+
+// problemsText is for whoever has brought a file: what is wrong with it, without the hints for whoever
+// types commands, which speak of where it was.
+func problemsText(said []byte, name string) []byte {
+	var b bytes.Buffer
+	for line := range bytes.Lines(said) {
+		if !bytes.HasPrefix(line, []byte("hint: ")) {
+			b.Write(line)
+		}
+	}
+	fmt.Fprintf(&b, "\nNothing of %s was sent. Have it corrected, and put it into the inbox again, with new control totals.\n", name)
+	return b.Bytes()
 }
 
 // unsentOf is how many payouts of a file's batch wait to be sent.

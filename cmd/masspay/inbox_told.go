@@ -11,10 +11,15 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// sayAgainAfter is how long a file of the inbox that stays as it is counts as told.
-const sayAgainAfter = 12 * time.Hour
+// sayAgainAfter is how long a file of the inbox that stays as it is counts as told; aloneFor is
+// how long one is left alone before that is told.
+const (
+	sayAgainAfter = 12 * time.Hour
+	aloneFor      = 30 * time.Minute
+)
 
-// stayed is a file that stays in the inbox, and how its last run ended when that was told.
+// stayed is a file that stays in the inbox, and how its last run ended when that was told. Code 0:
+// it was seen, and is left alone.
 type stayed struct {
 	Code int       `json:"exit_code"`
 	At   time.Time `json:"at"`
@@ -45,6 +50,21 @@ func (t *toldFiles) news(id string, code int, at time.Time) bool {
 	}
 	t.now[id] = stayed{Code: code, At: at}
 	return true
+}
+
+// leftAlone notes that a file is not taken up, and reports whether that is to be told: what else it
+// needs should be there by now, and without it no one is paid.
+func (t *toldFiles) leftAlone(id string, at time.Time) bool {
+	was, known := t.before[id]
+	switch {
+	case known && was.Code != 0, known && at.Sub(was.At) >= aloneFor:
+		return t.news(id, exitHeld, at)
+	case known && !at.Before(was.At):
+		t.now[id] = was
+	default:
+		t.now[id] = stayed{At: at}
+	}
+	return false
 }
 
 // write keeps what stays now; what does not stay any more is forgotten.

@@ -38,3 +38,27 @@ func TestToldFiles(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(folder, inboxTold), []byte("{"), 0o600))
 	require.Equal(t, []string{"b"}, look(at, map[string]int{"b": exitOpen}), "what cannot be read has told nothing")
 }
+
+// A file that is left alone is told after half an hour, and then as one that stays.
+func TestToldLeftAlone(t *testing.T) {
+	t.Parallel()
+	folder, at := t.TempDir(), time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
+	look := func(after time.Duration) bool {
+		told := readTold(folder)
+		news := told.leftAlone("a", at.Add(after))
+		require.NoError(t, told.write())
+		return news
+	}
+	for _, after := range []time.Duration{0, 5 * time.Minute, 29 * time.Minute} {
+		require.False(t, look(after), after)
+	}
+	require.True(t, look(30*time.Minute))
+	require.False(t, look(35*time.Minute))
+	require.False(t, look(12*time.Hour+29*time.Minute))
+	require.True(t, look(12*time.Hour+30*time.Minute))
+	require.NoError(t, os.Remove(filepath.Join(folder, inboxTold)))
+	require.False(t, look(10*time.Minute))
+	require.False(t, look(0), "a clock that was set back begins anew")
+	require.False(t, look(29*time.Minute))
+	require.True(t, look(31*time.Minute))
+}

@@ -50,7 +50,7 @@ func (o *output) write(ctx, patience context.Context, s store.Store, b store.Bat
 	return w, nil
 }
 
-// wasResultOf is the other batch whose result the target was, as a run had written it, or
+// wasResultOf is the other batch whose result the target was, as masspay had written it, or
 // nil. That it cannot be found out is no reason to call the result unwritten.
 func (o *output) wasResultOf(ctx context.Context, s store.Store, b store.Batch) *store.Batch {
 	if !o.before.result {

@@ -151,31 +151,30 @@ func (a *app) openCode(ctx context.Context, s store.Store, id string) (int, erro
 }
 
 // rewrite writes the results of batches again, each where its last run wrote it. What is
-// there must be what that run has written: neither another batch's result nor one that a
-// person has added to is replaced.
+// there must be what masspay has written there of that batch: neither another batch's result nor
+// one that a person has added to is replaced.
 func (a *app) rewrite(ctx context.Context, c *config, s store.Store, id string, numbers map[uint32]bool) error {
-	last := map[string]store.Run{} // by batch
-	for r, err := range s.Runs(ctx) {
-		if err != nil {
-			return err
-		}
-		if r.End != nil && r.End.Result != "" {
-			last[r.Batch] = r
-		}
+	files, err := resultFiles(ctx, s)
+	if err != nil {
+		return err
 	}
 	var failed error
 	for b, err := range s.Batches(ctx) {
 		if err != nil {
 			return err
 		}
-		run, ok := last[b.ID]
+		run, ok := files.ofRun[b.ID]
 		if !ok || id != "" && b.ID != id || !numbers[b.Number] && !b.ChangedAt.After(run.End.ResultAt) {
 			continue
 		}
 		was := *run.End
+		there := files.there[was.Result]
+		if there.Batch != b.ID {
+			continue // that was told when it was replaced
+		}
 		o := a.output(c, outputFlags{name: was.Result})
-		if path, sum := o.fingerprint(ctx, was.Result); path != was.Result || sum != was.ResultSum {
-			a.say("batch %s (%s) changed; its result is not written again: %s is not what its run has written there", b.Short(), printable(b.Name), was.Result)
+		if path, sum := o.fingerprint(ctx, was.Result); path != was.Result || sum != there.End.ResultSum {
+			a.say("batch %s (%s) changed; its result is not written again: %s is not what masspay has written there", b.Short(), printable(b.Name), was.Result)
 			a.say("hint: to write it: masspay report %s -o %s", b.Short(), shellWord(freeName(was.Result)))
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -50,9 +51,14 @@ which is no result, because rows are missing.`,
 			if err := a.record(cmd.Context(), c, s, "report -o "+cmp.Or(shellWord(f.name), "-"), b.Name, b.ID); err != nil {
 				return err
 			}
+			asOf := time.Now().UTC()
 			w, err := o.write(cmd.Context(), cmd.Context(), s, b)
 			if err != nil {
 				return err
+			}
+			if !o.reporting.Selects() {
+				a.ran.end.ResultAt = asOf
+				a.ran.end.Result, a.ran.end.ResultSum = o.fingerprint(cmd.Context(), w.path)
 			}
 			switch {
 			case o.reporting.Selects():

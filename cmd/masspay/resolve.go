@@ -127,7 +127,11 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return err
 	}
 	a.say("%s: %s by %s", key.PaymentID, f.as, r.Person)
-	a.say("hint: to write it into the result: masspay report %s -o %s", of.Short(), shellWord(suggested("", of.Name, "result")))
+	files, err := resultFiles(ctx, s)
+	if err != nil {
+		return err
+	}
+	a.say("hint: to write it into the result: masspay report %s -o %s", of.Short(), shellWord(files.pathOf(of)))
 	return nil
 }
 

@@ -15,7 +15,10 @@ func TestNotices(t *testing.T) {
 	t.Parallel()
 	for unit, tells := range map[string]map[string]string{
 		"masspay-notice@": {"0": "", "": "", "3": "some rows were not paid", "4": "or were not sent", "13": "a file is held"},
-		"masspay-failed@": {"1": "has failed", "12": "has failed", "": "has failed"},
+		"masspay-failed@": {
+			"1": "has failed, something unexpected", "": "has failed, something unexpected", "10": "has failed, the file has problems, and nothing of it was sent",
+			"11": "has failed, the store is busy", "12": "has failed, there was no file, or", "13": "has failed, a file is held", "130": "has failed, it was stopped",
+		},
 	} {
 		text, err := os.ReadFile("../../packaging/systemd/" + unit + ".service")
 		require.NoError(t, err)
