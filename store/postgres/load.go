@@ -128,7 +128,7 @@ func (l *load) run(ctx context.Context, t *tx, rows iter.Seq2[store.Row, error])
 		return err
 	}
 	b = &pgx.Batch{}
-	b.Queue(`create index on incoming (id)`)
+	b.Queue(`create index on incoming (idx)`)
 	b.Queue(`analyze incoming (id, number, payout)`) // by which it is met; the others take long to look at
 	b.Queue(lockAlone, l.s.lockNumber(lockEarly))
 	if err := t.send(ctx, b); err != nil {

@@ -19,8 +19,10 @@ import (
 const (
 	incomingRowColumns = `n.idx, n.number, n.line, n.sealed, n.project, n.payment_id, n.method, n.minor, n.currency, n.destination, n.content`
 
-	selectKnown = `select ` + incomingRowColumns + `, ` + payoutColumns + ` from incoming n join @ids i on i.id = n.id join @payouts p on p.number = i.payout
-		where (p.number, n.idx) > ($1, $2) order by p.number, n.idx limit $3 for no key update of p`
+	// All that is known is sorted once, as numbers only; the rows themselves come in bursts.
+	declareKnown = `declare known no scroll cursor for select i.payout, n.idx from incoming n join @ids i on i.id = n.id order by i.payout, n.idx`
+	selectKnown  = `select ` + incomingRowColumns + `, ` + payoutColumns + ` from unnest($1::bigint[], $2::bigint[]) as u (payout, idx) join incoming n on n.idx = u.idx
+		join @payouts p on p.number = u.payout order by p.number, n.idx for no key update of p`
 
 	selectRetries = `select ` + incomingRowColumns + ` from incoming n where n.payout is null and (n.idx = any($1) or exists (select 1 from @families f where f.id = n.id)) order by n.idx`
 
@@ -59,49 +61,78 @@ type met struct {
 // meet goes through the rows whose ids are known. The lock on early reports is held, so
 // that no cancelled payout comes to life until the load is through.
 func (l *load) meet(ctx context.Context, w *writer) error {
-	number, index := int64(-1), int64(-1)
+	if _, err := w.t.c.Exec(ctx, l.s.sql(declareKnown)); err != nil {
+		return err
+	}
 	starting := map[uint64]bool{} // cancelled payouts whose ids start over
-	for {
-		rows, err := w.t.c.Query(ctx, l.s.sql(selectKnown), number, index, loadChunk)
+	for first := true; ; first = false {
+		var payouts, rows []int64
+		got, err := w.t.c.Query(ctx, fetchKnown)
+		if err == nil {
+			var payout, row int64
+			_, err = pgx.ForEachRow(got, []any{&payout, &row}, func() error {
+				payouts, rows = append(payouts, payout), append(rows, row)
+				return nil
+			})
+		}
 		if err != nil {
 			return err
 		}
-		var m met
-		for rows.Next() {
-			var a arriving
-			var r row
-			err := rows.Scan(append(a.into(), r.into()...)...)
-			if err == nil {
-				err = w.keep(&r)
-			}
-			if err == nil {
-				err = l.known1(w, &a, w.records[uint64(r.number)], &m, starting)
-			}
-			if err != nil {
-				rows.Close()
+		if len(rows) == 0 {
+			return w.t.plan(ctx, manyRows)
+		}
+		if first {
+			if err := w.t.plan(ctx, fewRows); err != nil {
 				return err
 			}
-			number, index = r.number, a.index
 		}
-		if err := rows.Err(); err != nil {
+		if err := l.meetSome(ctx, w, payouts, rows, starting); err != nil {
 			return err
-		}
-		b := &pgx.Batch{}
-		if err := w.flushPayouts(b); err != nil {
-			return err
-		}
-		if len(m.rows) > 0 {
-			b.Queue(updateKnown, m.rows, m.payouts, m.records)
-		}
-		if err := w.t.send(ctx, b); err != nil {
-			return err
-		}
-		clear(w.records)
-		clear(w.changed)
-		if len(m.rows) < loadChunk {
-			return nil
 		}
 	}
+}
+
+var fetchKnown = fmt.Sprintf("fetch %d from known", loadChunk)
+
+// meetSome goes through some of them, in the order of the payouts' numbers.
+func (l *load) meetSome(ctx context.Context, w *writer, payouts, indexes []int64, starting map[uint64]bool) error {
+	rows, err := w.t.c.Query(ctx, l.s.sql(selectKnown), payouts, indexes)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var m met
+	for rows.Next() {
+		var a arriving
+		var r row
+		err := rows.Scan(append(a.into(), r.into()...)...)
+		if err == nil {
+			err = w.keep(&r)
+		}
+		if err == nil {
+			err = l.known1(w, &a, w.records[uint64(r.number)], &m, starting)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if len(m.rows) != len(indexes) {
+		return fmt.Errorf("%w: ids lead to payouts that are not there", store.ErrDamaged)
+	}
+	b := &pgx.Batch{}
+	if err := w.flushPayouts(b); err != nil {
+		return err
+	}
+	b.Queue(updateKnown, m.rows, m.payouts, m.records)
+	if err := w.t.send(ctx, b); err != nil {
+		return err
+	}
+	clear(w.records)
+	clear(w.changed)
+	return nil
 }
 
 // known1 is one row whose id is known.

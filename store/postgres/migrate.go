@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/jackc/pgx/v5"
 
@@ -217,7 +218,7 @@ func (s *Store) fillSome(ctx context.Context, t *tx, some []filled) error {
 		if err != nil {
 			return err
 		}
-		m := &memory{s: s, t: t}
+		m := &memory{s: s, t: t, fresh: math.MaxUint64}
 		one := []remembering{{f.customer[:], f.account[:], f.number, kept, had != nil}}
 		payouts, err := m.crowded(ctx, one)
 		if err == nil {

@@ -52,7 +52,7 @@ func (l *load) customers(ctx context.Context, t *tx) error {
 	if _, err := t.c.Exec(ctx, l.s.sql(declareCustomers), noMark[:]); err != nil {
 		return err
 	}
-	m := &memory{s: l.s, t: t}
+	m := &memory{s: l.s, t: t, fresh: l.base}
 	some, err := m.turn(ctx, kept{})
 	for err == nil && len(some) > 0 {
 		var payouts map[uint64]*payout.Payout
@@ -83,10 +83,11 @@ type remembering struct {
 // memory is to which accounts customers' payouts go, the newest first. Payouts of one customer
 // come one after the other.
 type memory struct {
-	s    *Store
-	t    *tx
-	last remembering // the customer that is being looked at, with what is remembered so far
-	kept kept        // of those before
+	s     *Store
+	t     *tx
+	fresh uint64      // payouts from this number on are of the load, and New
+	last  remembering // the customer that is being looked at, with what is remembered so far
+	kept  kept        // of those before
 }
 
 // kept is what is to be written of customers.
@@ -96,7 +97,13 @@ type kept struct {
 
 // add takes payouts into account. It leaves the database alone.
 func (m *memory) add(some []remembering, payouts map[uint64]*payout.Payout) (err error) {
-	get := func(n uint64) (*payout.Payout, error) { return payouts[n], nil }
+	isNew := &payout.Payout{State: payout.StateNew}
+	get := func(n uint64) (*payout.Payout, error) {
+		if n >= m.fresh {
+			return isNew, nil
+		}
+		return payouts[n], nil
+	}
 	for _, r := range some {
 		if !bytes.Equal(m.last.customer, r.customer) {
 			m.close()
@@ -122,8 +129,8 @@ func (m *memory) close() {
 	to.ids, to.accounts = append(to.ids, c.customer), append(to.accounts, codec.EncodeRemembered(c.customer, c.had))
 }
 
-// crowded reads the payouts of customers who have so many that some are to be forgotten, in
-// one look.
+// crowded reads the payouts of customers who have so many that some are to be forgotten, but
+// for those of the load, in one look.
 func (m *memory) crowded(ctx context.Context, some []remembering) (map[uint64]*payout.Payout, error) {
 	var numbers []int64
 	for len(some) > 0 {
@@ -136,10 +143,14 @@ func (m *memory) crowded(ctx context.Context, some []remembering) (map[uint64]*p
 		}
 		if len(had)+n > store.PayoutsOfOne {
 			for _, r := range had {
-				numbers = append(numbers, int64(r.Payout))
+				if r.Payout < m.fresh {
+					numbers = append(numbers, int64(r.Payout))
+				}
 			}
 			for _, r := range some[:n] {
-				numbers = append(numbers, r.number)
+				if uint64(r.number) < m.fresh {
+					numbers = append(numbers, r.number)
+				}
 			}
 		}
 		some = some[n:]

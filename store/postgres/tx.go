@@ -44,7 +44,10 @@ const begin = `select set_config('synchronous_commit', 'on', true), set_config('
 // fewRows is for a transaction that takes some hundred rows by their keys, whatever size the
 // tables have. For a table of some ten thousand rows, or one whose statistics are not there
 // yet, the planner would read all of it, with each claim and each answer.
-const fewRows = `select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)`
+const (
+	fewRows  = `select set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true), set_config('enable_seqscan', 'off', true)`
+	manyRows = `select set_config('enable_hashjoin', 'on', true), set_config('enable_mergejoin', 'on', true), set_config('enable_seqscan', 'on', true)`
+)
 
 const (
 	lockTimeout = 5 * time.Second
@@ -108,6 +111,12 @@ func (t *tx) readClock(b *pgx.Batch) {
 		t.tick = t.s.clock.saw(boot, at)
 		return m.usable()
 	})
+}
+
+// plan says how the next statements find their rows: fewRows or manyRows.
+func (t *tx) plan(ctx context.Context, how string) error {
+	_, err := t.c.Exec(ctx, how)
+	return err
 }
 
 // send runs the statements of a batch, in one round trip.

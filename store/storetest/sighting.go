@@ -118,6 +118,34 @@ func testManyOfOneCustomer(t *testing.T, w World, s store.Store) {
 	require.Equal(t, paid.Key, out[0].Last.Key)
 }
 
+// A file with more known rows than a store looks at in one go, in another order, and with some
+// that are new.
+func testManyKnown(t *testing.T, _ World, s store.Store) {
+	rows := make([]store.Row, 10_010)
+	for i := range rows {
+		rows[i] = pays(fmt.Sprintf("many-%05d", i), 500, fmt.Sprint("c-", i), "1")
+	}
+	Load(t, s, "first", rows[:len(rows)-5])
+	again := slices.Clone(rows)
+	slices.Reverse(again)
+	b := BatchOf("again", again)
+	got, err := s.Load(t.Context(), b, All(again))
+	require.NoError(t, err)
+	require.Equal(t, [2]int{5, len(rows) - 5}, [2]int{got.New, got.Known})
+	n := 0
+	for l, err := range s.Lines(t.Context(), b.ID) {
+		require.NoError(t, err)
+		require.Equal(t, again[n].Key, l.Payout.Key)
+		n++
+	}
+	require.Len(t, rows, n)
+	again[3] = pays(again[3].Key.PaymentID, 501, "c", "1") // one of the new ones, known by now, with another amount
+	_, err = s.Load(t.Context(), BatchOf("other", again), All(again))
+	var conflict *store.ConflictError
+	require.ErrorAs(t, err, &conflict)
+	require.Equal(t, again[3].Key, conflict.Row.Key)
+}
+
 // A batch counts only if it is allowed; of what came before all is counted, once.
 func testAllowance(t *testing.T, w World, s store.Store) {
 	since := time.Now().Add(-time.Hour)

@@ -264,6 +264,7 @@ func Run(t *testing.T, fresh func(t testing.TB) World) {
 		{"a batch that is not allowed", testAllowance},
 		{"sightings of a large batch", testManySightings},
 		{"many payouts of one customer", testManyOfOneCustomer},
+		{"many known rows", testManyKnown},
 		{"exceptions", testExceptions},
 		{"files of a series", testSeries},
 		{"approvals are added", testApprovals},
