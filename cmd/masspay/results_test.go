@@ -42,6 +42,7 @@ func TestReconcileWritesResultsAgain(t *testing.T) {
 	require.NotContains(t, read("own.csv"), ";paid;")
 	// A report is masspay's too; what a person has written is not.
 	require.Equal(t, 0, n.masspay("report", "four.csv", "--state", "paid", "-o", "selected.csv"))
+	require.Equal(t, 0, n.masspay("report", "three.csv", "-o", "copy.csv"), "the result's place stays where the run wrote it")
 	before := read("reported.csv")
 	require.Equal(t, 0, n.masspay("report", "four.csv", "-o", "reported.csv"))
 	require.NotEqual(t, before, read("reported.csv"))
