@@ -165,7 +165,7 @@ func (a *app) verifyResults(ctx context.Context, c *config, s store.Store) error
 		a.say("results that are not on this machine as files any more, and were not compared: %s%s", strings.Join(gone[:min(shown, len(gone))], ", "), more)
 	}
 	if len(newest) > 0 {
-		a.say("results: %s on this machine as written, %s as the store makes them now; of %s that the log tells of", payout.FormatNumber(same), payout.FormatNumber(again), payout.FormatNumber(len(newest)))
+		a.say("results: %s on this machine as written; the newest of each batch: %s of %s as the store makes it now", count(same, "file"), payout.FormatNumber(again), payout.FormatNumber(len(newest)))
 	}
 	return nil
 }
@@ -307,7 +307,7 @@ func (a *app) auditShowCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&f.batch, "batch", "", "only what was done with this `BATCH`, by its id or its file's name")
 	fl.StringVar(&f.payment, "payment", "", "only what a person did with this `PAYMENT_ID`")
-	fl.StringVar(&f.person, "person", "", "only what this `PERSON` did, by the name of the user or as user@host")
+	fl.StringVar(&f.person, "person", "", "only what this `PERSON` did, by the name of who logged in, or of the user, also as user@host")
 	fl.StringVar(&f.since, "since", "", "only since this `DATE` (2026-11-26) or for so long (12h, 30d)")
 	fl.StringVar(&f.until, "until", "", "only before this `DATE` or time")
 	fl.BoolVar(&f.json, "json", false, "print it as JSON, with the hashes")
@@ -352,10 +352,10 @@ func (a *app) auditShow(ctx context.Context, f auditFlags) error {
 			return fmt.Errorf("%w: %w; masspay audit verify says more", store.ErrDamaged, err)
 		}
 		_, payment, _ := strings.Cut(e.Payment, "/")
-		by := e.User + "@" + e.Host
+		people := []string{e.User, e.User + "@" + e.Host, e.Facts["person"], e.Facts["by"]}
 		switch {
 		case id != "" && e.Batch != id, f.payment != "" && payment != f.payment && e.Payment != f.payment:
-		case f.person != "" && f.person != e.User && f.person != by && f.person != e.Facts["person"] && f.person != e.Facts["by"]:
+		case f.person != "" && !slices.ContainsFunc(people, func(is string) bool { return isPerson(f.person, is) }):
 		case e.At.Before(since), !until.IsZero() && !e.At.Before(until):
 		default:
 			list = append(list, auditJSON{e, l.Hash.String()})

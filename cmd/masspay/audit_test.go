@@ -23,7 +23,7 @@ func TestAuditHoldsResultsAgainstTheStore(t *testing.T) {
 	require.Equal(t, 0, n.masspay("run", "pay.csv", "-o", "result.csv", "--wait", "10s"))
 	require.Equal(t, 0, n.masspay("report", "pay.csv", "-o", "again.csv"))
 	require.Equal(t, 0, n.masspay("audit", "verify"))
-	require.Contains(t, n.said.String(), "results: 1 on this machine as written, 1 as the store makes them now; of 1 that the log tells of")
+	require.Contains(t, n.said.String(), "results: 2 files on this machine as written; the newest of each batch: 1 of 1 as the store makes it now")
 
 	text, err := os.ReadFile(filepath.Join(n.folder, "store.key"))
 	require.NoError(t, err)

@@ -33,7 +33,7 @@ func (a *app) logCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&f.batch, "batch", "", "only what was run for this `BATCH`, by its id or its file's name")
 	fl.StringVar(&f.since, "since", "", "only since this `DATE` (2026-11-26) or for so long (12h, 30d)")
-	fl.StringVar(&f.user, "user", "", "only what this `USER` ran")
+	fl.StringVar(&f.user, "user", "", "only what this `USER` ran, or who logged in so")
 	fl.BoolVar(&f.json, "json", false, "print it as JSON")
 	return c
 }
@@ -67,7 +67,7 @@ func (a *app) showLog(ctx context.Context, f logFlags) error {
 		if err != nil {
 			return err
 		}
-		if id != "" && r.Batch != id || f.user != "" && r.User != f.user || r.At.Before(since) {
+		if id != "" && r.Batch != id || f.user != "" && !isPerson(f.user, r.User) || r.At.Before(since) {
 			continue
 		}
 		list = append(list, loggedRun{r.Number, r})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"os/user"
+	"strings"
 	"time"
 
 	"masspay/store"
@@ -72,8 +73,35 @@ func whoami() (name, host string) {
 	if u, err := user.Current(); err == nil {
 		name = u.Username
 	}
+	if login := loginUser("/proc/self/loginuid"); login != "" && login != name {
+		name = login + actingAs + name
+	}
 	host, _ = os.Hostname() // an empty one is a fact too
 	return name, host
+}
+
+// actingAs divides who logged in from the user that they work as: anna as masspay.
+const actingAs = " as "
+
+// loginUser is who logged in to come here, which the kernel keeps over su, sudo and runuser
+// (proc_pid_loginuid(5)); empty: nobody did, as in a service, or it is not known.
+func loginUser(path string) string {
+	id, err := os.ReadFile(path) //nolint:gosec // the kernel's
+	if err != nil {
+		return ""
+	}
+	u, err := user.LookupId(strings.TrimSpace(string(id))) // nobody has 4294967295, which stands for none
+	if err != nil {
+		return ""
+	}
+	return u.Username
+}
+
+// isPerson reports whether a recorded person is one that was asked for: as it is recorded, or who
+// logged in.
+func isPerson(wanted, recorded string) bool {
+	login, _, acting := strings.Cut(recorded, actingAs)
+	return wanted == recorded || acting && wanted == login
 }
 
 // person is who runs this, as decisions are signed.
