@@ -127,10 +127,7 @@ func (a *app) resolve(ctx context.Context, id string, f resolveFlags) error {
 		return err
 	}
 	a.say("%s: %s by %s", key.PaymentID, f.as, r.Person)
-	files, err := resultFiles(ctx, s)
-	if err != nil {
-		return err
-	}
+	files, _ := resultFiles(ctx, s) // it is decided: where the result is, is no reason to fail
 	a.say("hint: to write it into the result: masspay report %s -o %s", of.Short(), shellWord(files.pathOf(of)))
 	return nil
 }
