@@ -33,7 +33,7 @@ func (a *app) logCommand() *cobra.Command {
 	fl := c.Flags()
 	fl.StringVar(&f.batch, "batch", "", "only what was run for this `BATCH`, by its id or its file's name")
 	fl.StringVar(&f.since, "since", "", "only since this `DATE` (2026-11-26) or for so long (12h, 30d)")
-	fl.StringVar(&f.user, "user", "", "only what this `USER` ran, or who logged in so")
+	fl.StringVar(&f.user, "user", "", "only what this `USER` ran, by the name that they logged in with")
 	fl.BoolVar(&f.json, "json", false, "print it as JSON")
 	return c
 }

@@ -56,16 +56,9 @@ func (o *output) wasResultOf(ctx context.Context, s store.Store, b store.Batch) 
 	if !o.before.result {
 		return nil
 	}
-	var of string
-	for r, err := range s.Runs(ctx) {
-		if err != nil {
-			return nil
-		}
-		if r.End != nil && r.End.ResultSum == o.before.sum {
-			of = r.Batch
-		}
-	}
-	if of == "" || of == b.ID {
+	files, err := resultFiles(ctx, s)
+	of := files.of[o.before.sum]
+	if err != nil || of == "" || of == b.ID {
 		return nil
 	}
 	was, err := s.Batch(ctx, of)

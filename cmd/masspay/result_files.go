@@ -10,11 +10,12 @@ import (
 type writtenResults struct {
 	ofRun map[string]store.Run // by batch: the run that wrote its result last
 	there map[string]store.Run // by path: who wrote there last, a run or a report
+	of    map[string]string    // by SHA-256: the batch, of what was ever written
 }
 
 // resultFiles reads where results were written.
 func resultFiles(ctx context.Context, s store.Store) (writtenResults, error) {
-	w := writtenResults{ofRun: map[string]store.Run{}, there: map[string]store.Run{}}
+	w := writtenResults{ofRun: map[string]store.Run{}, there: map[string]store.Run{}, of: map[string]string{}}
 	for r, err := range s.Runs(ctx) {
 		if err != nil {
 			return w, err
@@ -22,6 +23,7 @@ func resultFiles(ctx context.Context, s store.Store) (writtenResults, error) {
 		if r.End == nil || r.End.Result == "" {
 			continue
 		}
+		w.of[r.End.ResultSum] = r.Batch
 		if r.Sends() {
 			w.ofRun[r.Batch] = r
 		}
